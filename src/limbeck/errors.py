@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LimbeckError(Exception):
     """A mistake that a user can mend, in one line: what was found, where, what was expected, what to do.
@@ -16,3 +19,14 @@ class UsageError(LimbeckError):
     """The request itself is wrong: an unknown key, a wrong type, a value out of range."""
 
     exit_code = 2
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """The end of an error message: `, did you mean "x"?` for the option nearest to `word`, else nothing.
+
+    Capitals do not count. Nearest as `difflib` has it, with its cutoff of 0.6: a far-fetched guess is
+    worse than none.
+    """
+    by_lower_case = {option.lower(): option for option in options}
+    nearest = difflib.get_close_matches(word.lower(), by_lower_case, n=1)
+    return f', did you mean "{by_lower_case[nearest[0]]}"?' if nearest else ""

@@ -1,0 +1,134 @@
+"""A data set, and how validation and test rows are cut off it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from limbeck.data.part import Part
+from limbeck.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three parts that share no row. `validation` has no rows where none were asked for."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source's rows as it hands them out.
+
+    Attributes:
+        name: the source as it was given: "mnist", "idx:FOLDER".
+        train: the training rows.
+        test: the source's own test rows, or None where it has none.
+        classes: the classes' names, in the order of the labels.
+    """
+
+    name: str
+    train: Part
+    test: Part | None
+    classes: tuple[str, ...]
+
+    def split(self, *, validation: int | float = 0, test: float | None = None, seed: int = 0) -> Split:
+        """Cut validation rows, and test rows where the source has none of its own, off the training rows.
+
+        The test rows are cut first, so that they stay the same whatever the validation is; then the
+        validation from what is left. Both cuts are stratified by class; where that cannot be, because
+        a class has a single row or a side would have fewer rows than there are classes, the rows are
+        drawn plainly. Rows keep the order of the source's file, and their row numbers in it as ids.
+
+        Args:
+            validation: rows (an integer), or a fraction in (0, 1) of the rows left after the test is
+                cut, rounded up; 0 for none.
+            test: the fraction in (0, 1) to set aside, rounded up; only for a source without a test set.
+            seed: decides, and nothing else does, which rows go where.
+
+        Raises:
+            UsageError: a validation that leaves nothing to train on, a fraction outside (0, 1), a test
+                fraction that is missing or that is not wanted.
+        """
+        _check_seed(seed)
+        rows = np.arange(len(self.train))
+        if self.test is not None:
+            if test is not None:
+                raise UsageError(
+                    f"test = {test} was given, but {self.name} has a test set of its own "
+                    f"({len(self.test)} rows): leave test out"
+                )
+            test_part = self.test
+        else:
+            rows, cut = _cut(rows, self._test_rows(test), self.train.labels, seed)
+            test_part = _named(self.train.take(cut), "test")
+        rows, cut = _cut(rows, self._validation_rows(validation, len(rows)), self.train.labels, seed)
+        train = self.train if len(rows) == len(self.train) else self.train.take(rows)
+        return Split(train, _named(self.train.take(cut), "validation"), test_part)
+
+    def _test_rows(self, test: float | None) -> int:
+        if test is None:
+            raise UsageError(
+                f"{self.name} has no test set of its own: set test to the fraction of its {len(self.train)} "
+                "rows to set aside, for example test = 0.2"
+            )
+        if isinstance(test, bool) or not isinstance(test, int | float) or not 0 < test < 1:
+            raise UsageError(f"test = {test!r} is not a fraction between 0 and 1, such as 0.2: change test")
+        count = math.ceil(test * len(self.train))
+        if count >= len(self.train):
+            raise UsageError(
+                f"test = {test} takes all {len(self.train)} rows of {self.name} and leaves none to train on: "
+                "ask for a smaller fraction"
+            )
+        return count
+
+    def _validation_rows(self, validation: int | float, available: int) -> int:
+        wanted = validation
+        if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted >= 0:
+            raise UsageError(
+                f"validation = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: "
+                "change validation"
+            )
+        if isinstance(wanted, float) and wanted >= 1:
+            raise UsageError(
+                f"validation = {wanted!r} is not a fraction between 0 and 1: give a fraction such as 0.1, or "
+                "a whole number of rows"
+            )
+        count = math.ceil(wanted * available) if isinstance(wanted, float) else wanted
+        if count >= available:
+            raise UsageError(
+                f"validation = {wanted} takes {count} rows, but {self.name} has {available} training rows, "
+                "and at least one must be left to train on: ask for fewer"
+            )
+        return count
+
+
+def _cut(rows: np.ndarray, count: int, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The row numbers that stay and the `count` that are cut off, each in rising order."""
+    if count == 0:
+        return rows, rows[:0]
+    from sklearn.model_selection import train_test_split  # takes half a second to import
+
+    strata = labels[rows]
+    classes, sizes = np.unique(strata, return_counts=True)
+    can_stratify = sizes.min() > 1 and len(classes) <= min(count, len(rows) - count)
+    kept, cut = train_test_split(
+        rows, test_size=count, random_state=seed, stratify=strata if can_stratify else None
+    )
+    return np.sort(kept), np.sort(cut)
+
+
+def _named(part: Part, name: str) -> Part:
+    return Part(name, part.inputs, part.labels, part.ids, part.classes)
+
+
+def _check_seed(seed: int) -> None:
+    # numpy's legacy generator, which scikit-learn draws with, takes 32 bits.
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UsageError(
+            f"split seed = {seed!r} is not a whole number from 0 to {2**32 - 1}: change the seed"
+        )

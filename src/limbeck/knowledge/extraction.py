@@ -1,0 +1,182 @@
+"""Asking a teacher once and keeping its answers, shard by shard, so that a crash loses less than one shard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.artifacts import (
+    TIMES,
+    ArtifactStore,
+    DamagedFileError,
+    read_json,
+    write_json,
+    write_tensors,
+)
+from limbeck.errors import LimbeckError
+from limbeck.knowledge.store import (
+    DESCRIPTION,
+    PLAN,
+    Knowledge,
+    Recording,
+    read_shard,
+    recorded_digest,
+    shard_name,
+    shard_ranges,
+)
+from limbeck.progress import Progress, Silent
+from limbeck.teachers import Teacher, log_probabilities
+from limbeck.threads import thread_count
+
+Pixels = Callable[[], npt.NDArray[Any]]
+
+
+def extract(
+    teacher: Teacher,
+    recording: Recording,
+    store: ArtifactStore,
+    *,
+    pixels: Pixels | None = None,
+    progress: Progress | None = None,
+) -> Knowledge:
+    """Record a teacher's answers, or complete what was begun; nothing that is whole is computed again.
+
+    Args:
+        teacher: in the form in which it answers.
+        recording: teacher's key, part, view.
+        store: where artifacts lie.
+        pixels: gives the inputs in the recording's view (default: computed anew); only called if needed.
+        progress: told by batch.
+
+    Raises:
+        LimbeckError: if the teacher's outputs are not finite or do not fit the classes, or if the plan that a
+            half-done recording was begun with cannot be kept.
+    """
+    identity = recording.identity
+    if store.is_complete(identity):
+        return Knowledge.open(store.folder(identity))
+    part = store.part(identity)
+    part.mkdir(parents=True, exist_ok=True)
+    plan = _plan(part, teacher)
+    write_json(part / DESCRIPTION, recording.describe())
+    began = time.monotonic()
+    ranges = shard_ranges(len(recording.part), len(recording.part.classes), recording.dtype, plan["batch_size"])
+    missing = [number for number, place in enumerate(ranges) if not _whole(part, number, identity.key, place)]
+    _record(teacher, recording, part, ranges, missing, pixels, progress)
+    write_json(part / TIMES, {"seconds": round(_seconds(part) + time.monotonic() - began, 3)})
+    if all(_whole(part, number, identity.key, place) for number, place in enumerate(ranges)):
+        return Knowledge.open(store.complete(identity))
+    raise LimbeckError(f"{part} is still missing shards: run the same command again")
+
+
+def repair(
+    teacher: Teacher,
+    recording: Recording,
+    store: ArtifactStore,
+    *,
+    pixels: Pixels | None = None,
+    progress: Progress | None = None,
+) -> Knowledge:
+    """Make the damaged shards of complete knowledge again; each must give the digest that was recorded.
+
+    A damaged description or list of digests cannot vouch for the shards: then all is set aside and made again.
+
+    Raises:
+        LimbeckError: if a shard comes out with other bytes than were recorded (another machine, thread count
+            or version).
+    """
+    progress = progress or Silent()
+    folder = store.folder(recording.identity)
+    try:
+        knowledge = Knowledge.open(folder)
+        damaged = knowledge.damaged_shards()
+        ranges = knowledge.ranges()
+    except DamagedFileError as damage:
+        aside = store.set_aside(recording.identity)
+        progress.line(f"{damage.path} is damaged: knowledge set aside as {aside.name} and made again")
+        return extract(teacher, recording, store, pixels=pixels, progress=progress)
+    recorded = {number: recorded_digest(folder / shard_name(number), number) for number, _ in damaged}
+    for _, damage in damaged:
+        progress.line(f"{damage.path} is damaged: made again")
+    _plan(folder, teacher)
+    _record(teacher, recording, folder, ranges, list(recorded), pixels, progress)
+    for number, digest in recorded.items():
+        path = folder / shard_name(number)
+        if digest is not None and digest != recorded_digest(path, number):
+            raise LimbeckError(
+                f"{path} was damaged and came out with other values than were recorded: threads, version or "
+                f"machine differ from those in {folder / PLAN}; delete {folder} to make all of it anew"
+            )
+    return Knowledge.open(folder)
+
+
+def _plan(folder: Path, teacher: Teacher) -> dict[str, Any]:
+    """What decides bytes but is no setting: written first, obeyed by whoever continues."""
+    path = folder / PLAN
+    own = {"batch_size": teacher.batch_size, "precision": teacher.precision, "threads": thread_count()}
+    if not path.exists():
+        write_json(path, own)
+        return own
+    plan: dict[str, Any] = read_json(path)
+    teacher.batch_size = plan["batch_size"]
+    if plan["precision"] != teacher.precision:
+        raise LimbeckError(
+            f"{folder} was begun in {plan['precision']}, but this machine computes the teacher in "
+            f"{teacher.precision}: continue where it was begun, or delete {folder} to begin anew"
+        )
+    return plan
+
+
+def _whole(folder: Path, number: int, key: str, place: tuple[int, int]) -> bool:
+    try:
+        read_shard(folder, number, key, *place)
+    except DamagedFileError:
+        return False
+    return True
+
+
+def _record(
+    teacher: Teacher,
+    recording: Recording,
+    folder: Path,
+    ranges: list[tuple[int, int]],
+    missing: Iterable[int],
+    pixels: Pixels | None,
+    progress: Progress | None,
+) -> None:
+    progress = progress or Silent()
+    numbers = list(missing)
+    if not numbers:
+        return
+    inputs = pixels() if pixels else recording.pixels(None)
+    done = sum(stop - start for number, (start, stop) in enumerate(ranges) if number not in numbers)
+    key, classes = recording.identity.key, len(recording.part.classes)
+    # Several batches at a time, so that the bar moves; each batch is still asked by itself.
+    step = teacher.batch_size * max(1, 2500 // teacher.batch_size)
+    for number in numbers:
+        start, stop = ranges[number]
+        values = np.empty((stop - start, classes), dtype=recording.dtype)
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            answers = log_probabilities(teacher, inputs[first:last])
+            if answers.shape[1] != classes:
+                raise LimbeckError(
+                    f"the teacher answers with {answers.shape[1]} classes, but the data has {classes} "
+                    f"({', '.join(recording.part.classes[:12])}): they must be the same, in the same order"
+                )
+            # float16 ends at −65504; a probability of e^−60000 is zero all the same.
+            values[first - start : last - start] = np.maximum(answers, -60000)
+            done += last - first
+            progress.at(done)
+        header = {"knowledge": key, "shard": number, "start": start, "stop": stop}
+        write_tensors(folder / shard_name(number), {"log_probs": values}, header)
+
+
+def _seconds(folder: Path) -> float:
+    path = folder / TIMES
+    return float(read_json(path)["seconds"]) if path.exists() else 0.0

@@ -1,0 +1,204 @@
+"""Knowledge on disk: a teacher's log-probabilities over one part seen in one view, in shards.
+
+The shards that are on disk and whole are all the state there is: to resume is to compute the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.artifacts import DamagedFileError, Identity, is_shard, read_checked, read_header, read_tensors
+from limbeck.data import Part, ViewCache, ViewSettings, view_pixels
+from limbeck.errors import LimbeckError
+from limbeck.teachers import FLOOR
+
+VERSION = 1
+DESCRIPTION = "knowledge.json"
+PLAN = "plan.json"
+SHARD_BYTES = 64 * 2**20
+
+StoredDtype = Literal["float16", "float32"]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one knowledge artifact records: one teacher's answers for one part seen in one view.
+
+    Attributes:
+        teacher_key: the teacher's artifact key.
+        part: the rows asked about.
+        view: number of the view; 0 is the rows themselves.
+        view_settings: how views are drawn; without meaning for view 0.
+        seed: of the views; without meaning for view 0.
+        dtype: in which log-probabilities are stored.
+    """
+
+    teacher_key: str
+    part: Part
+    view: int = 0
+    view_settings: ViewSettings = ViewSettings()
+    seed: int = 0
+    dtype: StoredDtype = "float16"
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides the knowledge; its key names the folder."""
+        view = {"number": self.view, **asdict(self.view_settings)} if self.view else None
+        return Identity(
+            kind="knowledge",
+            version=VERSION,
+            settings={"dtype": self.dtype, "floor": FLOOR, "view": view},
+            inputs={"teacher": self.teacher_key, "part": self.part.inputs_hash, "classes": list(self.part.classes)},
+            seed=self.seed if self.view else None,
+        )
+
+    def pixels(self, cache: ViewCache | None) -> npt.NDArray[Any]:
+        """The raw inputs in this view, shape (rows, …)."""
+        if self.view == 0:
+            return self.part.inputs
+        if cache is not None:
+            return cache.pixels(self.part, self.view, self.seed, self.view_settings)
+        return view_pixels(
+            self.part.inputs, self.part.ids, view=self.view, seed=self.seed, settings=self.view_settings
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What knowledge.json says."""
+        return {
+            "identity": self.identity.as_json(),
+            "outputs": "categorical",
+            "classes": list(self.part.classes),
+            "rows": len(self.part),
+            "part": self.part.inputs_hash,
+            "teacher": self.teacher_key,
+            "view": self.identity.settings["view"],
+            "dtype": self.dtype,
+            "floor": FLOOR,
+        }
+
+
+def shard_name(number: int) -> str:
+    """00000.safetensors, …"""
+    return f"{number:05d}.safetensors"
+
+
+def shard_ranges(rows: int, classes: int, dtype: str, batch_size: int) -> list[tuple[int, int]]:
+    """The row range of each shard: about 64 MB each, whole batches, so that a batch never depends on a neighbour."""
+    per_row = classes * np.dtype(dtype).itemsize
+    batches = max(1, SHARD_BYTES // (per_row * batch_size))
+    size = batches * batch_size
+    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+
+
+def read_shard(folder: Path, number: int, key: str, start: int, stop: int) -> npt.NDArray[Any]:
+    """One shard's log-probabilities, shape (stop − start, classes), checked against its digest and its place.
+
+    Raises:
+        DamagedFileError: if it is missing, damaged, or another shard's.
+    """
+    path = folder / shard_name(number)
+    try:
+        tensors, header = read_tensors(path)
+    except FileNotFoundError:
+        raise DamagedFileError(path, "it is missing") from None
+    place = {"knowledge": key, "shard": number, "start": start, "stop": stop}
+    if {name: header.get(name) for name in place} != place or len(tensors["log_probs"]) != stop - start:
+        raise DamagedFileError(path, f"it is not shard {number} (rows {start} to {stop}) of {key[:12]}")
+    return tensors["log_probs"]
+
+
+class Knowledge:
+    """A teacher's log-probabilities at temperature 1, by row: from a folder, or in memory.
+
+    Attributes:
+        classes: the classes' names in the order of the columns.
+        rows: number of rows.
+        folder: where it lies; None in memory.
+    """
+
+    def __init__(self, classes: Sequence[str], rows: int, folder: Path | None, values: npt.NDArray[Any] | None) -> None:
+        self.classes = tuple(classes)
+        self.rows = rows
+        self.folder = folder
+        self._values = values
+
+    @classmethod
+    def in_memory(cls, log_probs: npt.NDArray[Any], classes: Sequence[str]) -> Knowledge:
+        """Knowledge that was never on disk; log_probs of shape (rows, classes)."""
+        return cls(classes, len(log_probs), None, log_probs)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Knowledge:
+        """Open a complete knowledge artifact; shards are read and checked when their rows are asked for.
+
+        Raises:
+            LimbeckError: if there is none, it is unfinished or its description is damaged.
+        """
+        folder = Path(folder)
+        if folder.suffix == ".part":
+            raise LimbeckError(f"{folder} is unfinished: run the same `limbeck extract` again to complete it")
+        if not (folder / DESCRIPTION).is_file():
+            raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
+        description = json.loads(read_checked(folder, DESCRIPTION))
+        knowledge = cls(description["classes"], description["rows"], folder, None)
+        knowledge.description = description
+        return knowledge
+
+    description: dict[str, Any] = {}  # noqa: RUF012 - empty for knowledge in memory, never changed
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What the knowledge says it is."""
+        return Identity.from_json(self.description["identity"])
+
+    def log_probs(self) -> npt.NDArray[Any]:
+        """All rows' log-probabilities in the stored dtype, shape (rows, classes); every shard is checked.
+
+        Raises:
+            DamagedFileError: naming the first shard that is not whole.
+        """
+        if self._values is None:
+            assert self.folder is not None
+            shards = [read_shard(self.folder, n, self.identity.key, *place) for n, place in enumerate(self.ranges())]
+            self._values = np.concatenate(shards)
+        return self._values
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The row range of each shard, by the plan it was written to."""
+        assert self.folder is not None
+        plan = json.loads(read_checked(self.folder, PLAN))
+        return shard_ranges(self.rows, len(self.classes), self.description["dtype"], plan["batch_size"])
+
+    def damaged_shards(self) -> list[tuple[int, DamagedFileError]]:
+        """Number and damage of every shard that is not whole."""
+        assert self.folder is not None
+        found = []
+        for number, (start, stop) in enumerate(self.ranges()):
+            try:
+                read_shard(self.folder, number, self.identity.key, start, stop)
+            except DamagedFileError as damage:
+                found.append((number, damage))
+        return found
+
+
+def recorded_digest(path: Path, number: int) -> str | None:
+    """The digest that the header of shard `number` records, if it can still be read and is that shard's."""
+    try:
+        header = read_header(path)
+    except (OSError, DamagedFileError):
+        return None
+    # A shard swapped with its neighbour carries the neighbour's digest, which says nothing about this place.
+    return header.get("digest") if header.get("shard") == number else None
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """The shard files in a folder, in order."""
+    return sorted(path for path in folder.iterdir() if is_shard(path.name))

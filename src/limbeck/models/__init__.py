@@ -1,0 +1,19 @@
+"""What can be a teacher or a student: models that are saved and loaded without running code from a file."""
+
+from limbeck.models.convnet import ConvNet
+from limbeck.models.mlp import MLP
+from limbeck.models.outputs import Outputs, logits_of
+from limbeck.models.preprocessing import Standardize
+from limbeck.models.saving import build_model, load_model, read_description, save_model
+
+__all__ = [
+    "MLP",
+    "ConvNet",
+    "Outputs",
+    "Standardize",
+    "build_model",
+    "load_model",
+    "logits_of",
+    "read_description",
+    "save_model",
+]

@@ -1,0 +1,94 @@
+"""A small modern convolutional net for small images: three convolutions with batch normalisation, one hidden layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from limbeck.errors import UsageError
+from limbeck.models.outputs import Outputs
+from limbeck.models.preprocessing import Standardize
+
+SMALLEST = 8
+
+
+class ConvNet(nn.Module):
+    """A stem of stride two, two 3×3 convolutions each followed by pooling, one hidden layer, the classes.
+
+    The stem halves the image before the wide layers, so that nearly all multiplications are in 3×3
+    convolutions at a half and a quarter of the size, which two cores do at the rate of matrix products.
+
+    Args:
+        input_shape: (height, width) or (height, width, channels) of a raw image, at least 8×8.
+        classes: number of classes.
+        widths: channels of the three convolutions.
+        hidden: units in the layer before the classes.
+        dropout: probability of dropping one of these while training.
+
+    Raises:
+        UsageError: if the inputs are no images or too small.
+    """
+
+    kind: ClassVar[str] = "convnet"
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        classes: int,
+        widths: Sequence[int] = (24, 48, 160),
+        hidden: int = 192,
+        dropout: float = 0.25,
+    ) -> None:
+        super().__init__()
+        self.input_shape = tuple(input_shape)
+        if len(self.input_shape) not in (2, 3) or min(self.input_shape[:2]) < SMALLEST:
+            raise UsageError(
+                f"a convnet takes images of at least {SMALLEST}×{SMALLEST} pixels, but an input has the shape "
+                f'{self.input_shape}: use model = {{kind = "mlp"}} for these'
+            )
+        self.classes = classes
+        self.settings: dict[str, Any] = {"widths": list(widths), "hidden": hidden, "dropout": dropout}
+        self.preprocessing = Standardize.for_shape(self.input_shape)
+        channels = self.input_shape[2] if len(self.input_shape) == 3 else 1
+        stem, middle, last = widths
+        self.stem = _convolution(channels, stem, kernel=5, stride=2)
+        self.middle = _convolution(stem, middle)
+        self.last = _convolution(middle, last)
+        height, width = (((side + 1) // 2) // 4 for side in self.input_shape[:2])
+        self.hidden = nn.Sequential(
+            nn.Linear(last * height * width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(dropout)
+        )
+        self.head = nn.Linear(hidden, classes)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        """Raw images (batch, height, width[, channels]) to logits (batch, classes)."""
+        images = self.preprocessing(inputs)
+        images = images.permute(0, 3, 1, 2) if images.dim() == 4 else images.unsqueeze(1)
+        images = self.stem(images.contiguous(memory_format=torch.channels_last))
+        images = nn.functional.max_pool2d(self.middle(images), 2)
+        images = nn.functional.max_pool2d(self.last(images), 2)
+        return Outputs(self.head(self.hidden(images.flatten(1))))
+
+    def inference_form(self) -> ConvNet:
+        """The same function for inference only: batch normalisation folded into the layers before it."""
+        folded = copy.deepcopy(self).eval()
+        for stage in (folded.stem, folded.middle, folded.last):
+            stage[0] = fuse_conv_bn_eval(stage[0], stage[1])
+            stage[1] = nn.Identity()
+        folded.hidden[0] = fuse_linear_bn_eval(folded.hidden[0], folded.hidden[1])
+        folded.hidden[1] = nn.Identity()
+        return folded.to(memory_format=torch.channels_last)
+
+
+def _convolution(fan_in: int, fan_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(fan_in, fan_out, kernel, stride=stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(fan_out),
+        nn.ReLU(inplace=True),
+    )

@@ -1,0 +1,39 @@
+"""What a model returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Outputs:
+    """A model's outputs for a batch.
+
+    Attributes:
+        logits: shape (batch, classes), before the softmax.
+        hidden: hidden states by layer, each (batch, …), where the model shows them.
+        attentions: attention maps by layer, where the model has them.
+    """
+
+    logits: Tensor
+    hidden: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+def logits_of(returned: object) -> Tensor:
+    """The logits in whatever a module returned: `Outputs`, a tensor, or an object or dict with `logits`.
+
+    Raises:
+        TypeError: if there are no logits in it.
+    """
+    if isinstance(returned, Outputs):
+        return returned.logits
+    if isinstance(returned, Tensor):
+        return returned
+    logits = returned.get("logits") if isinstance(returned, dict) else getattr(returned, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
+    kind = type(returned).__name__
+    raise TypeError(f"the model returned {kind}: expected logits as a tensor, limbeck.models.Outputs, or .logits")

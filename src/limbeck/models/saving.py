@@ -1,0 +1,136 @@
+"""Models as files: safetensors for the numbers, JSON for the rest. Loading runs no code from the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from limbeck.artifacts import (
+    SUMS,
+    DamagedFileError,
+    read_checked,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from limbeck.errors import LimbeckError, UsageError, did_you_mean
+from limbeck.models.convnet import ConvNet
+from limbeck.models.mlp import MLP
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+FORMAT = 1
+
+# The kinds that a file or a recipe can name; a module of one's own needs no name to be a teacher or student.
+KINDS: dict[str, type[MLP] | type[ConvNet]] = {"mlp": MLP, "convnet": ConvNet}
+
+
+def build_model(
+    settings: Mapping[str, Any], input_shape: Sequence[int], classes: int, train_inputs: npt.NDArray[Any] | None = None
+) -> MLP | ConvNet:
+    """A model of a known kind, freshly initialised from torch's global generator.
+
+    Args:
+        settings: `kind` and that kind's settings, e.g. {"kind": "mlp", "widths": [128, 128]}.
+        input_shape: shape of one raw input.
+        classes: number of classes.
+        train_inputs: raw training inputs (n, *input_shape) that the preprocessing learns from, if given.
+
+    Raises:
+        UsageError: for an unknown kind or settings that the kind does not take.
+    """
+    kind = str(settings.get("kind"))
+    if kind not in KINDS:
+        raise UsageError(f'no model of kind "{kind}"{did_you_mean(kind, KINDS)}: there are {", ".join(KINDS)}')
+    own = {name: value for name, value in settings.items() if name != "kind"}
+    try:
+        model = KINDS[kind](input_shape, classes, **own)
+    except TypeError as error:
+        raise UsageError(f'model of kind "{kind}": {error}') from None
+    if train_inputs is not None:
+        model.preprocessing.fit(train_inputs)
+    return model
+
+
+def save_model(
+    folder: Path, model: nn.Module, class_names: Sequence[str], details: Mapping[str, Any] | None = None
+) -> None:
+    """Write a model of a known kind into a folder as model.safetensors and model.json.
+
+    Args:
+        folder: made if it is not there.
+        model: an MLP or ConvNet.
+        class_names: the classes' names in the order of the logits.
+        details: more that model.json should say, such as the artifact's identity.
+
+    Raises:
+        LimbeckError: if the model is a module of one's own: only its owner can build it again.
+    """
+    if not isinstance(model, tuple(KINDS.values())):
+        raise LimbeckError(
+            f"{type(model).__name__} is no model of a kind that limbeck can build again ({', '.join(KINDS)}): "
+            "save its state_dict with safetensors.torch.save_file and build it in your own code"
+        )
+    tensors = {name: tensor.detach().contiguous().cpu().numpy() for name, tensor in model.state_dict().items()}
+    write_tensors(folder / WEIGHTS, tensors, {"model": model.kind})
+    description = {
+        "format": FORMAT,
+        "kind": model.kind,
+        "settings": model.settings,
+        "input_shape": list(model.input_shape),
+        "classes": list(class_names),
+        **(details or {}),
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What model.json says, checked against SHA256SUMS where there is one.
+
+    Raises:
+        LimbeckError: if there is no model in the folder, or it is of a newer format.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise LimbeckError(f"{folder} holds no model: expected {DESCRIPTION} and {WEIGHTS} in it")
+    if (folder / SUMS).exists():
+        description = json.loads(read_checked(folder, DESCRIPTION))
+    else:
+        description = read_json(path)
+    if not isinstance(description, dict) or not {"kind", "settings", "input_shape", "classes"} <= set(description):
+        raise DamagedFileError(path, "it does not describe a model")
+    if description.get("format") != FORMAT:
+        raise LimbeckError(f"{path} has format {description.get('format')}, this version reads {FORMAT}: update limbeck")
+    return description
+
+
+def load_model(folder: Path | str) -> tuple[MLP | ConvNet, tuple[str, ...]]:
+    """Read a saved model and the names of its classes; digests are checked and no code from the file runs.
+
+    Raises:
+        LimbeckError: if there is no model there, it is damaged, or of a kind that this version does not know.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    if (folder / SUMS).exists():
+        read_checked(folder, WEIGHTS)
+    try:
+        tensors, _ = read_tensors(folder / WEIGHTS)
+    except FileNotFoundError:
+        raise DamagedFileError(folder / WEIGHTS, "it is missing") from None
+    model = build_model(
+        {"kind": description["kind"], **description["settings"]}, description["input_shape"], len(description["classes"])
+    )
+    try:
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    except RuntimeError as error:
+        what = " ".join(str(error).split())[:200]
+        raise DamagedFileError(folder / WEIGHTS, f"its tensors do not fit {DESCRIPTION} ({what})") from None
+    return model.eval(), tuple(description["classes"])

@@ -1,0 +1,121 @@
+"""Recipes: experiments as TOML, read, checked, changed and written. Their typed form is re-exported here."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from limbeck.errors import UsageError, did_you_mean
+from limbeck.recipe_errors import phrases
+from limbeck.recipe_form import Data, Recipe, Student, Teacher, Transfer
+from limbeck.recipe_overrides import apply_overrides
+from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, TransferViews, ViewSpec
+from limbeck.recipe_toml import toml_document
+from limbeck.recipes import bundled_recipe, bundled_recipes
+
+__all__ = [
+    "Convnet",
+    "Data",
+    "Distill",
+    "Mlp",
+    "Model",
+    "Recipe",
+    "Select",
+    "Student",
+    "Teacher",
+    "Train",
+    "Transfer",
+    "TransferViews",
+    "ViewSpec",
+    "apply_overrides",
+    "bundled_recipes",
+    "dump_recipe",
+    "load_recipe",
+    "parse_recipe",
+    "read_recipe",
+    "recipe_name",
+]
+
+
+def load_recipe(name_or_path: str | Path, sets: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe, changed first by every `KEY=VALUE` of `sets`.
+
+    Args:
+        name_or_path: a bundled recipe's name, or the path of a `.toml` file.
+        sets: as for `apply_overrides`.
+
+    Raises:
+        UsageError: as `read_recipe`, `apply_overrides` and `parse_recipe` do.
+    """
+    return parse_recipe(apply_overrides(read_recipe(name_or_path), sets), str(name_or_path))
+
+
+def recipe_name(name_or_path: str | Path) -> str:
+    """A recipe's name: a bundled one's own, or a file's without `.toml`."""
+    return PurePath(name_or_path).name.removesuffix(".toml")
+
+
+def read_recipe(name_or_path: str | Path) -> dict[str, Any]:
+    """A recipe as TOML reads it, not checked yet.
+
+    Raises:
+        UsageError: there is no such recipe or file, or it is not TOML in UTF-8.
+    """
+    where = str(name_or_path)
+    try:
+        return tomllib.loads(_text(where))
+    except RecursionError:
+        raise UsageError(f"{where}: not valid TOML: nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, which ends with line and column, or an endless number
+        raise UsageError(f"{where}: not valid TOML: {error}") from None
+
+
+def _text(where: str) -> str:
+    if where in bundled_recipes():
+        return bundled_recipe(where)
+    path = Path(where)
+    if path.suffix != ".toml" and path.name == where:
+        nearest = did_you_mean(where, bundled_recipes()).removesuffix("?")
+        raise UsageError(
+            f'no recipe is named "{where}"{nearest}: there are {", ".join(bundled_recipes())}; '
+            "your own is given by the path of its .toml file"
+        )
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{where}: no such file, expected a recipe's .toml file") from None
+    except OSError as error:
+        raise UsageError(f"{where}: cannot be read as a recipe's .toml file: {error.strerror}") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(
+            f"{where}: not UTF-8: found the byte 0x{content[error.start]:02x} in line {line}, "
+            "save the file as UTF-8"
+        ) from None
+
+
+def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
+    """Check a recipe and fill in every default.
+
+    Args:
+        data: a recipe as TOML reads it.
+        where: what the error begins with, such as the path of the file.
+
+    Raises:
+        UsageError: one line with all that is wrong; unknown keys first, each with the nearest valid one.
+    """
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"{where}: {'; '.join(phrases(error, data, Recipe))}") from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """A recipe as TOML, with every default filled in: `parse_recipe(tomllib.loads(…))` gives an equal one."""
+    return toml_document(recipe.model_dump(by_alias=True, exclude_none=True))

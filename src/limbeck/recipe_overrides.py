@@ -1,0 +1,94 @@
+"""`--set KEY=VALUE`: a recipe changed from the command line."""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, takewhile
+from typing import Any
+
+from pydantic import BaseModel
+
+from limbeck.errors import UsageError
+from limbeck.recipe_errors import keys_of, no_such_part, shown
+from limbeck.recipe_form import PLAIN_TRANSFER, Student, Teacher, Transfer
+
+_PARTS: dict[str, type[BaseModel]] = {"teacher": Teacher, "transfer": Transfer, "student": Student}
+_EXAMPLE = "KEY=VALUE, such as student.*.distill.temperature=4"
+
+
+def apply_overrides(data: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """A copy of a recipe's data with every `KEY=VALUE` of `sets` put in, in their order.
+
+    Args:
+        data: a recipe as TOML reads it, not checked yet; stays as it is.
+        sets: KEY is a dotted path, in which parts are addressed by name (the longest that fits, as names
+            may hold dots) or, all of a list, by `*`. VALUE is TOML, and what is not TOML is a string.
+
+    Returns:
+        Data for `parse_recipe`, which reports keys that no recipe has and values that do not fit.
+
+    Raises:
+        UsageError: there is no `=`, no part of that name, or no table at that path.
+    """
+    result = copy.deepcopy(dict(data))
+    for setting in sets:
+        key, equals, value = setting.partition("=")
+        where = f"--set {' '.join((key.strip() or setting).split())}"
+        if not equals:
+            raise UsageError(f'{where}: found no "=", expected {_EXAMPLE}')
+        _set(result, key.strip(), _value(value), where)
+    return result
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return table["value"] if len(table) == 1 else text.strip()
+
+
+def _set(data: dict[str, Any], path: str, value: Any, where: str) -> None:
+    section, _, rest = path.partition(".")
+    if section == "transfer" and data.get(section, []) == []:
+        data[section] = [dict(PLAIN_TRANSFER)]
+    parts = data.get(section, [])
+    if section not in _PARTS or not rest or not isinstance(parts, list):
+        _put(data, path.split("."), value, where)
+        return
+    targets, rest = _targets(section, [part for part in parts if isinstance(part, dict)], rest, where)
+    # A grid's own keys are dotted paths, and may come in TOML's quotes.
+    keys = ["grid", rest[5:].strip("\"'")] if rest.startswith("grid.") else rest.split(".")
+    for target in targets:
+        _put(target, keys, copy.deepcopy(value), where)
+
+
+def _targets(
+    section: str, parts: list[dict[str, Any]], path: str, where: str
+) -> tuple[list[dict[str, Any]], str]:
+    """The parts that a path begins with, and what is left of it: one or more keys."""
+    names = [part["name"] for part in parts if isinstance(part.get("name"), str)]
+    fitting = [name for name in ("*", *names) if f"{path}.".startswith(f"{name}.")]
+    if not fitting or not parts:
+        # The name that was meant ends where the first key begins.
+        first, *words = path.split(".")
+        given = ".".join([first, *takewhile(lambda word: word not in keys_of(_PARTS[section]), words)])
+        raise UsageError(f"{where}: {no_such_part(section, given, names)}")
+    name = max(fitting, key=len)
+    rest = path[len(name) + 1 :]
+    if not rest:
+        raise UsageError(f"{where}: names a whole {section}, expected one of its keys: {where[6:]}.KEY=VALUE")
+    return [part for part in parts if name in ("*", part.get("name"))], rest
+
+
+def _put(table: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+    if not all(keys):
+        raise UsageError(f"{where}: found an empty key, expected {_EXAMPLE}")
+    for key, below in pairwise(keys):
+        found = table.setdefault(key, {})
+        if not isinstance(found, dict):
+            raise UsageError(f'{where}: "{key}" is {shown(found)}, not a table, and has no key "{below}"')
+        table = found
+    table[keys[-1]] = value

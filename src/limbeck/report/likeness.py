@@ -1,0 +1,77 @@
+"""Which classes a teacher finds alike: the knowledge that labels do not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from limbeck.metrics import class_similarity, most_alike
+from limbeck.report.models import Family, Model
+from limbeck.report.wording import percent
+
+MOST_CLASSES = 20  # a larger matrix cannot be read; its strongest pairs can
+PAIRS = 5
+DEFAULT_TEMPERATURE = 4.0
+
+
+@dataclass(frozen=True)
+class Square:
+    """A cell of the matrix: text in per cent, strength 0 to 1 among those off the diagonal (None: on it)."""
+
+    text: str
+    strength: float | None
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Mean soft targets by the class the teacher chose; `squares` is empty where there are too many classes."""
+
+    teacher: str
+    temperature: str
+    pairs: tuple[tuple[str, str, str], ...]
+    squares: tuple[tuple[str, tuple[Square, ...]], ...]
+
+
+def likeness(found: Sequence[Family], models: Sequence[Model], classes: Sequence[str]) -> Likeness | None:
+    """For the first student's teacher at that student's temperature, or else the first teacher at T = 4.
+
+    None where no teacher's predictions are at hand, or with fewer than three classes: two are alike by necessity.
+    """
+    teacher, temperature = None, DEFAULT_TEMPERATURE
+    for family in found:
+        if family.teacher is not None and family.teacher.log_probs is not None:
+            teacher = family.teacher
+            given = family.student.variant.get("temperature")
+            if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
+                temperature = float(given)
+            break
+    if teacher is None:
+        teacher = next((m for m in models if m.role == "teacher" and m.log_probs is not None), None)
+    if teacher is None or teacher.log_probs is None or len(classes) < 3:
+        return None
+    matrix = np.nan_to_num(class_similarity(teacher.log_probs, temperature))
+    pairs = tuple(
+        (one, other, percent(similarity))
+        for one, other, similarity in most_alike(teacher.log_probs, temperature, classes, PAIRS)
+        if similarity > 0
+    )
+    return Likeness(teacher.name, f"{temperature:g}", pairs, _squares(matrix, classes))
+
+
+def _squares(matrix: np.ndarray, classes: Sequence[str]) -> tuple[tuple[str, tuple[Square, ...]], ...]:
+    if len(classes) > MOST_CLASSES:
+        return ()
+    off = ~np.eye(len(classes), dtype=bool)
+    low, high = float(matrix[off].min()), float(matrix[off].max())
+    span = high - low or 1.0
+    decimals = 1 if high >= 0.01 else 2
+    rows = []
+    for i, name in enumerate(classes):
+        cells = [
+            Square(percent(float(value), decimals), None if i == j else round((float(value) - low) / span, 3))
+            for j, value in enumerate(matrix[i])
+        ]
+        rows.append((name, tuple(cells)))
+    return tuple(rows)

@@ -1,0 +1,150 @@
+"""The rows of results.json as the page needs them: with their predictions and histories, and put in families."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from limbeck.errors import LimbeckError
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One row of the results.
+
+    main: the first row of its role and name; further ones are variants of it.
+    log_probs: (test rows, classes) float32, or None where no predictions were kept.
+    history: the content of history.json, or None where it was not trained in this run.
+    """
+
+    row: Row
+    main: bool
+    log_probs: np.ndarray | None
+    history: dict[str, Any] | None
+
+    @property
+    def role(self) -> str:
+        return str(self.row.get("role"))
+
+    @property
+    def name(self) -> str:
+        return str(self.row.get("name"))
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        return self.row.get("variant") or {}
+
+    def number(self, field: str) -> float | None:
+        """The field's value if it is a finite number, else None."""
+        value = self.row.get(field)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            return None
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A student with what it is compared with, and the other settings under its name."""
+
+    student: Model
+    teacher: Model | None
+    baseline: Model | None
+    variants: tuple[Model, ...]
+
+    @property
+    def members(self) -> list[Model]:
+        """Teacher, student and baseline, as far as there are any."""
+        return [model for model in (self.teacher, self.student, self.baseline) if model is not None]
+
+
+def read_models(
+    results: Mapping[str, Any],
+    predictions: Mapping[str, np.ndarray],
+    histories: Mapping[str, dict[str, Any]],
+    test_rows: int,
+    classes: int,
+) -> list[Model]:
+    """All rows in their order, each with its predictions and history where there are any.
+
+    Raises:
+        LimbeckError: predictions that are not of shape (test_rows, classes).
+    """
+    for model_id, log_probs in predictions.items():
+        if log_probs.shape != (test_rows, classes):
+            raise LimbeckError(
+                f"predictions of {model_id} have the shape {log_probs.shape}, but the test set has {test_rows} rows "
+                f"and {classes} classes: run `limbeck evaluate` again"
+            )
+    models = []
+    seen: set[tuple[str, str]] = set()
+    for row in results["models"]:
+        key = (str(row.get("role")), str(row.get("name")))
+        main = key not in seen
+        seen.add(key)
+        ids = possible_ids(row, main)
+        log_probs_of_row = next((predictions[i] for i in ids if i in predictions), None)
+        history = next((histories[i] for i in ids if i in histories), None)
+        models.append(Model(row, main, log_probs_of_row, history))
+    return models
+
+
+def possible_ids(row: Row, main: bool) -> list[str]:
+    """The ids under which a row's predictions may lie, the full one first.
+
+    "ROLE/NAME-KEY=VALUE,…"; the main row of a name may also go without its variant.
+    """
+    base = f"{row.get('role')}/{row.get('name')}"
+    variant = row.get("variant") or {}
+    ids = []
+    for keys in (list(variant), sorted(variant)):
+        for write in (_compact, str):
+            ids.append(f"{base}-" + ",".join(f"{key}={write(variant[key])}" for key in keys))
+    if not variant:
+        return [base]
+    return [*dict.fromkeys(ids), base] if main else list(dict.fromkeys(ids))
+
+
+def _compact(value: Any) -> str:
+    """4.0 and 4 alike as "4", text bare, anything else as JSON without spaces."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value, separators=(",", ":"))
+
+
+def families(models: Sequence[Model]) -> list[Family]:
+    """One family for each student's name, in the order of the rows."""
+    found = []
+    for student in models:
+        if student.role != "student" or not student.main:
+            continue
+        variants = tuple(m for m in models if m.role == "student" and m.name == student.name and not m.main)
+        found.append(Family(student, _teacher_of(student, models), baseline_of(student, models), variants))
+    return found
+
+
+def baseline_of(student: Model, models: Sequence[Model]) -> Model | None:
+    """The baseline with the student's name; of several, the one whose variant fits the student's best."""
+    candidates = [m for m in models if m.role == "baseline" and m.name == student.name]
+
+    def misfit(baseline: Model) -> tuple[int, int]:
+        shared = [key for key in baseline.variant if student.variant.get(key) == baseline.variant[key]]
+        return len(baseline.variant) - len(shared), -len(shared)
+
+    return min(candidates, key=misfit, default=None)
+
+
+def _teacher_of(student: Model, models: Sequence[Model]) -> Model | None:
+    teachers = [m for m in models if m.role == "teacher"]
+    named = [m for m in teachers if m.name == student.row.get("teacher")]
+    if named:
+        return named[0]
+    only_choice = student.row.get("teacher") is None and len(teachers) == 1
+    return teachers[0] if only_choice else None

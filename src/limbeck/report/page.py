@@ -1,0 +1,173 @@
+"""The page itself: everything that was found, in one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
+from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
+from limbeck.report.likeness import likeness
+from limbeck.report.models import Family, Model, families, read_models
+from limbeck.report.table import GLOSSARY, ROLES, columns, groups, lines
+from limbeck.report.wording import describe, p_value, percent, scaled, whole
+
+CURVES = 6  # how many panels of a kind; the table and the JSON hold everything
+RELIABILITIES = 12
+STUDENTS_IN_PICTURES = 4
+CASES_FIRST, CASES_FURTHER = 24, 12
+PICTURE_BYTES_FIRST, PICTURE_BYTES_FURTHER = 180_000, 80_000
+
+
+def render_report(
+    results: dict[str, Any],
+    run: dict[str, Any],
+    predictions: dict[str, np.ndarray],
+    histories: dict[str, dict[str, Any]],
+    test_inputs: np.ndarray,
+    test_labels: np.ndarray,
+    classes: Sequence[str],
+) -> str:
+    """One self-contained HTML page: the same inputs give the same bytes.
+
+    Args:
+        results: the content of results.json.
+        run: the content of run.json.
+        predictions: model id -> (n, classes) float32 log-probabilities on the test set; rows may be missing.
+        histories: model id -> the content of history.json; rows may be missing.
+        test_inputs: (n, …) raw; uint8 images (n, h, w) or (n, h, w, channels) are shown.
+        test_labels: (n,) int64, −1 where there is none.
+        classes: their names, in order.
+
+    Raises:
+        LimbeckError: predictions whose shape is not that of the test set and the classes.
+    """
+    names = [str(name) for name in classes]
+    labels = np.asarray(test_labels)
+    rows = len(labels)
+    models = read_models(results, predictions, histories, rows, len(names))
+    found = families(models)
+    table_columns = columns(models, rows)
+    here = files("limbeck.report")
+    script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
+    # jinja escapes whatever is not Markup: only our own files and drawings are
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=percent, whole=whole, p_value=p_value, scaled=scaled)
+    template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
+    return template.render(
+        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        data=embedded_json({"results": results, "run": run}),
+        results=results,
+        run=run,
+        test_rows=rows,
+        roles=ROLES,
+        present=[role for role in ROLES if any(m.role == role for m in models)],
+        verdicts=[(family, describe(family, rows)) for family in found],
+        columns=table_columns,
+        groups=groups(table_columns),
+        lines=lines(models, table_columns),
+        glossary=GLOSSARY,
+        cost_figures=_cost_figures(models, found, rows),
+        curves=_curves(found),
+        curves_left_out=max(0, len(found) - CURVES),
+        reliabilities=_reliabilities(models, found, labels),
+        disagreements=_disagreements(found, labels, names, np.asarray(test_inputs)),
+        pictures=is_image(np.asarray(test_inputs)),
+        likeness=likeness(found, models, names),
+        classes=names,
+    )
+
+
+def embedded_json(value: Any) -> Markup:
+    """JSON that no content can break out of: "<", ">" and "&" as \\u escapes, NaN and infinities as null."""
+    text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _cost_figures(models: Sequence[Model], found: Sequence[Family], rows: int) -> list[Markup]:
+    """Only rows of one task belong in one picture: that of the first student, where there are several."""
+    task = found[0].student.row.get("data") if found else None
+    shown = [m for m in models if m.row.get("data") == task]
+    drawn = [cost_figure(shown, field, rows, f"cost{i}") for i, field in enumerate(("bytes", "latency_ms"))]
+    return [Markup(figure) for figure in drawn if figure is not None]
+
+
+def _curves(found: Sequence[Family]) -> list[tuple[Family, Markup]]:
+    shown = found[:CURVES]
+    top, bottom = curve_range([m for family in shown for m in (*family.members, *family.variants)])
+    drawn = [(family, curve_figure(family, top, bottom, f"curve{i}")) for i, family in enumerate(shown)]
+    return [(family, Markup(figure)) for family, figure in drawn if figure is not None]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A model's reliability: the drawing, ECE in per cent, and how much surer than right it is on average."""
+
+    model: Model
+    figure: Markup
+    ece: str
+    leaning: str
+
+
+def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.ndarray) -> list[Panel]:
+    shown: list[Model] = [m for m in models if m.role == "teacher" and m.main]
+    for family in found:
+        shown += [m for m in (family.student, family.baseline) if m is not None]
+    labelled = labels >= 0
+    panels = []
+    for model in [m for m in shown if m.log_probs is not None][:RELIABILITIES]:
+        if not labelled.any() or model.log_probs is None:
+            continue
+        log_probs = model.log_probs[labelled]
+        only_labelled = Model(model.row, model.main, log_probs, None)
+        figure = Markup(reliability_figure(only_labelled, labels[labelled], f"sure{len(panels)}"))
+        confidence = float(np.exp(log_probs.astype(np.float64).max(axis=1)).mean())
+        over = 100 * (confidence - float((log_probs.argmax(axis=1) == labels[labelled]).mean()))
+        leaning = "as sure as right" if abs(over) < 0.05 else f"{abs(over):.1f} points too {'sure' if over > 0 else 'unsure'}"
+        panels.append(Panel(model, figure, percent(model.number("ece"), 1), leaning))
+    return panels
+
+
+def _disagreements(
+    found: Sequence[Family], labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray
+) -> list[tuple[Family, Disagreements]]:
+    made = []
+    for family in found:
+        teacher = family.teacher
+        if teacher is None or teacher.log_probs is None or family.student.log_probs is None:
+            continue
+        if len(made) == STUDENTS_IN_PICTURES:
+            break
+        cases = find_disagreements(
+            teacher.log_probs,
+            family.student.log_probs,
+            labels,
+            classes,
+            inputs,
+            limit=CASES_FURTHER if made else CASES_FIRST,
+            budget=PICTURE_BYTES_FURTHER if made else PICTURE_BYTES_FIRST,
+        )
+        made.append((family, cases))
+    return made

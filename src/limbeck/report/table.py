@@ -1,0 +1,153 @@
+"""The table of all rows, and the words that explain its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.report.models import Model
+from limbeck.report.wording import NOTHING, duration, p_value, percent, scaled, significant, variant_text, whole
+
+ROLES = {
+    "teacher": "taught on labels; it makes the targets",
+    "student": "learnt from the teacher",
+    "baseline": "the same model, labels alone",
+    "reference": "shown, not compared",
+}
+METRIC_COLUMNS = 8
+
+GLOSSARY = (
+    ("Teacher, student, baseline", "The student learns from the teacher's outputs. Its baseline is the same model, "
+     "trained in the same way on the labels alone: what there would be without distilling."),
+    ("Errors", "Test rows whose most probable class is not the label."),
+    ("Agreement", "The share of test rows for which a model chooses the class its teacher chooses, right or wrong."),
+    ("Gap recovered", "(student − baseline) / (teacher − baseline) in accuracy. 0% is no better than labels alone, "
+     "100% is as good as the teacher."),
+    ("p", "McNemar's exact test of student against baseline on the same test rows. Only rows count that one of the "
+     "two gets right and the other wrong; p says how likely a split at least as uneven is if neither is better. "
+     "The verdict is “helps” or “hurts” where p < 0.05."),
+    ("NLL", "Mean negative log-probability of the true class, in nats. Lower is better; being sure and wrong is dear."),
+    ("ECE", "Expected calibration error: how far, on average, a model's confidence is from how often it is right, "
+     "over 15 bins of confidence. At 0 a model that says 80% is right in 80 of 100 cases."),
+    ("Multiply-adds", "Multiplications, each with its addition, for one example: a cost that is the same on "
+     "every machine."),
+    ("Latency, examples a second", "The median time for one example alone, and the throughput in large batches, "
+     "measured on the machine of this run."),
+    ("Temperature", "What logits are divided by before softmax. The higher it is, the more of the targets is about "
+     "the classes that were not chosen."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's key, heading, group, what a pointer on its heading is told, and how a value is written."""
+
+    key: str
+    title: str
+    group: str
+    note: str
+    write: Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is shown, and the number to sort by (None: last)."""
+
+    text: str
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model's line in the table."""
+
+    model: Model
+    settings: str
+    source: str
+    cells: tuple[Cell, ...]
+
+
+def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
+    """The columns of design's row, then `metrics` by name; a rare one only where some row fills it."""
+    decimals = 2 if test_rows >= 1000 else 1
+
+    def share(value: float) -> str:
+        return percent(value, decimals)
+
+    quality, calibration, distilling, cost = "Right or wrong", "How sure", "Distilling", "Cost"
+    found = [
+        Column("accuracy", "Accuracy, %", quality, "share of test rows that are right", share),
+        Column("errors", "Errors", quality, f"wrong test rows, of {whole(test_rows)}", whole),
+        Column("nll", "NLL", calibration, "mean negative log-probability of the true class", significant),
+        Column("ece", "ECE, %", calibration, "how far confidence is from being right", share),
+        Column("agreement", "Agrees, %", distilling, "share of rows with the teacher's class", share),
+        Column("gap_recovered", "Gap recovered, %", distilling, "0: as labels alone; 100: as the teacher", _gap),
+        Column("p_value", "p", distilling, "McNemar's exact test against the baseline", p_value),
+        Column("verdict", "Verdict", distilling, "helps or hurts where p < 0.05", str),
+        Column("parameters", "Param\u00adeters", cost, "numbers that are learnt", scaled),
+        Column("bytes", "Size", cost, "bytes of the saved model", _size),
+        Column("multiply_adds", "Multiply-adds", cost, "for one example", scaled),
+        Column("latency_ms", "Latency, ms", cost, "median for one example alone", significant),
+        Column("examples_per_second", "Examples a second", cost, "in large batches", scaled),
+        Column("train_seconds", "Training", cost, "time to train", duration),
+    ]
+    if any((m.number("trials") or 1) > 1 for m in models):
+        found.append(Column("trials", "Trials", cost, "settings tried on the validation split", whole))
+    names = [name for m in models for name, value in (m.row.get("metrics") or {}).items() if _is_number(value)]
+    for name in list(dict.fromkeys(names))[:METRIC_COLUMNS]:
+        found.append(Column(f"metrics.{name}", name.replace("_", " "), "Further", name, significant_or_whole))
+    return found
+
+
+def groups(found: Sequence[Column]) -> list[tuple[str, int]]:
+    """The heading over the headings: each group with how many columns it spans."""
+    spans: dict[str, int] = {}
+    for column in found:
+        spans[column.group] = spans.get(column.group, 0) + 1
+    return list(spans.items())
+
+
+def lines(models: Sequence[Model], found: Sequence[Column]) -> list[Line]:
+    """One line for each row of the results, in their order."""
+    made = []
+    for model in models:
+        source = []
+        if model.row.get("teacher"):
+            source.append(f"from {model.row['teacher']}")
+        if model.row.get("transfer"):
+            source.append(f"over {model.row['transfer']}")
+        if model.row.get("data"):
+            source.append(f"on {model.row['data']}")
+        cells = tuple(_cell(model, column) for column in found)
+        made.append(Line(model, variant_text(model.variant), " ".join(source), cells))
+    return made
+
+
+def _cell(model: Model, column: Column) -> Cell:
+    if column.key.startswith("metrics."):
+        value = (model.row.get("metrics") or {}).get(column.key.removeprefix("metrics."))
+        return Cell(column.write(value), float(value)) if _is_number(value) else Cell(NOTHING, None)
+    if column.key == "verdict":
+        verdict = model.row.get("verdict")
+        order = {"helps": 0.0, "no difference": 1.0, "hurts": 2.0}
+        return Cell(NOTHING, None) if verdict is None else Cell(str(verdict), order.get(str(verdict), 3.0))
+    number = model.number(column.key)
+    return Cell(NOTHING, None) if number is None else Cell(column.write(number), float(number))
+
+
+def significant_or_whole(value: float) -> str:
+    """A count as a count, anything else with three digits."""
+    return whole(value) if isinstance(value, int) else significant(value)
+
+
+def _gap(value: float) -> str:
+    return percent(value, 0)
+
+
+def _size(value: float) -> str:
+    return scaled(value, "B")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -1,0 +1,156 @@
+"""Numbers and findings in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.report.models import Family
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one student.
+
+    finding and conclusion make one sentence, "…: …."; cost, where there is a teacher to compare with, is another.
+    mood: helps | hurts | none (no difference) | open (nothing to compare with).
+    """
+
+    finding: str
+    conclusion: str
+    cost: str
+    mood: str
+
+
+def whole(value: float | None) -> str:
+    """10000 -> 10,000."""
+    return NOTHING if value is None else f"{round(value):,}"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """0.012345 -> 0.0123, 1234.5 -> 1,234: that many significant digits, never an exponent."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def scaled(value: float | None, unit: str = "", units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+    """118282 -> 118 k; with the unit "B": 118 kB."""
+    if value is None:
+        return NOTHING
+    step = 0
+    while abs(value) >= 999.5 and step < len(units) - 1:
+        value /= 1000
+        step += 1
+    number = f"{value:.0f}" if step == 0 and float(value).is_integer() else significant(value)
+    return f"{number} {units[step]}{unit}".rstrip()
+
+
+def percent(fraction: float | None, decimals: int = 1) -> str:
+    """0.98765 -> 98.8, without the sign."""
+    return NOTHING if fraction is None else f"{100 * fraction:.{decimals}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """125 -> 2 min 5 s."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals, and as many as it takes not to round across 0.05."""
+    if p is None:
+        return NOTHING
+    if p < 0.001:
+        return "< 0.001"
+    rounded = f"{p:.3f}"
+    return f"{p:.4f}" if rounded == "0.050" and p < 0.05 else rounded
+
+
+def variant_text(variant: dict[str, Any]) -> str:
+    """{"temperature": 4, "without": [3]} -> temperature 4, without 3."""
+    parts = []
+    for key, value in variant.items():
+        if isinstance(value, float):
+            value = f"{value:g}"
+        elif isinstance(value, list):
+            value = " and ".join(str(item) for item in value)
+        parts.append(f"{key} {value}")
+    return ", ".join(parts)
+
+
+def describe(family: Family, test_rows: int) -> Finding:
+    """The verdict on a student in a sentence, and what it costs beside its teacher."""
+    student, baseline = family.student, family.baseline
+    teacher_name = student.row.get("teacher") or (family.teacher.name if family.teacher else None)
+    taught = f" learnt from {teacher_name}" if teacher_name else ""
+    errors = student.number("errors")
+    if errors is None:
+        return Finding(f"{student.name}{taught}", "its errors were not counted", "", "open")
+    finding = f"{student.name}{taught} makes {_errors(errors)} in {whole(test_rows)}"
+    cost = _cost(family)
+    baseline_errors = baseline.number("errors") if baseline else None
+    if baseline_errors is None:
+        return Finding(finding, "there is no baseline to say whether distilling helped", cost, "open")
+    p = student.number("p_value")
+    finding += f"; the same model trained on labels alone makes {whole(baseline_errors)}"
+    if p is not None:
+        shown = p_value(p)
+        finding += f" (p {shown})" if shown.startswith("<") else f" (p = {shown})"
+    verdict = student.row.get("verdict")
+    if verdict in ("helps", "hurts"):
+        return Finding(finding, f"distilling {verdict}", cost, str(verdict))
+    if verdict is None:
+        return Finding(finding, "no test was made", cost, "open")
+    return Finding(finding, "no difference that this test set can show", cost, "none")
+
+
+def _errors(count: float) -> str:
+    return f"{whole(count)} error" + ("" if count == 1 else "s")
+
+
+def _cost(family: Family) -> str:
+    teacher, student = family.teacher, family.student
+    if teacher is None:
+        return ""
+    parts = []
+    for field, less, more, same in (
+        ("multiply_adds", "fewer multiply-adds", "more multiply-adds", "as many multiply-adds"),
+        ("bytes", "smaller", "larger", "as large"),
+        ("latency_ms", "faster", "slower", "as fast"),
+    ):
+        ours, theirs = student.number(field), teacher.number(field)
+        if ours and theirs:
+            parts.append(_times(theirs / ours, less, more, same))
+    gap = student.number("gap_recovered")
+    if gap is not None and gap > 1:
+        parts.append("and more accurate than it")
+    elif gap is not None and gap > 0:
+        parts.append(f"with {percent(gap, 0)}% of the gap recovered")
+    elif gap is None and family.baseline is not None:
+        parts.append("which is itself no better than labels alone")
+    return f"Beside its teacher: {', '.join(parts)}." if parts else ""
+
+
+def _times(ratio: float, less: str, more: str, same: str) -> str:
+    if 0.95 < ratio < 1.05:
+        return same
+    factor = max(ratio, 1 / ratio)
+    return f"{significant(factor, 2)} times {less if ratio > 1 else more}"

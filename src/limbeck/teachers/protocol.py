@@ -1,0 +1,81 @@
+"""What a teacher is: anything that maps a batch of raw inputs to logits or probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from limbeck.errors import LimbeckError
+
+# Under a probability of zero: its logarithm would be −inf, and one −inf vetoes a class for good.
+FLOOR = 1e-7
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Anything that answers for a batch of raw inputs.
+
+    Attributes:
+        outputs: whether `answer` gives logits or probabilities.
+        batch_size: how many rows it is asked at once; part of what decides the last bits of its answers.
+        precision: what it computes in.
+    """
+
+    outputs: Literal["logits", "probabilities"]
+    batch_size: int
+    precision: str
+
+    def answer(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Raw inputs (batch, …) to logits or probabilities (batch, classes)."""
+        ...
+
+
+def log_probabilities(teacher: Teacher, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Ask a teacher for log-probabilities at temperature 1: logits minus their log-sum-exp.
+
+    Args:
+        teacher: asked in batches of its own size, so that an answer depends on these inputs alone.
+        inputs: raw, shape (n, …).
+
+    Returns:
+        float32 of shape (n, classes). Probabilities below `FLOOR` count as `FLOOR`.
+
+    Raises:
+        LimbeckError: if an answer is not finite, is no matrix, or probabilities do not sum to one.
+    """
+    answers = []
+    for start in range(0, len(inputs), teacher.batch_size):
+        batch = inputs[start : start + teacher.batch_size]
+        answer = np.asarray(teacher.answer(batch), dtype=np.float32)
+        if answer.ndim != 2 or len(answer) != len(batch):
+            raise LimbeckError(
+                f"the teacher answered {len(batch)} inputs with an array of shape {answer.shape}: "
+                f"expected ({len(batch)}, classes)"
+            )
+        answers.append(_checked(answer, teacher.outputs, start))
+    values = np.concatenate(answers)
+    if teacher.outputs == "probabilities":
+        values = np.log(np.maximum(values, FLOOR))
+    return torch.from_numpy(values).log_softmax(dim=-1).numpy()
+
+
+def _checked(answer: npt.NDArray[np.float32], outputs: str, start: int) -> npt.NDArray[np.float32]:
+    bad = ~np.isfinite(answer).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise LimbeckError(
+            f"the teacher's output for row {start + row} is not finite ({answer[row].tolist()}): "
+            "nothing can be learnt from it; look at that input and at the teacher"
+        )
+    if outputs == "probabilities":
+        off = np.abs(answer.sum(axis=1) - 1) > 1e-3
+        if off.any() or (answer < 0).any():
+            row = int(np.argmax(off | (answer < 0).any(axis=1)))
+            raise LimbeckError(
+                f"the teacher's output for row {start + row} is no distribution (it sums to "
+                f'{answer[row].sum():.4g}): if it gives logits, say outputs="logits"'
+            )
+    return answer

@@ -1,0 +1,86 @@
+"""PyTorch modules and plain functions as teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from limbeck.models import ConvNet, logits_of
+from limbeck.precision import Precision, autocast, resolve_precision
+from limbeck.teachers.protocol import Teacher
+
+# Rows asked at once, by kind of model: activations of a small batch stay in the cache (benchmarks/).
+EXTRACTION_BATCH = {"convnet": 125, "mlp": 500}
+EXTRACTION_BATCH_OTHERWISE = 250
+
+
+class TorchTeacher:
+    """A module in the form in which it answers fastest: evaluation mode, no gradients, folded where it can be.
+
+    Args:
+        model: maps raw inputs (batch, …) to logits, as a tensor, `Outputs` or an object with `.logits`.
+        precision: `auto`, `float32` or `bfloat16`.
+        batch_size: rows asked at once; by default a fixed number by kind of model.
+    """
+
+    outputs: Literal["logits"] = "logits"
+
+    def __init__(self, model: nn.Module, *, precision: str = "auto", batch_size: int | None = None) -> None:
+        kind = getattr(model, "kind", None)
+        self.precision: Precision = resolve_precision(precision, kind)
+        self.batch_size = batch_size or EXTRACTION_BATCH.get(str(kind), EXTRACTION_BATCH_OTHERWISE)
+        self.model: nn.Module = model.inference_form() if isinstance(model, ConvNet) else model
+
+    def answer(self, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Raw inputs (batch, …) to logits (batch, classes)."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode(), autocast(self.precision):
+                logits = logits_of(self.model(torch.from_numpy(np.ascontiguousarray(inputs))))
+        finally:
+            self.model.train(was_training)
+        return np.asarray(logits.float().numpy())
+
+
+class FunctionTeacher:
+    """Any function from raw inputs (batch, …) to logits or probabilities (batch, classes), arrays or tensors."""
+
+    precision = "float32"
+
+    def __init__(
+        self,
+        function: Callable[[npt.NDArray[Any]], Any],
+        *,
+        outputs: Literal["logits", "probabilities"] = "logits",
+        batch_size: int = EXTRACTION_BATCH_OTHERWISE,
+    ) -> None:
+        self.function = function
+        self.outputs = outputs
+        self.batch_size = batch_size
+
+    def answer(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Raw inputs (batch, …) to what the function gives."""
+        with torch.inference_mode():
+            returned = self.function(inputs)
+        return np.asarray(returned.detach().float().cpu() if isinstance(returned, torch.Tensor) else returned)
+
+
+def as_teacher(teacher: object) -> Teacher:
+    """A module, a function from arrays to logits, or a teacher, as a teacher.
+
+    Raises:
+        TypeError: if it is none of these.
+    """
+    if isinstance(teacher, nn.Module):
+        return TorchTeacher(teacher)
+    if isinstance(teacher, Teacher):
+        return teacher
+    if callable(teacher):
+        return FunctionTeacher(teacher)
+    raise TypeError(f"{type(teacher).__name__} is no teacher: expected a torch module, a function, or .answer(inputs)")

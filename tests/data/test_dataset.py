@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+
+from limbeck.data import Dataset, Part, load_dataset
+from limbeck.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def with_test(digits):
+    first, rest = digits.train.take(np.arange(1500)), digits.train.take(np.arange(1500, 1797))
+    return Dataset("some", first, rest, digits.classes)
+
+
+def of_labels(labels):
+    rows = np.arange(len(labels))
+    inputs = rows[:, None].astype(np.float32)
+    classes = ("a", "b", "c")
+    return Dataset("small", Part("train", inputs, np.array(labels), rows, classes), None, classes)
+
+
+def test_the_three_parts_hold_every_row_once(digits):
+    split = digits.split(validation=200, test=0.2, seed=3)
+    parts = (split.train, split.validation, split.test)
+    assert [len(p) for p in parts] == [1797 - 200 - 360, 200, 360]
+    assert [p.name for p in parts] == ["train", "validation", "test"]
+    assert sorted(np.concatenate([p.ids for p in parts])) == list(range(1797))
+    for p in parts:
+        assert (np.diff(p.ids) > 0).all()
+        assert (p.inputs == digits.train.inputs[p.ids]).all()
+        assert (p.labels == digits.train.labels[p.ids]).all()
+
+
+def test_a_split_is_stratified(digits):
+    split = digits.split(validation=0.1, test=0.2)
+    whole = np.bincount(digits.train.labels) / 1797
+    for p in (split.train, split.validation, split.test):
+        assert np.abs(np.bincount(p.labels) - whole * len(p)).max() <= 1
+
+
+def test_a_split_depends_on_its_seed_alone(digits):
+    first = digits.split(validation=100, test=0.2, seed=5)
+    np.random.seed(99)
+    again = digits.split(validation=100, test=0.2, seed=5)
+    other = digits.split(validation=100, test=0.2, seed=6)
+    assert first.validation.ids.tolist() == again.validation.ids.tolist()
+    assert first.train.inputs_hash == again.train.inputs_hash
+    assert first.validation.ids.tolist() != other.validation.ids.tolist()
+    assert first.test.ids.tolist() != other.test.ids.tolist()
+
+
+def test_the_test_rows_do_not_depend_on_the_validation(digits):
+    some, none = digits.split(validation=100, test=0.2), digits.split(test=0.2)
+    assert some.test.ids.tolist() == none.test.ids.tolist()
+    assert len(none.validation) == 0
+
+
+def test_a_source_s_own_test_set_is_used_as_it_is(with_test):
+    split = with_test.split(validation=150)
+    assert split.test is with_test.test
+    assert len(split.train) == 1350
+    assert with_test.split().train is with_test.train
+
+
+def test_a_test_fraction_beside_a_test_set_is_refused(with_test):
+    with pytest.raises(UsageError, match=r"some has a test set of its own \(297 rows\): leave test out"):
+        with_test.split(test=0.2)
+
+
+def test_a_missing_test_fraction_is_asked_for(digits):
+    with pytest.raises(UsageError, match=r"digits has no test set of its own: set test to the fraction"):
+        digits.split(validation=10)
+
+
+@pytest.mark.parametrize("test", [0, 1, 1.5, -0.1, True, "0.2", float("nan")])
+def test_a_test_fraction_out_of_range_is_refused(digits, test):
+    with pytest.raises(UsageError, match="is not a fraction between 0 and 1"):
+        digits.split(test=test)
+
+
+@pytest.mark.parametrize("validation", [1500, 2000])
+def test_a_validation_larger_than_the_data_is_refused_with_both_numbers(with_test, validation):
+    with pytest.raises(UsageError, match=rf"validation = {validation} takes .* some has 1500 training rows"):
+        with_test.split(validation=validation)
+
+
+@pytest.mark.parametrize("validation", [-1, True, "many", float("nan"), 1.0, 60.5, None])
+def test_a_validation_that_is_no_number_of_rows_is_refused(with_test, validation):
+    with pytest.raises(UsageError, match=r"^validation = .*: change validation|give a fraction"):
+        with_test.split(validation=validation)
+
+
+def test_fractions_that_leave_nothing_to_train_on_are_refused():
+    with pytest.raises(UsageError, match=r"test = 0.9 takes all 3 rows of small"):
+        of_labels([0, 1, 2]).split(test=0.9)
+    with pytest.raises(UsageError, match=r"validation = 0.9 takes 2 rows, but small has 2 training rows"):
+        of_labels([0, 1, 2]).split(test=0.3, validation=0.9)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 0.5, True])
+def test_a_split_seed_out_of_range_is_refused(digits, seed):
+    with pytest.raises(UsageError, match="is not a whole number from 0"):
+        digits.split(test=0.2, seed=seed)
+
+
+@pytest.mark.parametrize("labels", [[0] * 20 + [1], [0, 1, 2] * 4, [-1] * 9])
+def test_rows_are_drawn_plainly_where_classes_are_too_small_to_stratify(labels):
+    split = of_labels(labels).split(validation=2, test=0.1)
+    ids = np.concatenate([split.train.ids, split.validation.ids, split.test.ids])
+    assert sorted(ids) == list(range(len(labels)))
+    assert len(split.validation) == 2
