@@ -137,7 +137,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], header: Mapping[str,
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    # asarray and not ascontiguousarray, which gives a scalar a dimension.
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     digest = _digest(arrays, header)
     metadata = {METADATA_KEY: canonical_json({**header, "digest": digest}).decode()}
     write_bytes(path, save(arrays, metadata=metadata))

@@ -30,8 +30,8 @@ def accuracy(log_probs: Array, labels: Array) -> float:
         labels: shape (rows,), integers in 0 … classes − 1.
 
     Raises:
-        LimbeckError: the shapes do not fit, there are no rows, a label is out of range, or a row has no finite
-            top value (nan; −inf alone, a probability of zero, is allowed).
+        LimbeckError: the shapes do not fit, there are no rows, a label is out of range, or a row has no
+            finite top value (a −inf, probability zero, beside it is allowed).
     """
     return (len(labels) - errors(log_probs, labels)) / len(labels)
 
@@ -100,7 +100,7 @@ def reliability(log_probs: Array, labels: Array, bins: int = 15) -> ReliabilityB
     confidence = np.exp(log_probs.max(axis=1).astype(np.float64))
     correct = log_probs.argmax(axis=1) == labels
     edges = np.arange(bins + 1) / bins
-    # side="left" puts a confidence that equals an edge into the bin below it.
+    # Left: a confidence that equals an edge goes into the bin below it.
     places = np.searchsorted(edges[1:-1], confidence, side="left")
     count = np.bincount(places, minlength=bins)
     filled = np.where(count > 0, count, np.nan)

@@ -257,7 +257,8 @@ def _weighted_mean(rows: Tensor, weights: Tensor, counted: Tensor | None = None)
         )
     weights = weights.to(rows.dtype)
     total = weights.sum() if counted is None else (weights * counted).sum()
-    return torch.dot(weights, rows) / total.clamp(min=torch.finfo(rows.dtype).tiny)
+    # The weights are divided, not the sum: dividing that by tiny would make the gradient infinity times zero.
+    return torch.dot(weights / total.clamp(min=torch.finfo(rows.dtype).tiny), rows)
 
 
 def _check_temperature(temperature: float) -> None:

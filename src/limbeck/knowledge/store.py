@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from limbeck.artifacts import DamagedFileError, Identity, is_shard, read_checked, read_header, read_tensors
 from limbeck.data import Part, ViewCache, ViewSettings, view_pixels
+from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
 from limbeck.teachers import FLOOR
 
@@ -51,7 +52,9 @@ class Recording:
     @cached_property
     def identity(self) -> Identity:
         """What decides the knowledge; its key names the folder."""
-        view = {"number": self.view, **asdict(self.view_settings)} if self.view else None
+        view = None
+        if self.view:
+            view = {"number": self.view, "version": VIEWS_VERSION, **asdict(self.view_settings)}
         return Identity(
             kind="knowledge",
             version=VERSION,

@@ -72,7 +72,7 @@ def cost_figure(models: Sequence[Model], field: str, test_rows: int, prefix: str
 
 def scaled_bytes(value: float) -> str:
     """A tick of a size."""
-    return scaled(value, "B")
+    return scaled(value, "B", digits=1)
 
 
 def significant_ms(value: float) -> str:
@@ -113,7 +113,7 @@ def _place_labels(axes: Axes, points: Sequence[tuple[Model, float, float]]) -> N
             start = px + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
             boxes.append((start, py + dy - 4.5, start + width, py + dy + 4.5))
         free = [i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        inside = [i for i in free if boxes[i][0] >= frame.x0 - 8 and boxes[i][2] <= frame.x1 + 30 and boxes[i][1] >= frame.y0]
+        inside = [i for i in free if boxes[i][0] >= frame.x0 - 8 and boxes[i][2] <= frame.x1 + 2 and boxes[i][1] >= frame.y0]
         best = (inside or free or [0])[0]
         taken.append(boxes[best])
         dx, dy, align = places[best]
@@ -226,7 +226,7 @@ def reliability_figure(model: Model, labels: np.ndarray, prefix: str) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.vlines(confidence, confidence, accuracy, color=colour, linewidth=0.8, alpha=0.6)
+        axes.vlines(confidence[enough], confidence[enough], accuracy[enough], color=colour, linewidth=0.8, alpha=0.6)
         for x, y, part, many in zip(confidence, accuracy, share, enough, strict=True):
             axes.plot(
                 [x],
@@ -236,6 +236,7 @@ def reliability_figure(model: Model, labels: np.ndarray, prefix: str) -> str:
                 markerfacecolor=colour if many else PAPER,
                 markeredgecolor=colour,
                 markeredgewidth=0.8,
+                alpha=1.0 if many else 0.6,
                 clip_on=False,
             )
         axes.set_xlim(0, 1)

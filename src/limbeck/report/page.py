@@ -20,7 +20,7 @@ from limbeck.report.figures import cost_figure, curve_figure, curve_range, relia
 from limbeck.report.likeness import likeness
 from limbeck.report.models import Family, Model, families, read_models
 from limbeck.report.table import GLOSSARY, ROLES, columns, groups, lines
-from limbeck.report.wording import describe, p_value, percent, scaled, whole
+from limbeck.report.wording import describe, percent, whole
 
 CURVES = 6  # how many panels of a kind; the table and the JSON hold everything
 RELIABILITIES = 12
@@ -62,7 +62,7 @@ def render_report(
     script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
     # jinja escapes whatever is not Markup: only our own files and drawings are
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, whole=whole, p_value=p_value, scaled=scaled)
+    environment.globals.update(whole=whole)
     template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
         style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
@@ -145,7 +145,7 @@ def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.
         figure = Markup(reliability_figure(only_labelled, labels[labelled], f"sure{len(panels)}"))
         confidence = float(np.exp(log_probs.astype(np.float64).max(axis=1)).mean())
         over = 100 * (confidence - float((log_probs.argmax(axis=1) == labels[labelled]).mean()))
-        leaning = "as sure as right" if abs(over) < 0.05 else f"{abs(over):.1f} points too {'sure' if over > 0 else 'unsure'}"
+        leaning = "as sure as right" if abs(over) < 0.05 else f"{abs(over):.1f}\u00a0points too\u00a0{'sure' if over > 0 else 'unsure'}"
         panels.append(Panel(model, figure, percent(model.number("ece"), 1), leaning))
     return panels
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.report.models import Family
+from limbeck.report.models import Family, Model
 
 NOTHING = "–"
 
@@ -41,15 +40,16 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def scaled(value: float | None, unit: str = "", units: Sequence[str] = ("", "k", "M", "G", "T")) -> str:
+def scaled(value: float | None, unit: str = "", digits: int = 3) -> str:
     """118282 -> 118 k; with the unit "B": 118 kB."""
+    units = ("", "k", "M", "G", "T")
     if value is None:
         return NOTHING
     step = 0
     while abs(value) >= 999.5 and step < len(units) - 1:
         value /= 1000
         step += 1
-    number = f"{value:.0f}" if step == 0 and float(value).is_integer() else significant(value)
+    number = f"{value:.0f}" if step == 0 and float(value).is_integer() else significant(value, digits)
     return f"{number} {units[step]}{unit}".rstrip()
 
 
@@ -79,7 +79,7 @@ def p_value(p: float | None) -> str:
     if p is None:
         return NOTHING
     if p < 0.001:
-        return "< 0.001"
+        return "<\u00a00.001"
     rounded = f"{p:.3f}"
     return f"{p:.4f}" if rounded == "0.050" and p < 0.05 else rounded
 
@@ -113,7 +113,7 @@ def describe(family: Family, test_rows: int) -> Finding:
     finding += f"; the same model trained on labels alone makes {whole(baseline_errors)}"
     if p is not None:
         shown = p_value(p)
-        finding += f" (p {shown})" if shown.startswith("<") else f" (p = {shown})"
+        finding += f" (p\u00a0{shown})" if shown.startswith("<") else f" (p\u00a0=\u00a0{shown})"
     verdict = student.row.get("verdict")
     if verdict in ("helps", "hurts"):
         return Finding(finding, f"distilling {verdict}", cost, str(verdict))
@@ -139,14 +139,20 @@ def _cost(family: Family) -> str:
         ours, theirs = student.number(field), teacher.number(field)
         if ours and theirs:
             parts.append(_times(theirs / ours, less, more, same))
+    sentences = [f"Beside its teacher: {', '.join(parts)}."] if parts else []
     gap = student.number("gap_recovered")
     if gap is not None and gap > 1:
-        parts.append("and more accurate than it")
+        sentences.append("It is more accurate than its teacher.")
     elif gap is not None and gap > 0:
-        parts.append(f"with {percent(gap, 0)}% of the gap recovered")
-    elif gap is None and family.baseline is not None:
-        parts.append("which is itself no better than labels alone")
-    return f"Beside its teacher: {', '.join(parts)}." if parts else ""
+        sentences.append(f"It recovers {percent(gap, 0)}% of the gap between labels alone and the teacher.")
+    elif gap is None and _no_better(teacher, family.baseline):
+        sentences.append("The teacher itself is no better than labels alone: there is no gap to recover.")
+    return " ".join(sentences)
+
+
+def _no_better(teacher: Model, baseline: Model | None) -> bool:
+    theirs, labels_alone = teacher.number("accuracy"), baseline.number("accuracy") if baseline else None
+    return theirs is not None and labels_alone is not None and theirs <= labels_alone
 
 
 def _times(ratio: float, less: str, more: str, same: str) -> str:

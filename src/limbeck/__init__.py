@@ -1,0 +1,73 @@
+"""Limbeck: knowledge distillation. A large model, or an ensemble, into a small fast one that keeps its accuracy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from limbeck.errors import LimbeckError, UsageError
+
+if TYPE_CHECKING:
+    from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
+    from limbeck.distillation import Distilled, distill
+    from limbeck.knowledge import Knowledge
+    from limbeck.models import MLP, ConvNet, load_model, save_model
+    from limbeck.objectives import Objective
+    from limbeck.run import run
+    from limbeck.training import TrainSettings, predict_log_probs, train
+
+__version__ = "0.1.0"
+
+# Loaded when first asked for: torch takes seconds, and `limbeck --help` should not.
+_HOMES = {
+    "Dataset": "limbeck.data",
+    "Part": "limbeck.data",
+    "Split": "limbeck.data",
+    "ViewSettings": "limbeck.data",
+    "load_dataset": "limbeck.data",
+    "Distilled": "limbeck.distillation",
+    "distill": "limbeck.distillation",
+    "Knowledge": "limbeck.knowledge",
+    "MLP": "limbeck.models",
+    "ConvNet": "limbeck.models",
+    "load_model": "limbeck.models",
+    "save_model": "limbeck.models",
+    "Objective": "limbeck.objectives",
+    "run": "limbeck.run",
+    "TrainSettings": "limbeck.training",
+    "predict_log_probs": "limbeck.training",
+    "train": "limbeck.training",
+}
+
+__all__ = [
+    "MLP",
+    "ConvNet",
+    "Dataset",
+    "Distilled",
+    "Knowledge",
+    "LimbeckError",
+    "Objective",
+    "Part",
+    "Split",
+    "TrainSettings",
+    "UsageError",
+    "ViewSettings",
+    "__version__",
+    "distill",
+    "load_dataset",
+    "load_model",
+    "predict_log_probs",
+    "run",
+    "save_model",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

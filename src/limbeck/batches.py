@@ -1,0 +1,130 @@
+"""Where a step's inputs come from: tensors in memory, by direct indexing, in an order that only (seed, epoch) decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from limbeck.data import Part, ViewSettings, view_pixels
+
+
+@dataclass
+class Batch:
+    """One step's inputs: raw, shape (batch, …); and which rows in which views they are, each (batch,) int64."""
+
+    inputs: Tensor
+    rows: Tensor
+    view: Tensor
+
+
+class BatchSource(Protocol):
+    """Gives an epoch's batches from any step on; the order is a function of (seed, epoch) alone."""
+
+    rows: int
+    steps: int
+
+    def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch (counted from 0), from `start_step` on."""
+        ...
+
+
+def epoch_order(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int64]:
+    """A permutation of the rows, by a counter-based generator: epoch 7 needs no epochs 0 to 6."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))).permutation(rows)
+
+
+def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
+    """Start and stop of each batch; a single row left over joins the batch before, for batch normalisation's sake."""
+    starts = list(range(0, rows, batch_size))
+    if len(starts) > 1 and rows - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], rows], strict=True))
+
+
+class StoredBatches:
+    """Rows that were seen in a fixed number of views: an epoch shows every row once, in one of its views.
+
+    A row goes through its views in turn, beginning at one of its own, so that each epoch mixes all views and
+    after as many epochs as there are views every row has been seen in each.
+
+    Args:
+        views: raw inputs by view, each (rows, …); more than one are copied into one block.
+        batch_size: rows in a step.
+        selected: the row numbers to use; all by default.
+    """
+
+    def __init__(
+        self, views: Sequence[npt.NDArray[Any]], batch_size: int, selected: npt.NDArray[np.int64] | None = None
+    ) -> None:
+        self.count = len(views)
+        self.of_each = len(views[0])
+        block = np.concatenate(views) if self.count > 1 else np.ascontiguousarray(views[0])
+        self.inputs = torch.from_numpy(block)
+        self.selected = np.arange(self.of_each) if selected is None else selected
+        self.rows = len(self.selected)
+        self.bounds = batch_bounds(self.rows, batch_size)
+        self.steps = len(self.bounds)
+
+    def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from `start_step` on."""
+        rows = torch.from_numpy(self.selected[epoch_order(seed, epoch, self.rows)])
+        first = np.random.Generator(np.random.Philox(key=np.array([seed, 2**63], dtype=np.uint64))).integers(self.count, size=self.of_each)
+        view = (torch.from_numpy(first)[rows] + epoch) % self.count
+        flat = view * self.of_each + rows
+        for start, stop in self.bounds[start_step:]:
+            yield Batch(self.inputs.index_select(0, flat[start:stop]), rows[start:stop], view[start:stop])
+
+
+class FreshBatches:
+    """A part in new random views in every epoch, made as they are needed and never stored.
+
+    Args:
+        part: the rows.
+        settings: how far a view strays.
+        batch_size: rows in a step.
+        view_seed: of the views; epoch e shows view e + 1.
+        selected: the row numbers to use; all by default.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        settings: ViewSettings,
+        batch_size: int,
+        view_seed: int,
+        selected: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.part, self.settings, self.view_seed = part, settings, view_seed
+        self.selected = np.arange(len(part)) if selected is None else selected
+        self.rows = len(self.selected)
+        self.bounds = batch_bounds(self.rows, batch_size)
+        self.steps = len(self.bounds)
+
+    # Views of several batches are drawn together: large enough to be fast, small enough to stay in the cache.
+    TOGETHER = 8
+
+    def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from `start_step` on."""
+        rows = self.selected[epoch_order(seed, epoch, self.rows)]
+        for first in range(start_step, self.steps, self.TOGETHER):
+            bounds = self.bounds[first : first + self.TOGETHER]
+            offset, end = bounds[0][0], bounds[-1][1]
+            drawn = rows[offset:end]
+            pixels = torch.from_numpy(
+                view_pixels(
+                    self.part.inputs[drawn],
+                    self.part.ids[drawn],
+                    view=epoch + 1,
+                    seed=self.view_seed,
+                    settings=self.settings,
+                )
+            )
+            for start, stop in bounds:
+                chosen = torch.from_numpy(rows[start:stop])
+                yield Batch(pixels[start - offset : stop - offset], chosen, torch.full_like(chosen, epoch + 1))

@@ -1,0 +1,95 @@
+"""Checkpoints: all that a training needs to go on and end with the same bytes as if it had never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limbeck.artifacts import CHECKPOINTS, DamagedFileError, read_tensors, write_tensors
+
+_MODEL, _BEST, _OPTIMIZER, _GENERATOR, _LOSS = "model.", "best.", "optimizer.", "generator", "loss_sum"
+
+
+@dataclass
+class TrainingState:
+    """How far a training is, beside the weights, the optimiser and the generator.
+
+    Attributes:
+        epoch: epochs done.
+        step: steps done in the epoch that is running.
+        loss_sum: of the steps in that epoch.
+        history: a row for each epoch done.
+        best: the weights of the best epoch so far; `best_epoch` and `best_score` say which and how good.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    best_epoch: int | None = None
+    best_score: tuple[float, float] | None = None
+
+
+def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
+    """Write a checkpoint; the one before stays until this one is whole, and is kept beside it."""
+    newest, before = (folder / name for name in CHECKPOINTS)
+    tensors: dict[str, Tensor] = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
+    for name, tensor in (state.best or {}).items():
+        tensors[_BEST + name] = tensor
+    for number, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if value is not None:
+                tensors[f"{_OPTIMIZER}{number}.{name}"] = torch.as_tensor(value)
+    tensors[_GENERATOR] = torch.get_rng_state()
+    tensors[_LOSS] = state.loss_sum
+    header = {
+        "epoch": state.epoch,
+        "step": state.step,
+        "history": state.history,
+        "best_epoch": state.best_epoch,
+        "best_score": state.best_score,
+    }
+    if newest.exists():
+        newest.replace(before)
+    write_tensors(newest, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, header)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState | None:
+    """Take up the newest whole checkpoint: weights, optimiser and torch's generator; None if there is none.
+
+    A damaged one falls back to the one before.
+    """
+    for name in CHECKPOINTS:
+        try:
+            arrays, header = read_tensors(folder / name)
+        except (FileNotFoundError, DamagedFileError):
+            continue
+        tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
+        model.load_state_dict(_under(_MODEL, tensors))
+        optimizer_state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in _under(_OPTIMIZER, tensors).items():
+            number, _, field_name = key.partition(".")
+            optimizer_state.setdefault(int(number), {})[field_name] = tensor
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": optimizer_state})
+        torch.set_rng_state(tensors[_GENERATOR])
+        score = header["best_score"]
+        return TrainingState(
+            epoch=header["epoch"],
+            step=header["step"],
+            loss_sum=tensors[_LOSS],
+            history=header["history"],
+            best=_under(_BEST, tensors) or None,
+            best_epoch=header["best_epoch"],
+            best_score=None if score is None else (score[0], score[1]),
+        )
+    return None
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

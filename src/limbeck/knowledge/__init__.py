@@ -1,0 +1,29 @@
+"""The knowledge store: teachers' outputs, recorded once, checked, and handed to students as targets."""
+
+from limbeck.knowledge.checks import check_agreement, check_knowledge, spot_check
+from limbeck.knowledge.extraction import extract, repair
+from limbeck.knowledge.store import Knowledge, Recording
+from limbeck.knowledge.targets import (
+    CombinedTargets,
+    LabelTargets,
+    LiveTargets,
+    StoredTargets,
+    Targets,
+    TargetSource,
+)
+
+__all__ = [
+    "CombinedTargets",
+    "Knowledge",
+    "LabelTargets",
+    "LiveTargets",
+    "Recording",
+    "StoredTargets",
+    "TargetSource",
+    "Targets",
+    "check_agreement",
+    "check_knowledge",
+    "extract",
+    "repair",
+    "spot_check",
+]

@@ -1,0 +1,248 @@
+"""The one training loop: teachers, baselines and students go through it, and can be cut off at any moment."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from limbeck.batches import BatchSource
+from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from limbeck.data import Part
+from limbeck.errors import LimbeckError
+from limbeck.knowledge.targets import TargetSource
+from limbeck.metrics import accuracy, nll
+from limbeck.models import logits_of
+from limbeck.objectives import Objective
+from limbeck.precision import Precision, autocast, resolve_precision
+from limbeck.progress import Progress, Silent
+
+CHECKPOINT_SECONDS = 10.0
+_EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a network is trained. A baseline has its student's.
+
+    Attributes:
+        epochs: passes over the rows.
+        batch_size: rows in a step.
+        optimizer: AdamW (Loshchilov and Hutter 2019) or SGD with Nesterov momentum.
+        learning_rate: the highest.
+        momentum: of SGD.
+        weight_decay: of matrices and kernels; biases and normalisation have none.
+        warmup: fraction of all steps in which the rate rises from 0.
+        schedule: after that it falls to 0 along a cosine, or stays.
+        keep: the epoch best on the validation rows (accuracy, then negative log-likelihood), or the last.
+        precision: `auto` is a fixed rule by model and hardware.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+    keep: Literal["best", "last"] = "best"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def rate(self, progress: float) -> float:
+        """The learning rate after this fraction of all steps."""
+        if progress < self.warmup:
+            return self.learning_rate * progress / self.warmup
+        if self.schedule == "constant":
+            return self.learning_rate
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+
+def train(
+    model: nn.Module,
+    batches: BatchSource,
+    targets: TargetSource,
+    objective: Callable[..., Tensor] | Objective,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    validation: Part | None = None,
+    precision: Precision | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    title: str = "training",
+) -> dict[str, Any]:
+    """Train a model in place; it ends with the weights of the epoch that is kept.
+
+    A model may bring `penalty() -> Tensor`, added to the loss; `after_step()`, called after each step (weight
+    constraints); and `set_progress(fraction)`, called before each step (annealing).
+
+    Args:
+        model: maps raw inputs (batch, …) to logits.
+        batches: gives inputs, rows and views.
+        targets: gives what the objective needs for these rows and views.
+        objective: of logits and targets, a scalar.
+        settings: how to train.
+        seed: of the order and of dropout. Torch's global generator is left as it was.
+        validation: labelled rows that choose the epoch; without them, or with none, the last is kept.
+        precision: as resolved before; by default resolved here.
+        checkpoint: a folder for checkpoints, from which a training that was cut off goes on.
+        progress: told by step.
+        title: what progress calls it.
+
+    Returns:
+        The history: {"epochs": [{epoch, loss, learning_rate, validation_accuracy, validation_nll}, …],
+        "kept_epoch": the epoch whose weights the model has}.
+
+    Raises:
+        LimbeckError: if the loss is not finite.
+    """
+    progress = progress or Silent()
+    precision = precision or resolve_precision(settings.precision, getattr(model, "kind", None))
+    chooses = settings.keep == "best" and validation is not None and len(validation) > 0
+    total = settings.epochs * batches.steps
+    optimizer = _optimizer(model, settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = TrainingState()
+        if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer)) is not None:
+            state = found
+        saved = time.monotonic()
+        progress.start(title, total)
+        note = ""
+        for epoch in range(state.epoch, settings.epochs):
+            model.train()
+            for batch in batches.batches(seed, epoch, state.step):
+                _step(model, batch.inputs, targets, batch.rows, batch.view, objective, optimizer, settings, state,
+                      done=(epoch * batches.steps + state.step) / total, precision=precision)  # fmt: skip
+                if state.step % 16 == 0:
+                    progress.at(epoch * batches.steps + state.step, note)
+                    if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        save_checkpoint(checkpoint, model, optimizer, state)
+                        saved = time.monotonic()
+            loss = float(state.loss_sum) / batches.steps
+            if not math.isfinite(loss):
+                raise LimbeckError(
+                    f"{title}: the loss is {loss} in epoch {epoch + 1} at a learning rate of up to "
+                    f"{settings.learning_rate}: lower train.learning_rate, or look for extreme inputs"
+                )
+            _end_epoch(model, state, epoch, loss, settings, total, batches.steps, validation, precision, chooses)
+            last = state.history[-1]
+            note = f"loss {loss:.4f}"
+            if last["validation_accuracy"] is not None:
+                note += f", validation {last['validation_accuracy']:.2%}"
+            progress.at((epoch + 1) * batches.steps, note)
+            if checkpoint is not None and (time.monotonic() - saved > CHECKPOINT_SECONDS):
+                save_checkpoint(checkpoint, model, optimizer, state)
+                saved = time.monotonic()
+        if chooses and state.best is not None:
+            model.load_state_dict(state.best)
+        kept = state.best_epoch if chooses else settings.epochs
+        progress.end(note)
+    model.eval()
+    return {"epochs": state.history, "kept_epoch": kept}
+
+
+def predict_log_probs(
+    model: nn.Module, inputs: npt.NDArray[Any], *, precision: Precision = "float32", batch_size: int = _EVALUATION_BATCH
+) -> npt.NDArray[np.float32]:
+    """A model's log-probabilities for raw inputs, shape (n, classes), in evaluation mode."""
+    was_training = model.training
+    model.eval()
+    answers = []
+    with torch.inference_mode(), autocast(precision):
+        for start in range(0, len(inputs), batch_size):
+            batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size]))
+            answers.append(logits_of(model(batch)).float().log_softmax(dim=-1))
+    model.train(was_training)
+    return np.asarray(torch.cat(answers).numpy())
+
+
+def _step(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: TargetSource,
+    rows: Tensor,
+    view: Tensor,
+    objective: Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    settings: TrainSettings,
+    state: TrainingState,
+    *,
+    done: float,
+    precision: Precision,
+) -> None:
+    rate = settings.rate(done)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    if (set_progress := getattr(model, "set_progress", None)) is not None:
+        set_progress(done)
+    wanted = targets.batch(rows, view)
+    with autocast(precision):
+        logits = logits_of(model(inputs))
+    loss = objective(logits.float(), teacher_logits=wanted.logits, labels=wanted.labels, weights=wanted.weights)
+    if (penalty := getattr(model, "penalty", None)) is not None:
+        loss = loss + penalty()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if (after_step := getattr(model, "after_step", None)) is not None:
+        after_step()
+    state.loss_sum += loss.detach()
+    state.step += 1
+
+
+def _end_epoch(
+    model: nn.Module,
+    state: TrainingState,
+    epoch: int,
+    loss: float,
+    settings: TrainSettings,
+    total: int,
+    steps: int,
+    validation: Part | None,
+    precision: Precision,
+    chooses: bool,
+) -> None:
+    row: dict[str, Any] = {
+        "epoch": epoch + 1,
+        "loss": loss,
+        "learning_rate": settings.rate((epoch * steps + steps - 1) / total),
+        "validation_accuracy": None,
+        "validation_nll": None,
+    }
+    if validation is not None and len(validation) > 0:
+        log_probs = predict_log_probs(model, validation.inputs, precision=precision)
+        row["validation_accuracy"] = accuracy(log_probs, validation.labels)
+        row["validation_nll"] = nll(log_probs, validation.labels)
+        score = (row["validation_accuracy"], -row["validation_nll"])
+        if chooses and (state.best_score is None or score > state.best_score):
+            state.best_score, state.best_epoch = score, epoch + 1
+            state.best = copy.deepcopy(model.state_dict())
+    state.history.append(row)
+    state.epoch, state.step = epoch + 1, 0
+    state.loss_sum = torch.zeros(())
+
+
+def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        momentum = settings.momentum
+        return torch.optim.SGD(
+            groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
+        )
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
