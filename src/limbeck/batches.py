@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,18 +54,16 @@ class StoredBatches:
     after as many epochs as there are views every row has been seen in each.
 
     Args:
-        views: raw inputs by view, each (rows, …); more than one are copied into one block.
+        views: raw inputs, shape (views, rows, …); not copied.
         batch_size: rows in a step.
         selected: the row numbers to use; all by default.
     """
 
     def __init__(
-        self, views: Sequence[npt.NDArray[Any]], batch_size: int, selected: npt.NDArray[np.int64] | None = None
+        self, views: npt.NDArray[Any], batch_size: int, selected: npt.NDArray[np.int64] | None = None
     ) -> None:
-        self.count = len(views)
-        self.of_each = len(views[0])
-        block = np.concatenate(views) if self.count > 1 else np.ascontiguousarray(views[0])
-        self.inputs = torch.from_numpy(block)
+        self.count, self.of_each = views.shape[:2]
+        self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
         self.selected = np.arange(self.of_each) if selected is None else selected
         self.rows = len(self.selected)
         self.bounds = batch_bounds(self.rows, batch_size)

@@ -25,6 +25,7 @@ class TrainingState:
         loss_sum: of the steps in that epoch.
         history: a row for each epoch done.
         best: the weights of the best epoch so far; `best_epoch` and `best_score` say which and how good.
+        seconds: spent on it so far, in every process that worked on it.
     """
 
     epoch: int = 0
@@ -34,6 +35,7 @@ class TrainingState:
     best: dict[str, Any] | None = None
     best_epoch: int | None = None
     best_score: tuple[float, float] | None = None
+    seconds: float = 0.0
 
 
 def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
@@ -54,6 +56,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         "history": state.history,
         "best_epoch": state.best_epoch,
         "best_score": state.best_score,
+        "seconds": state.seconds,
     }
     if newest.exists():
         newest.replace(before)
@@ -87,6 +90,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             best=_under(_BEST, tensors) or None,
             best_epoch=header["best_epoch"],
             best_score=None if score is None else (score[0], score[1]),
+            seconds=header["seconds"],
         )
     return None
 

@@ -67,6 +67,31 @@ class TrainSettings:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
 
 
+@dataclass(frozen=True)
+class History:
+    """What happened in a training.
+
+    Attributes:
+        epochs: for each {epoch, loss, learning_rate, validation_accuracy, validation_nll}; the last two are None
+            without validation rows.
+        kept_epoch: the epoch whose weights the model has.
+        seconds: spent on it, in all processes that worked on it.
+    """
+
+    epochs: list[dict[str, Any]]
+    kept_epoch: int
+    seconds: float
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The row of the kept epoch."""
+        return self.epochs[self.kept_epoch - 1]
+
+    def as_json(self) -> dict[str, Any]:
+        """What history.json says: no durations, which differ from run to run."""
+        return {"epochs": self.epochs, "kept_epoch": self.kept_epoch}
+
+
 def train(
     model: nn.Module,
     batches: BatchSource,
@@ -80,7 +105,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     title: str = "training",
-) -> dict[str, Any]:
+) -> History:
     """Train a model in place; it ends with the weights of the epoch that is kept.
 
     A model may bring `penalty() -> Tensor`, added to the loss; `after_step()`, called after each step (weight
@@ -100,8 +125,7 @@ def train(
         title: what progress calls it.
 
     Returns:
-        The history: {"epochs": [{epoch, loss, learning_rate, validation_accuracy, validation_nll}, …],
-        "kept_epoch": the epoch whose weights the model has}.
+        A row for each epoch, the epoch whose weights the model has, and the seconds it took.
 
     Raises:
         LimbeckError: if the loss is not finite.
@@ -116,7 +140,8 @@ def train(
         state = TrainingState()
         if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer)) is not None:
             state = found
-        saved = time.monotonic()
+        saved = began = time.monotonic()
+        before = state.seconds
         progress.start(title, total)
         note = ""
         for epoch in range(state.epoch, settings.epochs):
@@ -127,6 +152,7 @@ def train(
                 if state.step % 16 == 0:
                     progress.at(epoch * batches.steps + state.step, note)
                     if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        state.seconds = before + time.monotonic() - began
                         save_checkpoint(checkpoint, model, optimizer, state)
                         saved = time.monotonic()
             loss = float(state.loss_sum) / batches.steps
@@ -141,15 +167,12 @@ def train(
             if last["validation_accuracy"] is not None:
                 note += f", validation {last['validation_accuracy']:.2%}"
             progress.at((epoch + 1) * batches.steps, note)
-            if checkpoint is not None and (time.monotonic() - saved > CHECKPOINT_SECONDS):
-                save_checkpoint(checkpoint, model, optimizer, state)
-                saved = time.monotonic()
         if chooses and state.best is not None:
             model.load_state_dict(state.best)
         kept = state.best_epoch if chooses else settings.epochs
         progress.end(note)
     model.eval()
-    return {"epochs": state.history, "kept_epoch": kept}
+    return History(state.history, kept or settings.epochs, before + time.monotonic() - began)
 
 
 def predict_log_probs(

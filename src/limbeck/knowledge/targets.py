@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,15 +43,15 @@ class TargetSource(Protocol):
 
 
 class StoredTargets:
-    """Stored knowledge: one array for each view, kept in the stored dtype and widened batch by batch.
+    """Stored knowledge, kept in the stored dtype and widened batch by batch.
 
     Args:
-        views: log-probabilities at temperature 1 by view, each (rows, classes).
+        views: log-probabilities at temperature 1, shape (views, rows, classes); not copied.
     """
 
-    def __init__(self, views: Sequence[npt.NDArray[Any]]) -> None:
-        self.rows = len(views[0])
-        self.log_probs = torch.from_numpy(np.concatenate(views) if len(views) > 1 else views[0])
+    def __init__(self, views: npt.NDArray[Any]) -> None:
+        self.rows = views.shape[1]
+        self.log_probs = torch.from_numpy(views.reshape(-1, views.shape[2]))
 
     def batch(self, rows: Tensor, view: Tensor) -> Targets:
         """Log-probabilities as float32, shape (batch, classes)."""
@@ -79,18 +78,18 @@ class LiveTargets:
 
     Args:
         teacher: maps raw inputs to logits.
-        views: raw inputs by view, each (rows, …).
+        views: raw inputs, shape (views, rows, …); not copied.
     """
 
-    def __init__(self, teacher: nn.Module, views: Sequence[npt.NDArray[Any]]) -> None:
+    def __init__(self, teacher: nn.Module, views: npt.NDArray[Any]) -> None:
         self.teacher = teacher.eval()
-        self.views = [torch.from_numpy(view) for view in views]
+        self.rows = views.shape[1]
+        self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
 
     def batch(self, rows: Tensor, view: Tensor) -> Targets:
         """Logits (batch, classes) without gradients, with hidden states where the teacher shows them."""
-        inputs = torch.stack([self.views[v][r] for r, v in zip(rows.tolist(), view.tolist(), strict=True)])
         with torch.no_grad():
-            outputs = self.teacher(inputs)
+            outputs = self.teacher(self.inputs.index_select(0, view * self.rows + rows))
         return Targets(
             logits=logits_of(outputs).float(),
             hidden=getattr(outputs, "hidden", None),

@@ -55,7 +55,7 @@ def scaled(value: float | None, unit: str = "", digits: int = 3) -> str:
 
 def percent(fraction: float | None, decimals: int = 1) -> str:
     """0.98765 -> 98.8, without the sign."""
-    return NOTHING if fraction is None else f"{100 * fraction:.{decimals}f}"
+    return NOTHING if fraction is None else f"{100 * fraction:.{decimals}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
@@ -143,7 +143,7 @@ def _cost(family: Family) -> str:
     gap = student.number("gap_recovered")
     if gap is not None and gap > 1:
         sentences.append("It is more accurate than its teacher.")
-    elif gap is not None and gap > 0:
+    elif gap is not None and student.row.get("verdict") == "helps":
         sentences.append(f"It recovers {percent(gap, 0)}% of the gap between labels alone and the teacher.")
     elif gap is None and _no_better(teacher, family.baseline):
         sentences.append("The teacher itself is no better than labels alone: there is no gap to recover.")

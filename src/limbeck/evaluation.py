@@ -1,0 +1,171 @@
+"""A model measured: what it gets right, how sure it is, how large and how fast it is."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from limbeck import metrics
+from limbeck.models import ConvNet, logits_of
+from limbeck.precision import Precision, autocast
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs to keep and to run.
+
+    Attributes:
+        parameters: trainable numbers.
+        bytes: of its file.
+        multiply_adds: in linear and convolutional layers, for one input.
+        latency_ms: median milliseconds for one input.
+        examples_per_second: in batches of 500.
+    """
+
+    parameters: int
+    bytes: int
+    multiply_adds: int
+    latency_ms: float
+    examples_per_second: float
+
+
+def serving_form(model: nn.Module) -> nn.Module:
+    """The model in the form in which it would be served: evaluation mode, normalisation folded where it can be."""
+    return model.inference_form() if isinstance(model, ConvNet) else model.eval()
+
+
+def multiply_adds(model: nn.Module, inputs: Array) -> int:
+    """Multiplications in linear and convolutional layers for one raw input.
+
+    Args:
+        model: any module.
+        inputs: at least one raw input, shape (n, …).
+    """
+    count = 0
+
+    def counted(layer: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal count
+        weight: Tensor = layer.weight
+        # Each output element of a layer is a product with one row of its weight matrix.
+        count += output[0].numel() * math.prod(weight.shape[1:])
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+    handles = [layer.register_forward_hook(counted) for layer in layers]
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.from_numpy(np.ascontiguousarray(inputs[:1])))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return count
+
+
+def measure_cost(model: nn.Module, file_bytes: int, inputs: Array, precision: Precision = "float32") -> Cost:
+    """Size and speed of a model, in its serving form, warmed up, medians of many repeats.
+
+    Args:
+        model: any module that takes raw inputs.
+        file_bytes: size of its file.
+        inputs: raw inputs to run it on, shape (n, …).
+        precision: what it computes in.
+    """
+    served = serving_form(model)
+    one = torch.from_numpy(np.ascontiguousarray(inputs[:1]))
+    many = torch.from_numpy(np.ascontiguousarray(np.resize(inputs, (500, *inputs.shape[1:]))))
+    with torch.inference_mode(), autocast(precision):
+        latency = _median_seconds(lambda: logits_of(served(one)), repeats=200, at_most=1.0)
+        batch = _median_seconds(lambda: logits_of(served(many)), repeats=20, at_most=1.0)
+    return Cost(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        bytes=file_bytes,
+        multiply_adds=multiply_adds(model, inputs),
+        latency_ms=round(latency * 1000, 4),
+        examples_per_second=round(len(many) / batch, 1),
+    )
+
+
+def _median_seconds(work: Callable[[], object], repeats: int, at_most: float) -> float:
+    began = time.perf_counter()
+    for _ in range(max(2, repeats // 10)):
+        work()
+    taken = []
+    while len(taken) < 3 or (len(taken) < repeats and time.perf_counter() - began < at_most):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken))
+
+
+def result_row(
+    role: str,
+    name: str,
+    log_probs: Array,
+    labels: Array,
+    *,
+    variant: dict[str, Any] | None = None,
+    teacher: str | None = None,
+    transfer: str | None = None,
+    cost: Cost | None = None,
+    train_seconds: float | None = None,
+    trials: int | None = None,
+    teacher_log_probs: Array | None = None,
+    baseline_log_probs: Array | None = None,
+    metrics_by_name: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """One row of results.json: every field, None where it does not apply.
+
+    Args:
+        role: teacher, baseline, student or reference.
+        name: the part's name; a baseline has its student's.
+        log_probs: on the test rows, shape (n, classes).
+        labels: of the test rows, shape (n,).
+        variant: what tells rows of one name apart.
+        teacher: the name of the teacher.
+        transfer: the name of the transfer set.
+        cost: size and speed.
+        train_seconds: spent on training it.
+        trials: settings tried on validation rows.
+        teacher_log_probs: the teacher's on the same rows, for agreement and the gap.
+        baseline_log_probs: the baseline's on the same rows, for a student: gap, paired test and verdict.
+        metrics_by_name: anything else.
+    """
+    share = metrics.accuracy(log_probs, labels)
+    row: dict[str, Any] = {
+        "role": role,
+        "name": name,
+        "data": None,
+        "variant": variant or {},
+        "teacher": teacher,
+        "transfer": transfer,
+        **(asdict(cost) if cost else dict.fromkeys(Cost.__dataclass_fields__)),
+        "accuracy": share,
+        "errors": metrics.errors(log_probs, labels),
+        "nll": metrics.nll(log_probs, labels),
+        "ece": metrics.ece(log_probs, labels),
+        "agreement": None if teacher_log_probs is None else metrics.agreement(log_probs, teacher_log_probs),
+        "train_seconds": train_seconds,
+        "trials": trials,
+        "metrics": metrics_by_name or {},
+        "gap_recovered": None,
+        "p_value": None,
+        "verdict": None,
+    }
+    if role == "student" and baseline_log_probs is not None:
+        of_baseline = metrics.accuracy(baseline_log_probs, labels)
+        correct, correct_baseline = (p.argmax(axis=1) == labels for p in (log_probs, baseline_log_probs))
+        row["p_value"] = metrics.mcnemar_exact(correct, correct_baseline)
+        row["verdict"] = metrics.verdict(share, of_baseline, row["p_value"])
+        if teacher_log_probs is not None:
+            of_teacher = metrics.accuracy(teacher_log_probs, labels)
+            row["gap_recovered"] = metrics.gap_recovered(share, of_baseline, of_teacher)
+    return row
