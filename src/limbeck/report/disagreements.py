@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Case:
-    """One input: its row in the test set, its true class (None: unlabelled), both choices, a data URI or None."""
+    """One input: its row in the test set, true class (None: unlabelled), both choices, its picture."""
 
     row: int
     truth: str | None
@@ -58,7 +59,8 @@ def find_disagreements(
     """Rows where the two choose different classes, those first in which the less sure of the two is surest.
 
     Args:
-        teacher, student: (n, classes) log-probabilities.
+        teacher: (n, classes) log-probabilities.
+        student: likewise.
         labels: (n,) int64, −1 where there is none.
         classes: names, in order.
         inputs: (n, …); pictures if they are uint8 images.
@@ -78,7 +80,11 @@ def find_disagreements(
             budget -= len(picture)
         truth = classes[labels[row]] if labels[row] >= 0 else None
         choices = [
-            Choice(classes[choice[row]], percent(float(np.exp(log_probs[row].max())), 0), bool(choice[row] == labels[row]))
+            Choice(
+                classes[choice[row]],
+                percent(float(np.exp(log_probs[row].max())), 0),
+                bool(choice[row] == labels[row]),
+            )
             for choice, log_probs in zip(said, (teacher, student), strict=True)
         ]
         cases.append(Case(row, truth, choices[0], choices[1], picture if budget >= 0 else None))
@@ -99,7 +105,7 @@ def picture_uri(pixels: np.ndarray, brightest: int = 255) -> str:
 
     Args:
         pixels: (h, w) or (h, w, channels) uint8.
-        brightest: the highest value in the set; one that uses only a low range (digits: 0 to 16) is brightened.
+        brightest: the highest value in the set; a set of a low range (digits: 0 to 16) is brightened.
     """
     from matplotlib.image import imsave
 
@@ -112,7 +118,8 @@ def picture_uri(pixels: np.ndarray, brightest: int = 255) -> str:
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png", metadata={"Software": None})
+    metadata: Any = {"Software": None}  # no version of matplotlib in the bytes
+    imsave(buffer, pixels, format="png", metadata=metadata)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 MARKERS = {"teacher": "s", "student": "o", "baseline": "D", "reference": "^"}
-DASHES: dict[str, Any] = {"teacher": (0, (1, 1.6)), "student": "-", "baseline": (0, (4.5, 2)), "reference": "-."}
+DASHES: dict[str, Any] = {
+    "teacher": (0, (1, 1.6)),
+    "student": "-",
+    "baseline": (0, (4.5, 2)),
+    "reference": "-.",
+}
 COSTS = {"bytes": "size of the saved model", "latency_ms": "latency of one example, ms"}
 FEW_ROWS = 10
 
@@ -30,7 +35,7 @@ def plain_label(text: str, limit: int = 22) -> str:
 
 
 def cost_figure(models: Sequence[Model], field: str, test_rows: int, prefix: str) -> str | None:
-    """Errors against a cost ("bytes" or "latency_ms", log scale), or None with fewer than two models to show."""
+    """Errors against a cost ("bytes" or "latency_ms", log scale); None with fewer than two models to show."""
     shown = [m for m in models if (m.number(field) or 0) > 0 and m.number("errors") is not None]
     if len(shown) < 2:
         return None
@@ -82,18 +87,19 @@ def significant_ms(value: float) -> str:
 
 def _mark(axes: Axes, model: Model, x: float, y: float, size: float) -> None:
     colour = ROLE_COLOURS.get(model.role, MUTED)
-    hollow = model.role == "baseline"
+    hollow = model.role == "baseline"  # and below, so that a student as good as its baseline shows inside it
     axes.plot(
         [x],
         [y],
+        color=colour,
         marker=MARKERS.get(model.role, "o"),
         markersize=size,
-        markerfacecolor=PAPER if hollow else colour,
+        markerfacecolor="none" if hollow else colour,
         markeredgecolor=colour if hollow else PAPER,
         markeredgewidth=1.4 if hollow else 0.8,
         linestyle="none",
         clip_on=False,
-        zorder=3 if model.main else 2.5,
+        zorder=2.5 if hollow or not model.main else 3,
     )
 
 
@@ -107,13 +113,24 @@ def _place_labels(axes: Axes, points: Sequence[tuple[Model, float, float]]) -> N
             continue
         text = plain_label(model.name)
         width = 4.9 * len(text)
-        places = [(8, 0, "left"), (-8, 0, "right"), (0, 11, "center"), (0, -11, "center"), (8, 10, "left"), (8, -10, "left")]
+        places = [
+            (8, 0, "left"),
+            (-8, 0, "right"),
+            (0, 11, "center"),
+            (0, -11, "center"),
+            (8, 10, "left"),
+            (8, -10, "left"),
+        ]
         boxes = []
         for dx, dy, align in places:
             start = px + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
             boxes.append((start, py + dy - 4.5, start + width, py + dy + 4.5))
         free = [i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        inside = [i for i in free if boxes[i][0] >= frame.x0 - 8 and boxes[i][2] <= frame.x1 + 2 and boxes[i][1] >= frame.y0]
+        inside = [
+            i
+            for i in free
+            if boxes[i][0] >= frame.x0 - 8 and boxes[i][2] <= frame.x1 + 2 and boxes[i][1] >= frame.y0
+        ]
         best = (inside or free or [0])[0]
         taken.append(boxes[best])
         dx, dy, align = places[best]
@@ -162,10 +179,13 @@ def curve(model: Model) -> tuple[list[int], list[float]]:
 
 
 def curve_figure(family: Family, top: float, bottom: float, prefix: str) -> str | None:
-    """Validation errors by epoch of a student, its baseline and its teacher; the epoch that was kept is marked.
+    """Validation errors by epoch of a student, its baseline and its teacher; the epoch kept is marked.
 
     Args:
-        top, bottom: the range of the errors, in per cent, shared by all these figures; bottom 0 means a linear scale.
+        family: with the other settings of the student, which are drawn thin.
+        top: the highest error of all such figures, in per cent.
+        bottom: the lowest; 0 means a linear scale.
+        prefix: of ids.
     """
     members = [m for m in family.members if curve(m)[0]]
     if not members:
@@ -200,7 +220,7 @@ def curve_figure(family: Family, top: float, bottom: float, prefix: str) -> str 
 
 
 def curve_range(models: Sequence[Model]) -> tuple[float, float]:
-    """(top, bottom) for `curve_figure`: a log scale (bottom > 0) where the errors span much and none is zero."""
+    """(top, bottom) for `curve_figure`: a log scale (bottom > 0) where errors span much and none is zero."""
     errors = [error for model in models for error in curve(model)[1]]
     if not errors:
         return 1.0, 0.0
@@ -209,11 +229,12 @@ def curve_range(models: Sequence[Model]) -> tuple[float, float]:
 
 
 def reliability_figure(model: Model, labels: np.ndarray, prefix: str) -> str:
-    """How often a model is right (y) where it is so sure (x), in 15 bins; on the diagonal it means what it says.
+    """How often a model is right (y) where it is so sure (x), in 15 bins.
 
     Args:
         model: with log_probs.
         labels: (test rows,), all ≥ 0.
+        prefix: of ids.
     """
     assert model.log_probs is not None
     bins = reliability(model.log_probs, labels)
@@ -226,11 +247,14 @@ def reliability_figure(model: Model, labels: np.ndarray, prefix: str) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.vlines(confidence[enough], confidence[enough], accuracy[enough], color=colour, linewidth=0.8, alpha=0.6)
+        axes.vlines(
+            confidence[enough], confidence[enough], accuracy[enough], color=colour, linewidth=0.8, alpha=0.6
+        )
         for x, y, part, many in zip(confidence, accuracy, share, enough, strict=True):
             axes.plot(
                 [x],
                 [y],
+                color=colour,
                 marker=MARKERS.get(model.role, "o"),
                 markersize=3.2 + 4.5 * part,
                 markerfacecolor=colour if many else PAPER,

@@ -26,7 +26,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Likeness:
-    """Mean soft targets by the class the teacher chose; `squares` is empty where there are too many classes."""
+    """Mean soft targets by the teacher's class; `squares` is empty where there are too many classes."""
 
     teacher: str
     temperature: str
@@ -37,7 +37,7 @@ class Likeness:
 def likeness(found: Sequence[Family], models: Sequence[Model], classes: Sequence[str]) -> Likeness | None:
     """For the first student's teacher at that student's temperature, or else the first teacher at T = 4.
 
-    None where no teacher's predictions are at hand, or with fewer than three classes: two are alike by necessity.
+    None where no teacher's predictions are at hand, or with fewer than three classes.
     """
     teacher, temperature = None, DEFAULT_TEMPERATURE
     for family in found:

@@ -1,8 +1,9 @@
-"""The rows of results.json as the page needs them: with their predictions and histories, and put in families."""
+"""The rows of results.json as the page needs them: with predictions and histories, and put in families."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,13 @@ import numpy as np
 from limbeck.errors import LimbeckError
 
 Row = dict[str, Any]
+
+
+def finite(value: Any) -> float | None:
+    """The value if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,22 +38,22 @@ class Model:
 
     @property
     def role(self) -> str:
+        """teacher, student, baseline or reference."""
         return str(self.row.get("role"))
 
     @property
     def name(self) -> str:
+        """The part's name; a baseline has its student's."""
         return str(self.row.get("name"))
 
     @property
     def variant(self) -> dict[str, Any]:
+        """What tells rows of one name apart."""
         return self.row.get("variant") or {}
 
     def number(self, field: str) -> float | None:
         """The field's value if it is a finite number, else None."""
-        value = self.row.get(field)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-            return None
-        return value
+        return finite(self.row.get(field))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +86,8 @@ def read_models(
     for model_id, log_probs in predictions.items():
         if log_probs.shape != (test_rows, classes):
             raise LimbeckError(
-                f"predictions of {model_id} have the shape {log_probs.shape}, but the test set has {test_rows} rows "
-                f"and {classes} classes: run `limbeck evaluate` again"
+                f"predictions of {model_id} have the shape {log_probs.shape}, but the test set has "
+                f"{test_rows} rows and {classes} classes: run `limbeck evaluate` again"
             )
     models = []
     seen: set[tuple[str, str]] = set()

@@ -19,7 +19,7 @@ from limbeck.report.disagreements import Disagreements, find_disagreements, is_i
 from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
 from limbeck.report.likeness import likeness
 from limbeck.report.models import Family, Model, families, read_models
-from limbeck.report.table import GLOSSARY, ROLES, columns, groups, lines
+from limbeck.report.table import ROLES, columns, groups, lines
 from limbeck.report.wording import describe, percent, whole
 
 CURVES = 6  # how many panels of a kind; the table and the JSON hold everything
@@ -61,7 +61,9 @@ def render_report(
     here = files("limbeck.report")
     script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
     # jinja escapes whatever is not Markup: only our own files and drawings are
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.globals.update(whole=whole)
     template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(
@@ -72,13 +74,12 @@ def render_report(
         results=results,
         run=run,
         test_rows=rows,
-        roles=ROLES,
         present=[role for role in ROLES if any(m.role == role for m in models)],
+        variants=any(family.variants for family in found),
         verdicts=[(family, describe(family, rows)) for family in found],
         columns=table_columns,
         groups=groups(table_columns),
         lines=lines(models, table_columns),
-        glossary=GLOSSARY,
         cost_figures=_cost_figures(models, found, rows),
         curves=_curves(found),
         curves_left_out=max(0, len(found) - CURVES),
@@ -91,7 +92,7 @@ def render_report(
 
 
 def embedded_json(value: Any) -> Markup:
-    """JSON that no content can break out of: "<", ">" and "&" as \\u escapes, NaN and infinities as null."""
+    """JSON that no content can break out of: markup as Unicode escapes, NaN and infinities as null."""
     text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
@@ -136,7 +137,7 @@ def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.
     for family in found:
         shown += [m for m in (family.student, family.baseline) if m is not None]
     labelled = labels >= 0
-    panels = []
+    panels: list[Panel] = []
     for model in [m for m in shown if m.log_probs is not None][:RELIABILITIES]:
         if not labelled.any() or model.log_probs is None:
             continue
@@ -145,7 +146,11 @@ def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.
         figure = Markup(reliability_figure(only_labelled, labels[labelled], f"sure{len(panels)}"))
         confidence = float(np.exp(log_probs.astype(np.float64).max(axis=1)).mean())
         over = 100 * (confidence - float((log_probs.argmax(axis=1) == labels[labelled]).mean()))
-        leaning = "as sure as right" if abs(over) < 0.05 else f"{abs(over):.1f}\u00a0points too\u00a0{'sure' if over > 0 else 'unsure'}"
+        leaning = (
+            "as sure as right"
+            if abs(over) < 0.05
+            else f"{abs(over):.1f}\u00a0points too\u00a0{'sure' if over > 0 else 'unsure'}"
+        )
         panels.append(Panel(model, figure, percent(model.number("ece"), 1), leaning))
     return panels
 
@@ -153,7 +158,7 @@ def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.
 def _disagreements(
     found: Sequence[Family], labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray
 ) -> list[tuple[Family, Disagreements]]:
-    made = []
+    made: list[tuple[Family, Disagreements]] = []
     for family in found:
         teacher = family.teacher
         if teacher is None or teacher.log_probs is None or family.student.log_probs is None:

@@ -1,8 +1,8 @@
 """Figures by matplotlib, made fit to stand inside a page.
 
-A figure is drawn in sentinel colours, which become the page's CSS variables: so it follows light and dark. Its ids get
-a prefix, because several drawings in one page would clash; its text stays text. matplotlib is imported when a figure
-is drawn, not before.
+A figure is drawn in sentinel colours, which become the page's CSS variables: so it follows light and dark.
+Its ids get a prefix, because several drawings in one page would clash; its text stays text. matplotlib is
+imported when a figure is drawn, not before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ VARIABLES = {
     **{colour: f"var(--{role})" for role, colour in ROLE_COLOURS.items()},
 }
 
-STYLE: dict[str, object] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "limbeck",
     "font.size": 8.5,
@@ -71,7 +71,8 @@ def inline_svg(
 
     Args:
         draw: draws on the axes it is given.
-        width, height: of the whole drawing, in points.
+        width: of the whole drawing, in points.
+        height: likewise.
         margins: left, bottom, right, top, in points: fixed, so that bytes do not hang on the fonts installed.
         prefix: starts every id; unlike any other in the page.
         label: says in words what is to be seen.
@@ -88,9 +89,16 @@ def inline_svg(
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(width / _UNIT, height / _UNIT), dpi=_UNIT)
         FigureCanvasSVG(figure)
-        inner = (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
+        inner = (
+            left / width,
+            bottom / height,
+            (width - left - right) / width,
+            (height - bottom - top) / height,
+        )
         draw(figure.add_axes(inner))
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
     return _embeddable(buffer.getvalue(), prefix, label)
 
 

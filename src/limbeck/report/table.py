@@ -1,4 +1,4 @@
-"""The table of all rows, and the words that explain its columns."""
+"""The table of all rows."""
 
 from __future__ import annotations
 
@@ -6,37 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.report.models import Model
-from limbeck.report.wording import NOTHING, duration, p_value, percent, scaled, significant, variant_text, whole
+from limbeck.report.models import Model, finite
+from limbeck.report.wording import (
+    NOTHING,
+    duration,
+    p_value,
+    percent,
+    scaled,
+    significant,
+    variant_text,
+    whole,
+)
 
-ROLES = {
-    "teacher": "taught on labels; it makes the targets",
-    "student": "learnt from the teacher",
-    "baseline": "the same model, labels alone",
-    "reference": "shown, not compared",
-}
+ROLES = ("teacher", "student", "baseline", "reference")
 METRIC_COLUMNS = 8
-
-GLOSSARY = (
-    ("Teacher, student, baseline", "The student learns from the teacher's outputs. Its baseline is the same model, "
-     "trained in the same way on the labels alone: what there would be without distilling."),
-    ("Errors", "Test rows whose most probable class is not the label."),
-    ("Agreement", "The share of test rows for which a model chooses the class its teacher chooses, right or wrong."),
-    ("Gap recovered", "(student − baseline) / (teacher − baseline) in accuracy. 0% is no better than labels alone, "
-     "100% is as good as the teacher."),
-    ("p", "McNemar's exact test of student against baseline on the same test rows. Only rows count that one of the "
-     "two gets right and the other wrong; p says how likely a split at least as uneven is if neither is better. "
-     "The verdict is “helps” or “hurts” where p < 0.05."),
-    ("NLL", "Mean negative log-probability of the true class, in nats. Lower is better; being sure and wrong is dear."),
-    ("ECE", "Expected calibration error: how far, on average, a model's confidence is from how often it is right, "
-     "over 15 bins of confidence. At 0 a model that says 80% is right in 80 of 100 cases."),
-    ("Multiply-adds", "Multiplications, each with its addition, for one example: a cost that is the same on "
-     "every machine."),
-    ("Latency, examples a second", "The median time for one example alone, and the throughput in large batches, "
-     "measured on the machine of this run."),
-    ("Temperature", "What logits are divided by before softmax. The higher it is, the more of the targets is about "
-     "the classes that were not chosen."),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +65,9 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
         Column("nll", "NLL", calibration, "mean negative log-probability of the true class", significant),
         Column("ece", "ECE, %", calibration, "how far confidence is from being right", share),
         Column("agreement", "Agrees, %", distilling, "share of rows with the teacher's class", share),
-        Column("gap_recovered", "Gap recovered, %", distilling, "0: as labels alone; 100: as the teacher", _gap),
+        Column(
+            "gap_recovered", "Gap recovered, %", distilling, "0: as labels alone; 100: as the teacher", _gap
+        ),
         Column("p_value", "p", distilling, "McNemar's exact test against the baseline", p_value),
         Column("verdict", "Verdict", distilling, "helps or hurts where p < 0.05", str),
         Column("parameters", "Param\u00adeters", cost, "numbers that are learnt", scaled),
@@ -94,7 +79,12 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
     ]
     if any((m.number("trials") or 1) > 1 for m in models):
         found.append(Column("trials", "Trials", cost, "settings tried on the validation split", whole))
-    names = [name for m in models for name, value in (m.row.get("metrics") or {}).items() if _is_number(value)]
+    names = [
+        name
+        for m in models
+        for name, value in (m.row.get("metrics") or {}).items()
+        if finite(value) is not None
+    ]
     for name in list(dict.fromkeys(names))[:METRIC_COLUMNS]:
         found.append(Column(f"metrics.{name}", name.replace("_", " "), "Further", name, significant_or_whole))
     return found
@@ -126,8 +116,8 @@ def lines(models: Sequence[Model], found: Sequence[Column]) -> list[Line]:
 
 def _cell(model: Model, column: Column) -> Cell:
     if column.key.startswith("metrics."):
-        value = (model.row.get("metrics") or {}).get(column.key.removeprefix("metrics."))
-        return Cell(column.write(value), float(value)) if _is_number(value) else Cell(NOTHING, None)
+        value = finite((model.row.get("metrics") or {}).get(column.key.removeprefix("metrics.")))
+        return Cell(NOTHING, None) if value is None else Cell(column.write(value), float(value))
     if column.key == "verdict":
         verdict = model.row.get("verdict")
         order = {"helps": 0.0, "no difference": 1.0, "hurts": 2.0}
@@ -147,7 +137,3 @@ def _gap(value: float) -> str:
 
 def _size(value: float) -> str:
     return scaled(value, "B")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -15,7 +15,7 @@ NOTHING = "–"
 class Finding:
     """What became of one student.
 
-    finding and conclusion make one sentence, "…: …."; cost, where there is a teacher to compare with, is another.
+    finding and conclusion make one sentence, "…: …."; cost follows, empty where there is no teacher at hand.
     mood: helps | hurts | none (no difference) | open (nothing to compare with).
     """
 
@@ -36,7 +36,8 @@ def significant(value: float | None, digits: int = 3) -> str:
         return NOTHING
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    rounded = float(f"{value:.{digits}g}")  # 9.996 has one digit more before the point once rounded
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{value:,.{decimals}f}"
 
 

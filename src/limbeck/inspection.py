@@ -1,0 +1,194 @@
+"""What an artifact or a run is, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.artifacts import (
+    SUMS,
+    DamagedFileError,
+    Identity,
+    damages,
+    is_shard,
+    read_checked,
+    read_header,
+    read_json,
+    read_tensors,
+)
+from limbeck.errors import LimbeckError
+from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
+from limbeck.knowledge.store import Knowledge
+from limbeck.metrics import most_alike
+from limbeck.models.saving import DESCRIPTION as MODEL
+from limbeck.models.saving import WEIGHTS
+
+# Soft targets at this temperature show which classes are alike; at 1 the top class hides the others.
+ALIKE_TEMPERATURE = 4.0
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a folder is: its kind and facts by name, in the order in which to show them."""
+
+    path: Path
+    kind: str
+    facts: dict[str, str]
+
+
+def inspect(path: Path | str) -> Inspection:
+    """Describe an artifact, finished or not, wherever it lies, or a run.
+
+    Raises:
+        LimbeckError: if it is neither, or its description is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise LimbeckError(f"{path} does not exist: give the path of an artifact or of a run")
+    if (path / KNOWLEDGE).is_file():
+        return _knowledge(path)
+    if (path / MODEL).is_file():
+        return _model(path)
+    if (path / "recipe.toml").is_file():
+        return _run(path)
+    if path.suffix == ".part" and path.is_dir():
+        kept = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith(".")))
+        return Inspection(path, "unfinished artifact", {"key": path.stem, "files": kept or "none"})
+    raise LimbeckError(
+        f"{path} is neither an artifact nor a run: expected {MODEL}, {KNOWLEDGE} or recipe.toml in it"
+    )
+
+
+def verify(path: Path | str) -> list[DamagedFileError]:
+    """Everything that is damaged in an artifact, or in a run and the artifacts it names; empty if all is whole.
+
+    Raises:
+        LimbeckError: if the path is neither.
+    """
+    path = Path(path)
+    if (path / "recipe.toml").is_file():
+        return _run_damages(path)
+    if not any((path / name).exists() for name in (KNOWLEDGE, MODEL, SUMS)):
+        return [_unfinished(path)] if inspect(path) else []
+    if path.suffix == ".part":
+        return [_unfinished(path)]
+    found = damages(path)
+    if (path / KNOWLEDGE).exists() and not found:
+        knowledge = Knowledge.open(path)
+        found += [damage for _, damage in knowledge.damaged_shards()]
+        found += _wrong_key(path, knowledge.description)
+    elif (path / MODEL).exists() and not found:
+        found += _wrong_key(path, json.loads(read_checked(path, MODEL)))
+    return found
+
+
+def _unfinished(path: Path) -> DamagedFileError:
+    return DamagedFileError(path, "it is unfinished")
+
+
+def _wrong_key(path: Path, description: dict[str, Any]) -> list[DamagedFileError]:
+    identity = description.get("identity")
+    if identity is None or len(path.resolve().name) != 64:
+        return []
+    key = Identity.from_json(identity).key
+    return [] if path.resolve().name == key else [DamagedFileError(path, f"its content is that of {key}")]
+
+
+def _run_damages(path: Path) -> list[DamagedFileError]:
+    found: list[DamagedFileError] = []
+    for prediction in sorted((path / "predictions").rglob("*.safetensors")):
+        try:
+            read_tensors(prediction)
+        except DamagedFileError as damage:
+            found.append(damage)
+    if not (path / "run.json").exists():
+        return found
+    for name, key in read_json(path / "run.json")["parts"].items():
+        kind = {"teacher": "teacher", "knowledge": "knowledge"}.get(name.split("/")[0], "student")
+        folder = path.parent / "artifacts" / kind / key
+        if folder.is_dir():
+            found += verify(folder)
+        elif not folder.with_name(f"{key}.part").is_dir() and not (path / "models" / name).exists():
+            found.append(DamagedFileError(folder, f"it is missing ({name} of {path})"))
+    return found
+
+
+def _knowledge(path: Path) -> Inspection:
+    finished = path.suffix != ".part"
+    text = read_checked(path, KNOWLEDGE) if finished else (path / KNOWLEDGE).read_bytes()
+    description = json.loads(text)
+    shards = sorted(file for file in path.iterdir() if is_shard(file.name))
+    facts = {
+        "key": Identity.from_json(description["identity"]).key,
+        "rows": f"{description['rows']:,}",
+        "classes": f"{len(description['classes'])}: {', '.join(description['classes'][:20])}",
+        "teacher": description["teacher"],
+        "part": description["part"],
+        "view": _view(description["view"]),
+        "outputs": f"{description['outputs']}, log-probabilities at temperature 1 as {description['dtype']}",
+        "shards": str(len(shards)),
+        "bytes": f"{sum(file.stat().st_size for file in path.iterdir()):,}",
+    }
+    if finished:
+        values = Knowledge.open(path).log_probs().astype(np.float32)
+        pairs = most_alike(values, ALIKE_TEMPERATURE, description["classes"])
+        facts["most alike"] = ", ".join(f"{a} and {b} ({value:.3f})" for a, b, value in pairs)
+    else:
+        done = sum(header["stop"] - header["start"] for header in map(read_header, shards))
+        facts["recorded"] = f"{done:,} of {description['rows']:,} rows; the same command goes on"
+    return Inspection(path, "knowledge" if finished else "unfinished knowledge", facts)
+
+
+def _view(view: dict[str, Any] | None) -> str:
+    if view is None:
+        return "the inputs themselves"
+    settings = ", ".join(f"{name} {view[name]:g}" for name in ("rotate", "scale", "shear", "shift") if view[name])
+    return f"number {view['number']} ({settings})"
+
+
+def _model(path: Path) -> Inspection:
+    description = json.loads(read_checked(path, MODEL)) if (path / SUMS).exists() else read_json(path / MODEL)
+    settings = ", ".join(f"{name} {value}" for name, value in description["settings"].items())
+    facts = {
+        "model": f"{description['kind']} ({settings})",
+        "input shape": str(tuple(description["input_shape"])),
+        "classes": f"{len(description['classes'])}: {', '.join(description['classes'][:20])}",
+        "bytes": f"{(path / WEIGHTS).stat().st_size:,}" if (path / WEIGHTS).exists() else "no weights yet",
+    }
+    kind = "model"
+    if "identity" in description:
+        identity = Identity.from_json(description["identity"])
+        kind = identity.kind
+        facts = {"key": identity.key, **facts, "seed": str(identity.seed)}
+        if identity.settings.get("objective"):
+            facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
+        if "train" in identity.settings:
+            facts["training"] = ", ".join(f"{name} {value}" for name, value in identity.settings["train"].items())
+        if identity.inputs.get("knowledge"):
+            facts["knowledge"] = ", ".join(key[:12] for key in identity.inputs["knowledge"])
+    history = path / "history.json"
+    if history.exists():
+        kept = read_json(history)
+        row = kept["epochs"][kept["kept_epoch"] - 1]
+        facts["kept epoch"] = f"{kept['kept_epoch']} of {len(kept['epochs'])}"
+        if row["validation_accuracy"] is not None:
+            facts["validation accuracy"] = f"{row['validation_accuracy']:.2%}"
+    return Inspection(path, kind, facts)
+
+
+def _run(path: Path) -> Inspection:
+    first = (path / "recipe.toml").read_text().splitlines()[0].removeprefix("# ")
+    facts = {"recipe": first}
+    if (path / "run.json").exists():
+        run = read_json(path / "run.json")
+        facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]}
+        facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+        facts |= {name: key for name, key in run["parts"].items() if not name.startswith("knowledge/")}
+        facts["knowledge"] = f"{sum(name.startswith('knowledge/') for name in run['parts'])} artifacts"
+    finished = (path / "report.html").exists()
+    facts["state"] = "complete" if finished else "unfinished: the same command goes on"
+    return Inspection(path, "run", facts)

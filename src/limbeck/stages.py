@@ -1,0 +1,285 @@
+"""Stages made: teachers and students trained, knowledge recorded, what is damaged made again; nothing made twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from limbeck.artifacts import (
+    TIMES,
+    ArtifactStore,
+    DamagedFileError,
+    damages,
+    read_checked,
+    read_json,
+    read_sums,
+    write_json,
+)
+from limbeck.batches import BatchSource, FreshBatches, StoredBatches
+from limbeck.inspection import verify
+from limbeck.data import Part, ViewCache
+from limbeck.errors import LimbeckError
+from limbeck.knowledge import (
+    CombinedTargets,
+    Knowledge,
+    LabelTargets,
+    Recording,
+    StoredTargets,
+    TargetSource,
+    check_knowledge,
+    extract,
+    repair,
+    spot_check,
+)
+from limbeck.knowledge.extraction import PLAN
+from limbeck.models import ConvNet, build_model, load_model, save_model
+from limbeck.models.mlp import MLP
+from limbeck.models.saving import WEIGHTS
+from limbeck.plan import ModelStage
+from limbeck.precision import Precision, resolve_precision
+from limbeck.progress import Progress
+from limbeck.teachers import TorchTeacher
+from limbeck.threads import thread_count
+from limbeck.training import train
+
+HISTORY = "history.json"
+
+Model = MLP | ConvNet
+
+
+class Workshop:
+    """Makes stages, each once, and gives what they made.
+
+    Inputs and knowledge of a transfer set are read once and kept for all students that learn from it.
+
+    Args:
+        store: where artifacts lie.
+        cache: where view pixels are kept.
+        progress: told what happens.
+    """
+
+    def __init__(self, store: ArtifactStore, cache: ViewCache, progress: Progress) -> None:
+        self.store, self.cache, self.progress = store, cache, progress
+        self._teachers: dict[str, TorchTeacher] = {}
+        self._whole: set[str] = set()
+        self._material: tuple[str, npt.NDArray[Any], npt.NDArray[Any]] | None = None
+
+    def folder(self, stage: ModelStage) -> Path:
+        """Where the stage's model is, or will be."""
+        return stage.path or self.store.folder(stage.identity)
+
+    def is_done(self, stage: ModelStage) -> bool:
+        """Whether the model is there."""
+        return stage.path is not None or self.store.is_complete(stage.identity)
+
+    def model(self, stage: ModelStage, teacher: ModelStage | None = None) -> Model:
+        """The stage's model, trained if it is not there, and trained again if it is damaged.
+
+        Args:
+            stage: a teacher, a student or a baseline.
+            teacher: a student's, which records its knowledge.
+        """
+        if not self.is_done(stage):
+            return self._train(stage, teacher)
+        try:
+            if stage.path is None and (found := damages(self.folder(stage))):
+                raise found[0]
+            return load_model(self.folder(stage))[0]
+        except DamagedFileError as damage:
+            if stage.path is not None:
+                raise
+            aside = self.store.set_aside(stage.identity)
+            self.progress.line(f"{damage.path} is damaged: set aside as {aside.name}, {stage.title} is made again")
+            model = self._train(stage, teacher)
+            if _weights_digest(aside) not in (None, _weights_digest(self.folder(stage))):
+                self.progress.line(
+                    f"{stage.title} came out with other weights than the damaged one had: threads, version or "
+                    "machine differ from when it was made"
+                )
+            return model
+
+    def teacher(self, stage: ModelStage) -> TorchTeacher:
+        """A teacher in the form in which it answers."""
+        key = stage.identity.key
+        if key not in self._teachers:
+            self._teachers[key] = TorchTeacher(self.model(stage))
+        return self._teachers[key]
+
+    def knowledge(self, recording: Recording, teacher: ModelStage, title: str = "") -> Knowledge:
+        """A recording, made or completed if it is not whole; its shards are checked when they are read."""
+        if self.store.is_complete(recording.identity):
+            try:
+                return Knowledge.open(self.store.folder(recording.identity))
+            except DamagedFileError:
+                return self._repaired(recording, teacher)
+        asked = self.teacher(teacher)
+        self.progress.start(title or f"knowledge of {teacher.name}", len(recording.part))
+        knowledge = extract(
+            asked, recording, self.store, pixels=lambda: recording.pixels(self.cache), progress=self.progress
+        )
+        self.progress.end()
+        return knowledge
+
+    def mend(self, stage: ModelStage, teacher: ModelStage) -> int:
+        """Make again what is damaged of a model and of the knowledge it learnt from; how many artifacts that were."""
+        mended = 0
+        for recording in stage.recordings:
+            folder = self.store.folder(recording.identity)
+            if recording.identity.key in self._whole or not folder.is_dir():
+                continue
+            if verify(folder):
+                self._repaired(recording, teacher)
+                mended += 1
+            self._whole.add(recording.identity.key)
+        if stage.path is None and damages(self.folder(stage)):
+            self.model(stage, teacher)
+            mended += 1
+        return mended
+
+    def history(self, stage: ModelStage) -> dict[str, Any] | None:
+        """What happened in the model's training, if that was recorded beside it."""
+        folder = self.folder(stage)
+        if not (folder / HISTORY).exists():
+            return None
+        history = json.loads(read_checked(folder, HISTORY))
+        return history if isinstance(history, dict) else None
+
+    def seconds(self, stage: ModelStage) -> float | None:
+        """How long the training took, if that was recorded."""
+        path = self.folder(stage) / TIMES
+        return float(read_json(path)["seconds"]) if path.exists() else None
+
+    def choose(self, stages: Sequence[ModelStage], teacher: ModelStage | None = None) -> ModelStage:
+        """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
+
+        def score(stage: ModelStage) -> tuple[float, float]:
+            self.model(stage, teacher)
+            history = self.history(stage)
+            assert history is not None
+            kept = history["epochs"][history["kept_epoch"] - 1]
+            return kept["validation_accuracy"], -kept["validation_nll"]
+
+        return stages[0] if len(stages) == 1 else max(stages, key=score)
+
+    def _train(self, stage: ModelStage, teacher: ModelStage | None) -> Model:
+        assert stage.model is not None
+        with self.store.locked(stage.identity) as part:
+            precision = self._plan(part, stage)
+            targets, batches = self._lesson(stage, teacher)
+            model = new_model(stage)
+            history = train(
+                model,
+                batches,
+                targets,
+                stage.objective,
+                stage.settings,
+                seed=stage.seed,
+                validation=_validation(stage),
+                precision=precision,
+                checkpoint=part,
+                progress=self.progress,
+                title=stage.title,
+            )
+            write_json(part / HISTORY, history.as_json())
+            write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
+            details = {"identity": stage.identity.as_json()}
+            save_model(part, model, stage.rows.train.classes, details)
+            self.store.complete(stage.identity)
+        return model
+
+    def _plan(self, part: Path, stage: ModelStage) -> Precision:
+        """What decides bytes but is no setting: written first, obeyed by whoever continues."""
+        path = part / PLAN
+        own = {
+            "precision": resolve_precision(stage.settings.precision, str((stage.model or {})["kind"])),
+            "threads": thread_count(),
+        }
+        if not path.exists():
+            write_json(path, own)
+            return own["precision"]  # type: ignore[return-value]
+        plan = read_json(path)
+        if plan["precision"] != own["precision"]:
+            raise LimbeckError(
+                f"{part} was begun in {plan['precision']}, but here {stage.title} would train in {own['precision']}: "
+                f"continue where it was begun, or delete {part} to begin anew"
+            )
+        if plan["threads"] != own["threads"]:
+            torch.set_num_threads(plan["threads"])
+            self.progress.line(f"{stage.title} was begun with {plan['threads']} threads and goes on with as many")
+        return own["precision"]  # type: ignore[return-value]
+
+    def _lesson(self, stage: ModelStage, teacher: ModelStage | None) -> tuple[TargetSource, BatchSource]:
+        part, size = stage.rows.train, stage.settings.batch_size
+        labels = LabelTargets(part.labels)
+        if not stage.recordings:
+            if stage.fresh_views is None:
+                return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected)
+            return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected)
+        assert teacher is not None
+        inputs, log_probs = self._read(stage.recordings, teacher)
+        return CombinedTargets(StoredTargets(log_probs), labels), StoredBatches(inputs, size, stage.selected)
+
+    def _read(
+        self, recordings: Sequence[Recording], teacher: ModelStage
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Inputs (views, rows, …) and log-probabilities (views, rows, classes), checked against each other."""
+        key = recordings[-1].identity.key + recordings[0].identity.key
+        if self._material is not None and self._material[0] == key:
+            return self._material[1:]
+        self._material = None
+        part = recordings[0].part
+        inputs = np.empty((len(recordings), *part.inputs.shape), part.inputs.dtype)
+        log_probs = np.empty((len(recordings), len(part), len(part.classes)), recordings[0].dtype)
+        for number, recording in enumerate(recordings):
+            knowledge = self.knowledge(recording, teacher)
+            where = f"knowledge {self.store.folder(recording.identity)}"
+            inputs[number] = recording.pixels(self.cache)
+            try:
+                log_probs[number] = knowledge.log_probs()
+            except DamagedFileError:
+                knowledge = self._repaired(recording, teacher)
+                log_probs[number] = knowledge.log_probs()
+            check_knowledge(knowledge, part, where)
+            spot_check(self.teacher(teacher), knowledge, recording, inputs[number], where)
+        self._material = key, inputs, log_probs
+        return inputs, log_probs
+
+    def _repaired(self, recording: Recording, teacher: ModelStage) -> Knowledge:
+        asked = self.teacher(teacher)
+        self.progress.start(f"knowledge of {teacher.name}, damaged shards", len(recording.part))
+        knowledge = repair(
+            asked, recording, self.store, pixels=lambda: recording.pixels(self.cache), progress=self.progress
+        )
+        self.progress.end()
+        return knowledge
+
+
+def new_model(stage: ModelStage) -> Model:
+    """The stage's model before training: initialised by its seed, preprocessing learnt on its training rows."""
+    part = stage.rows.train
+    assert stage.model is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stage.seed)
+        return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs)
+
+
+def _validation(stage: ModelStage) -> Part:
+    # Classes left out of the transfer set are left out of the rows that choose, too.
+    chosen = stage.identity.settings["select"]
+    validation = stage.rows.validation
+    if not chosen or not len(validation):
+        return validation
+    return validation.take(validation.selected(**chosen))
+
+
+def _weights_digest(folder: Path) -> str | None:
+    try:
+        return read_sums(folder).get(WEIGHTS)
+    except DamagedFileError:
+        return None

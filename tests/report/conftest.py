@@ -1,0 +1,145 @@
+"""A small run on the bundled digits, with real predictions, in the shape that the report is given."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+
+from limbeck import metrics
+from limbeck.report import render_report
+
+CLASSES = tuple("0123456789")
+TEACHER, STUDENT, BASELINE = "teacher/svm", "student/linear-temperature=4", "baseline/linear"
+WARMER = "student/linear-temperature=8"
+
+
+def _row(role: str, name: str, log_probs: np.ndarray, labels: np.ndarray, **given: Any) -> dict[str, Any]:
+    parameters = 29_000 if role == "teacher" else 650
+    row: dict[str, Any] = {
+        "role": role,
+        "name": name,
+        "data": None,
+        "variant": {},
+        "teacher": None,
+        "transfer": None,
+        "parameters": parameters,
+        "bytes": 4 * parameters + 1100,
+        "multiply_adds": parameters - 10,
+        "accuracy": metrics.accuracy(log_probs, labels),
+        "errors": metrics.errors(log_probs, labels),
+        "nll": metrics.nll(log_probs, labels),
+        "ece": metrics.ece(log_probs, labels),
+        "agreement": None,
+        "latency_ms": 0.2 if role == "teacher" else 0.04,
+        "examples_per_second": 21_500.0,
+        "train_seconds": 75.2,
+        "trials": 1,
+        "metrics": {},
+        "gap_recovered": None,
+        "p_value": None,
+        "verdict": None,
+    }
+    return row | given
+
+
+def _history(first: float, last: float, epochs: int) -> dict[str, Any]:
+    return {
+        "epochs": [
+            {
+                "epoch": epoch,
+                "loss": 2.0 / epoch,
+                "learning_rate": 0.001,
+                "validation_accuracy": last + (first - last) / epoch**2,
+                "validation_nll": 1.0 / epoch,
+            }
+            for epoch in range(1, epochs + 1)
+        ],
+        "kept_epoch": epochs - 1,
+    }
+
+
+@pytest.fixture(scope="session")
+def _run() -> dict[str, Any]:
+    digits = load_digits()
+    inputs = digits.images.astype(np.uint8)
+    flat, labels = digits.data / 16, digits.target.astype(np.int64)
+    few, train = slice(0, 90), slice(0, 1000)
+    test_labels, test = labels[1000:], flat[1000:]
+    teacher = LogisticRegression(C=1.0, max_iter=300).fit(
+        np.hstack(
+            [flat[train], SVC(gamma=0.3).fit(flat[train], labels[train]).decision_function(flat[train])]
+        ),
+        labels[train],
+    )
+    kernel = SVC(gamma=0.3).fit(flat[train], labels[train])
+    taught = kernel.predict(flat[train])
+    found = {
+        TEACHER: teacher.predict_log_proba(np.hstack([test, kernel.decision_function(test)])),
+        STUDENT: LogisticRegression(max_iter=300).fit(flat[train], taught).predict_log_proba(test),
+        WARMER: LogisticRegression(C=0.05, max_iter=300).fit(flat[train], taught).predict_log_proba(test),
+        BASELINE: LogisticRegression(max_iter=300).fit(flat[few], labels[few]).predict_log_proba(test),
+    }
+    predictions = {model: log_probs.astype(np.float32) for model, log_probs in found.items()}
+    right = {model: p.argmax(axis=1) == test_labels for model, p in predictions.items()}
+    best, base = right[TEACHER].mean(), right[BASELINE].mean()
+
+    def student(model: str, temperature: float) -> dict[str, Any]:
+        p = metrics.mcnemar_exact(right[model], right[BASELINE])
+        return _row(
+            "student",
+            "linear",
+            predictions[model],
+            test_labels,
+            variant={"temperature": temperature},
+            teacher="svm",
+            transfer="train",
+            agreement=metrics.agreement(predictions[model], predictions[TEACHER]),
+            gap_recovered=metrics.gap_recovered(right[model].mean(), base, best),
+            p_value=p,
+            verdict=metrics.verdict(right[model].mean(), base, p),
+        )
+
+    rows = [
+        _row("teacher", "svm", predictions[TEACHER], test_labels),
+        student(STUDENT, 4.0),
+        _row("baseline", "linear", predictions[BASELINE], test_labels, agreement=0.9),
+        student(WARMER, 8.0),
+    ]
+    versions = {"limbeck": "0.1.0", "torch": "2.13.0", "numpy": "2.0.0"}
+    return {
+        "results": {"recipe": "digits", "seed": 0, "versions": versions, "models": rows},
+        "run": {
+            "recipe": "digits",
+            "command": "limbeck run digits --out runs/digits --seed 0",
+            "seed": 0,
+            "versions": versions,
+            "threads": 2,
+            "precision": {TEACHER: "float32", STUDENT: "float32"},
+            "parts": {TEACHER: "3f9a1c" * 10, "knowledge/svm/train": "77ab02" * 10},
+        },
+        "predictions": predictions,
+        "histories": {
+            TEACHER: _history(0.9, 0.985, 6),
+            STUDENT: _history(0.5, 0.97, 9),
+            BASELINE: _history(0.5, 0.91, 9),
+        },
+        "test_inputs": inputs[1000:],
+        "test_labels": test_labels,
+        "classes": CLASSES,
+    }
+
+
+@pytest.fixture
+def example(_run: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `render_report`, to change at will."""
+    return copy.deepcopy(_run)
+
+
+@pytest.fixture(scope="session")
+def html(_run: dict[str, Any]) -> str:
+    """The page of the example."""
+    return render_report(**copy.deepcopy(_run))
