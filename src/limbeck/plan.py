@@ -144,7 +144,7 @@ class Planner:
         stages = []
         for teacher in self.recipe.teacher:
             students = [student for student in self.recipe.student if student.teacher == teacher.name]
-            wanted = {self._final_refit(student) for student in students} or {_refits(teacher.train)}
+            wanted = {self.final_refit(student) for student in students} or {_refits(teacher.train)}
             stages += [self.teacher(teacher.name, refit) for refit in sorted(wanted, reverse=True)]
         return stages
 
@@ -182,11 +182,11 @@ class Planner:
 
     def student(self, student: Student) -> StudentPlan:
         """One student with its baseline."""
-        trials = [self.student_stage(trial, self._final_refit(trial) and not student.grid) for trial in student.trials()]
+        trials = [self.student_stage(trial, self.final_refit(trial) and not student.grid) for trial in student.trials()]
         baselines: dict[str, ModelStage] = {}
         if student.baseline:
             for trial in student.trials():
-                stage = self.baseline_stage(trial, self._final_refit(trial) and not student.grid)
+                stage = self.baseline_stage(trial, self.final_refit(trial) and not student.grid)
                 baselines.setdefault(stage.identity.key, stage)
         return StudentPlan(student, tuple(trials), tuple(baselines.values()))
 
@@ -223,7 +223,7 @@ class Planner:
             fresh_views=_view_settings(transfer.views) if transfer.views.count else None, select=transfer.select,
         )  # fmt: skip
 
-    def _final_refit(self, student: Student) -> bool:
+    def final_refit(self, student: Student) -> bool:
         teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
         return student.train.refit or _refits(teacher.train)
 

@@ -137,7 +137,7 @@ class Road:
             return None
         mended = 0
         for plan in self.planner.students():
-            teacher = self._teacher_of(plan.trials[0], plan.student.teacher)
+            teacher = self.teacher_of(plan.trials[0], plan.student.teacher)
             for stage in (teacher, *plan.trials, *plan.baselines):
                 if not self.workshop.is_done(stage):
                     return None
@@ -178,10 +178,10 @@ class Road:
             for stages in (plan.trials, plan.baselines):
                 if not stages:
                     continue
-                chosen = self.workshop.choose(stages, self._teacher_of(stages[0], student.teacher))
-                if student.grid and self.planner._final_refit(student):
+                chosen = self.workshop.choose(stages, self.teacher_of(stages[0], student.teacher))
+                if student.grid and self.planner.final_refit(student):
                     chosen = self.planner.refitted(student, chosen)
-                teacher = self._teacher_of(chosen, student.teacher)
+                teacher = self.teacher_of(chosen, student.teacher)
                 self.workshop.model(chosen, teacher)
                 pairs.append(Entry(chosen, teacher, student.transfer, len(stages)))
             entries += pairs
@@ -194,7 +194,7 @@ class Road:
             shown.setdefault(stage.name, stage)
         return list(shown.values())
 
-    def _teacher_of(self, stage: ModelStage, name: str) -> ModelStage:
+    def teacher_of(self, stage: ModelStage, name: str) -> ModelStage:
         return self.planner.teacher(name, refit=stage.rows is self.planner.all_rows)
 
     def _evaluate(self, entries: list[Entry], results: dict[str, Any]) -> dict[str, Any]:

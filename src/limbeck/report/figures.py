@@ -131,7 +131,9 @@ def _place_labels(axes: Axes, points: Sequence[tuple[Model, float, float]]) -> N
             for i in free
             if boxes[i][0] >= frame.x0 - 8 and boxes[i][2] <= frame.x1 + 2 and boxes[i][1] >= frame.y0
         ]
-        best = (inside or free or [0])[0]
+        best = next(iter(inside or free), None)
+        if best is None:
+            continue  # a crowd: the table names them all
         taken.append(boxes[best])
         dx, dy, align = places[best]
         axes.annotate(

@@ -1,0 +1,247 @@
+"""The command line: parse, call one function, print what it returned."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limbeck import __version__
+from limbeck.errors import LimbeckError
+
+if TYPE_CHECKING:
+    from limbeck.progress import Progress
+
+app = typer.Typer(
+    name="limbeck",
+    help="Knowledge distillation: a large model into a small fast one, and what it cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name, or the path of a TOML file.")]
+Out = Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE].", show_default=False)]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: a dotted path, parts by name or *."),
+]
+Seed = Annotated[int, typer.Option(help="Of initialisation, order, dropout and views; never of the split.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Set the old run aside and make all anew.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done: stages, rows, bytes, minutes.")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+) -> None:
+    """Knowledge distillation: a large model into a small fast one, and what it cost."""
+    context.obj = debug
+    if version:
+        typer.echo(f"limbeck {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    out: Out = None,
+    sets: Sets = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    dry_run: DryRun = False,
+) -> None:
+    """From data to report; the same command again continues, or says that there is nothing to do."""
+    _walk(recipe, out, sets, seed, fresh, "report", dry_run)
+
+
+@app.command()
+def teach(recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False) -> None:
+    """The run as far as its teachers."""
+    _walk(recipe, out, sets, seed, False, "teach", dry_run)
+
+
+@app.command()
+def extract(
+    recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False
+) -> None:
+    """The run as far as the knowledge: the teachers' outputs, on disk."""
+    _walk(recipe, out, sets, seed, False, "extract", dry_run)
+
+
+@app.command()
+def distill(
+    recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False
+) -> None:
+    """The run as far as its students and baselines."""
+    _walk(recipe, out, sets, seed, False, "distill", dry_run)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False
+) -> None:
+    """The run as far as results.json: every model on the test rows."""
+    _walk(recipe, out, sets, seed, False, "evaluate", dry_run)
+
+
+@app.command()
+def report(recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False) -> None:
+    """The whole run, to report.html."""
+    _walk(recipe, out, sets, seed, False, "report", dry_run)
+
+
+@app.command()
+def recipes() -> None:
+    """What recipes there are, and how long each takes."""
+    from limbeck.recipe import bundled_recipes, load_recipe
+
+    names = bundled_recipes()
+    for name in names:
+        recipe = load_recipe(name)
+        minutes = "" if recipe.minutes is None else f" (about {_minutes(recipe.minutes)} on two cores)"
+        typer.echo(f"{name.ljust(max(map(len, names)))}  {recipe.title}{minutes}")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="An artifact, wherever it lies, or a run.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Exit 0 if whole, 1 if damaged, each file named.")] = False,
+) -> None:
+    """What an artifact or a run is."""
+    from limbeck import inspection
+
+    if verify:
+        found = inspection.verify(path)
+        for damage in found:
+            typer.echo(str(damage), err=True)
+        if found:
+            raise typer.Exit(1)
+        typer.echo(f"{path} is whole")
+        return
+    described = inspection.inspect(path)
+    typer.echo(f"{described.path}: {described.kind}")
+    width = max(map(len, described.facts))
+    for name, value in described.facts.items():
+        typer.echo(f"  {name.ljust(width)}  {value}")
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model's folder: an artifact, or a run's models/….")],
+    inputs: Annotated[str, typer.Argument(help="An idx, .npy or .npz file, or a data set's name for its test rows.")],
+    top: Annotated[int, typer.Option(help="Classes to show for each row.", min=1)] = 3,
+    rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1, show_default=False)] = None,
+) -> None:
+    """Classes with probabilities, a line for each row of the inputs."""
+    from limbeck.prediction import predictions
+
+    for line in predictions(model, inputs, top=top, rows=rows):
+        typer.echo(line)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Runs' folders, or results.json files, of one recipe.")],
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,
+) -> None:
+    """Runs or seeds beside each other: median and spread of each row."""
+    from limbeck.comparison import comparison_table
+
+    typer.echo(comparison_table(runs, markdown=markdown))
+
+
+def main() -> None:
+    """The command: errors that a user can mend are one line on stderr, with an exit code of their own."""
+    debug = "--debug" in sys.argv[1:]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except LimbeckError as error:
+        _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        _fail("interrupted: the same command continues", 130, debug)
+    except typer.Abort:
+        _fail("interrupted", 130, debug)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}: mend that, and the same command continues", 1, debug)
+    except MemoryError:
+        _fail("out of memory: close other programs, or take a smaller batch or fewer views", 1, debug)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
+            _fail(error.format_message(), error.exit_code, debug)
+        _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug and sys.exc_info()[0] not in (None, KeyboardInterrupt):
+        import traceback
+
+        traceback.print_exc()
+    print(f"limbeck: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _walk(
+    recipe: str, out: Path | None, sets: list[str] | None, seed: int, fresh: bool, until: str, dry_run: bool
+) -> None:
+    from limbeck.recipe import load_recipe
+
+    load_recipe(recipe, sets or [])  # a slip in the recipe shows before torch is loaded
+    from limbeck.run import Road
+
+    with _progress() as progress:
+        if dry_run:
+            from limbeck.dry_run import describe_plan
+
+            road = Road.open(recipe, out, seed=seed, sets=sets or [], progress=progress)
+            typer.echo(describe_plan(road, until))
+            return
+        road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
+        results = road.walk(until)
+    _show(results, road.folder.path, until, len(road.split.test))
+
+
+def _show(results: dict[str, Any], path: Path, until: str, test_rows: int) -> None:
+    if "models" not in results:
+        typer.echo(f"done as far as {until}: {path}")
+        return
+    from limbeck.terminal import results_table, verdict_sentences
+
+    typer.echo(results_table(results["models"]))
+    for sentence in verdict_sentences(results, test_rows):
+        typer.echo(sentence)
+    if (path / "report.html").exists():
+        typer.echo(f"report: {path / 'report.html'}")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    from limbeck.progress import Bar, Lines
+
+    progress = Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
+    try:
+        yield progress
+    finally:
+        if isinstance(progress, Bar):
+            progress.stop()
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes * 60:.0f} seconds" if minutes < 1 else f"{minutes:g} minutes"
+
+
+if __name__ == "__main__":
+    main()

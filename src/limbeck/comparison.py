@@ -1,0 +1,96 @@
+"""Runs or seeds of one recipe beside each other: the median and the spread of every row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from limbeck.errors import LimbeckError
+from limbeck.terminal import plain_table
+
+COLUMNS = ("errors", "accuracy", "nll", "ece", "agreement", "gap_recovered", "p_value", "latency_ms", "train_seconds")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """The results of a run's folder, or of a results.json file.
+
+    Raises:
+        LimbeckError: if there are none.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        found = json.loads(file.read_bytes())
+        found["models"], found["recipe"], found["seed"]
+    except FileNotFoundError:
+        raise LimbeckError(f"{file}: no such file: finish the run first, or give a run's folder") from None
+    except (ValueError, KeyError, TypeError):
+        raise LimbeckError(f"{file} does not hold a run's results: give a run's folder") from None
+    return dict(found)
+
+
+def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
+    """A row for each model with the median over the runs and, of several, the lowest and highest.
+
+    Args:
+        runs: folders of runs, or results.json files, of one recipe.
+        markdown: as a Markdown table.
+
+    Raises:
+        LimbeckError: if they are of different recipes or have different rows.
+    """
+    results = [read_results(path) for path in runs]
+    recipes = {found["recipe"] for found in results}
+    if len(recipes) > 1:
+        raise LimbeckError(f"these are runs of different recipes ({', '.join(sorted(recipes))}): compare runs of one")
+    rows = [[_row_id(row) for row in found["models"]] for found in results]
+    for path, ids in zip(runs, rows, strict=True):
+        if ids != rows[0]:
+            odd = sorted(set(ids) ^ set(rows[0])) or ["their order"]
+            raise LimbeckError(f"{path} has other rows than {runs[0]} ({odd[0]}): compare runs of one recipe")
+    seeds = ", ".join(str(found["seed"]) for found in results)
+    shown = [name for name in COLUMNS if any(row[name] is not None for row in results[0]["models"])]
+    head = ["role", "model", *(name.replace("_", " ") for name in shown), "verdict"]
+    body = []
+    for index, first in enumerate(results[0]["models"]):
+        same = [found["models"][index] for found in results]
+        verdicts = [row["verdict"] for row in same if row["verdict"]]
+        cells = [_spread([row[name] for row in same], name) for name in shown]
+        counted = ", ".join(f"{verdicts.count(v)} × {v}" for v in dict.fromkeys(verdicts))
+        body.append([first["role"], _label(first), *cells, counted if len(same) > 1 else "".join(verdicts)])
+    of = "median (lowest to highest)" if len(results) > 1 else "one run"
+    caption = f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
+    return f"{caption}\n\n{plain_table(head, body, markdown=markdown)}"
+
+
+def _row_id(row: dict[str, Any]) -> str:
+    # A setting chosen on validation rows may differ from seed to seed; the row is the same.
+    return f"{row['role']} {row['name']} {sorted(row['variant'])}"
+
+
+def _label(row: dict[str, Any]) -> str:
+    variant = ", ".join(f"{name} {value}" for name, value in row["variant"].items())
+    return row["name"] + (f" ({variant})" if variant else "")
+
+
+def _spread(values: Sequence[float | None], name: str) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    if len(known) == 1:
+        return _number(known[0], name)
+    return f"{_number(median(known), name)} ({_number(min(known), name)} to {_number(max(known), name)})"
+
+
+def _number(value: float, name: str) -> str:
+    if name in ("accuracy", "agreement"):
+        return f"{value:.2%}"
+    if name == "errors":
+        return f"{value:g}"
+    if name == "gap_recovered":
+        return f"{value:.0%}"
+    if name == "train_seconds":
+        return f"{value:.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,139 @@
+"""What a run would do: stages, rows, bytes, and minutes from a short measurement; nothing is written."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from limbeck.batches import FreshBatches, StoredBatches
+from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets
+from limbeck.plan import ModelStage
+from limbeck.progress import duration
+from limbeck.run import STAGES, Road
+from limbeck.stages import new_model
+from limbeck.teachers import TorchTeacher, log_probabilities
+from limbeck.terminal import plain_table
+from limbeck.training import predict_log_probs, train
+
+MEASURED_STEPS = 12
+MEASURED_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One stage that would run, or is there already."""
+
+    title: str
+    key: str
+    done: bool
+    rows: int
+    bytes: int
+    seconds: float
+
+
+def describe_plan(road: Road, until: str) -> str:
+    """A table of the stages, and what is left to do in sum.
+
+    Args:
+        road: opened; nothing of it is made.
+        until: the last stage to count.
+    """
+    planned = list(plan(road, until))
+    body = [
+        ["there" if stage.done else "to do", stage.title, stage.key[:12], f"{stage.rows:,}", f"{stage.bytes:,}",
+         "–" if stage.done else duration(stage.seconds)]
+        for stage in planned
+    ]  # fmt: skip
+    left = [stage for stage in planned if not stage.done]
+    summary = (
+        f"{len(left)} of {len(planned)} stages to do: {sum(stage.rows for stage in left):,} rows, about "
+        f"{sum(stage.bytes for stage in left):,} bytes, about {duration(sum(stage.seconds for stage in left))} here"
+        if left
+        else f"nothing to do: all {len(planned)} stages are there"
+    )
+    return plain_table(["state", "stage", "key", "rows", "bytes", "time"], body) + "\n" + summary
+
+
+def plan(road: Road, until: str) -> list[Planned]:
+    """The stages in the order in which they would run, each once."""
+    found: dict[str, Planned] = {}
+    for stage in road.planner.teachers():
+        found.setdefault(stage.identity.key, _model(road, stage))
+    if STAGES.index(until) >= STAGES.index("extract"):
+        seconds: dict[str, float] = {}
+        for student in road.planner.students():
+            for trial in student.trials:
+                teacher = road.teacher_of(trial, student.student.teacher)
+                for recording in trial.recordings:
+                    key = recording.identity.key
+                    if key not in found:
+                        found[key] = _recording(road, recording, teacher, seconds)
+    if STAGES.index(until) >= STAGES.index("distill"):
+        for student in road.planner.students():
+            for stage in (*student.trials, *student.baselines):
+                found.setdefault(stage.identity.key, _model(road, stage))
+    return list(found.values())
+
+
+def _model(road: Road, stage: ModelStage) -> Planned:
+    rows = len(stage.rows.train) if stage.selected is None else len(stage.selected)
+    if road.workshop.is_done(stage):
+        size = sum(file.stat().st_size for file in road.workshop.folder(stage).iterdir())
+        return Planned(stage.title, stage.identity.key, True, rows, size, 0.0)
+    model = new_model(stage)
+    size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
+    return Planned(stage.title, stage.identity.key, False, rows, size, _training_seconds(stage, rows))
+
+
+def _training_seconds(stage: ModelStage, rows: int) -> float:
+    settings = stage.settings
+    some = min(rows, MEASURED_STEPS * settings.batch_size)
+    part = stage.rows.train.take(np.arange(some))
+    batches = (
+        StoredBatches(part.inputs[np.newaxis], settings.batch_size)
+        if stage.fresh_views is None
+        else FreshBatches(part, stage.fresh_views, settings.batch_size, stage.seed)
+    )
+    guess = np.zeros((1, some, len(part.classes)), np.float16)
+    targets = CombinedTargets(StoredTargets(guess), LabelTargets(part.labels))
+    model = new_model(stage)
+    seconds = []
+    for _ in range(2):  # the first warms up
+        began = time.perf_counter()
+        once = type(settings)(**{**vars(settings), "epochs": 1})
+        train(model, batches, targets, stage.objective, once, seed=0)
+        seconds.append(time.perf_counter() - began)
+    validation = stage.rows.validation
+    began = time.perf_counter()
+    if len(validation):
+        predict_log_probs(model, validation.inputs)
+    each = seconds[-1] * rows / some + time.perf_counter() - began
+    return each * settings.epochs
+
+
+def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: dict[str, float]) -> Planned:
+    rows = len(recording.part)
+    size = rows * len(recording.part.classes) * np.dtype(recording.dtype).itemsize
+    view = f", view {recording.view}" if recording.view else ", inputs"
+    title = f"knowledge of {teacher.name}{view}"
+    folder = road.store.folder(recording.identity)
+    if folder.is_dir():
+        there = sum(file.stat().st_size for file in folder.iterdir())
+        return Planned(title, recording.identity.key, True, rows, there, 0.0)
+    if teacher.identity.key not in seconds:
+        seconds[teacher.identity.key] = _asking_seconds(road, recording, teacher)
+    return Planned(title, recording.identity.key, False, rows, size, seconds[teacher.identity.key] * rows)
+
+
+def _asking_seconds(road: Road, recording: Recording, teacher: ModelStage) -> float:
+    done = road.workshop.is_done(teacher)
+    asked = road.workshop.teacher(teacher) if done else TorchTeacher(new_model(teacher))
+    inputs = recording.part.inputs[:MEASURED_ROWS]
+    with torch.inference_mode():
+        log_probabilities(asked, inputs[: asked.batch_size])
+        began = time.perf_counter()
+        log_probabilities(asked, inputs)
+    return (time.perf_counter() - began) / len(inputs)

@@ -1,0 +1,87 @@
+"""Predictions of a saved model for inputs from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.data import load_dataset
+from limbeck.data.idx import parse_idx, unpack
+from limbeck.errors import LimbeckError
+from limbeck.models import load_model
+from limbeck.training import predict_log_probs
+
+
+def predictions(model: Path, inputs: str, *, top: int = 3, rows: int | None = None) -> Iterator[str]:
+    """A line for each row: its number, the class and its probability, then the next likely ones.
+
+    Args:
+        model: a folder with a saved model.
+        inputs: an idx, .npy or .npz file of raw inputs, or a data set's name for its test rows.
+        top: classes in a line.
+        rows: only the first so many.
+
+    Raises:
+        LimbeckError: if the model or the inputs cannot be read or do not fit each other.
+    """
+    loaded, classes = load_model(model)
+    raw = read_inputs(inputs)[:rows]
+    shape = tuple(loaded.input_shape)
+    if raw.shape[1:] != shape:
+        if raw.shape == shape:
+            raw = raw[np.newaxis]
+        else:
+            raise LimbeckError(f"{inputs} holds inputs of shape {raw.shape[1:]}, but {model} takes {shape}")
+    if raw.dtype.kind == "f":
+        raw = raw.astype(np.float32)
+        if not np.isfinite(raw).all():
+            row = int(np.argmin(np.isfinite(raw).reshape(len(raw), -1).all(axis=1)))
+            raise LimbeckError(f"{inputs}: row {row} is not finite: mend the row or leave it out")
+    return _lines(np.exp(predict_log_probs(loaded, raw)), classes, top)
+
+
+def _lines(probabilities: npt.NDArray[np.float32], classes: tuple[str, ...], top: int) -> Iterator[str]:
+    for row, values in enumerate(probabilities):
+        likely = np.argsort(-values, kind="stable")[:top]
+        yield f"{row}\t" + "\t".join(f"{classes[c]} {values[c]:.4f}" for c in likely)
+
+
+def read_inputs(inputs: str) -> npt.NDArray[Any]:
+    """Raw inputs (n, …) from an idx, .npy or .npz file, or the test rows of a data set.
+
+    Raises:
+        LimbeckError: if there is no such file, or it holds no array of numbers.
+    """
+    path = Path(inputs)
+    if not path.exists():
+        if path.suffix or "/" in inputs.removeprefix("idx:"):
+            raise LimbeckError(f"{inputs}: no such file, expected an idx, .npy or .npz file")
+        dataset = load_dataset(inputs)
+        return (dataset.test or dataset.train).inputs
+    if path.is_dir():
+        raise LimbeckError(f"{inputs} is a folder: give one file, or idx:{inputs} for its test rows")
+    if path.suffix in (".npy", ".npz"):
+        return _numpy_array(path)
+    content, _ = unpack(path.read_bytes(), str(path))
+    return parse_idx(content, str(path), dimensions=3)
+
+
+def _numpy_array(path: Path) -> npt.NDArray[Any]:
+    try:
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            array = found
+        else:
+            name = "inputs" if "inputs" in found.files else found.files[0] if len(found.files) == 1 else None
+            if name is None:
+                raise LimbeckError(f'{path} holds {", ".join(found.files)}: name the array of inputs "inputs"')
+            array = found[name]
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        raise LimbeckError(f"{path} cannot be read as numpy arrays ({' '.join(str(error).split())[:120]})") from None
+    if array.dtype.kind not in "uif" or array.ndim < 2:
+        raise LimbeckError(f"{path} holds {array.dtype} of shape {array.shape}: expected numbers of shape (rows, …)")
+    return array if array.dtype == np.uint8 else array.astype(np.float32)

@@ -1,0 +1,63 @@
+"""Tables in plain text, for a terminal, a log or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def plain_table(head: Sequence[str], body: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
+    """Columns as wide as their widest cell; the first two to the left, numbers to the right."""
+    if markdown:
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, *body)]
+        rule = ["---" if column < 2 else "---:" for column in range(len(head))]
+        return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
+    widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
+    lines = []
+    for row in (head, *body):
+        padded = [
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(padded).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def results_table(models: Sequence[dict[str, Any]]) -> str:
+    """The rows of results.json as the table at the end of a run."""
+    head = ["role", "model", "errors", "accuracy", "ece", "agrees", "parameters", "multiply-adds", "ms", "per second",
+            "gap kept", "p", "verdict"]  # fmt: skip
+    return plain_table(head, [_line(row) for row in models])
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    variant = ", ".join(f"{name} {value}" for name, value in row["variant"].items())
+
+    def shown(name: str, form: str) -> str:
+        return "–" if row[name] is None else format(row[name], form)
+
+    return [
+        row["role"],
+        row["name"] + (f" ({variant})" if variant else ""),
+        shown("errors", ",d"),
+        shown("accuracy", ".2%"),
+        shown("ece", ".4f"),
+        shown("agreement", ".2%"),
+        shown("parameters", ",d"),
+        shown("multiply_adds", ",d"),
+        shown("latency_ms", ".3f"),
+        shown("examples_per_second", ",.0f"),
+        shown("gap_recovered", ".0%"),
+        shown("p_value", ".2g"),
+        row["verdict"] or "–",
+    ]
+
+
+def verdict_sentences(results: dict[str, Any], test_rows: int) -> list[str]:
+    """What became of each student, a sentence each, as at the top of the report."""
+    from limbeck.report.models import families, read_models
+    from limbeck.report.wording import describe
+
+    found = [describe(family, test_rows) for family in families(read_models(results, {}, {}, test_rows, 0))]
+    return [f"{one.finding}: {one.conclusion}. {one.cost}".strip().replace("\u00a0", " ") for one in found]
