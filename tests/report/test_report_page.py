@@ -10,6 +10,7 @@ import pytest
 
 from limbeck.errors import LimbeckError
 from limbeck.report import render_report
+from limbeck.report.models import read_models
 
 MEGABYTE = 1_000_000
 VOID = {"meta", "link", "img", "br"}
@@ -307,3 +308,15 @@ def test_inputs_that_are_no_pictures_become_a_small_table(example: dict[str, Any
     page = Page(render_report(**example))
     assert page.all("img") == []
     assert "Test row True class Teacher says Student says" in page.text
+
+
+def test_the_predictions_of_a_row_are_found_by_its_whole_variant(example: dict[str, Any]) -> None:
+    row = example["results"]["models"][1]
+    example["results"]["models"] = [row | {"variant": {"temperature": 4.0, "without": [3, 5]}}]
+    models = read_models(
+        example["results"], {"student/linear-without=3+5,temperature=4": np.zeros((2, 3))}, {}, 2, 3
+    )
+    assert models[0].log_probs is None
+    for variant in ("temperature=4.0,without=3+5", "temperature=4,without=3+5"):
+        models = read_models(example["results"], {f"student/linear-{variant}": np.zeros((2, 3))}, {}, 2, 3)
+        assert models[0].log_probs is not None

@@ -125,13 +125,9 @@ def _place_labels(axes: Axes, points: Sequence[tuple[Model, float, float]]) -> N
         for dx, dy, align in places:
             start = px + dx - {"left": 0.0, "right": width, "center": width / 2}[align]
             boxes.append((start, py + dy - 4.5, start + width, py + dy + 4.5))
-        free = [i for i, box in enumerate(boxes) if not any(_overlap(box, other) for other in taken)]
-        inside = [
-            i
-            for i in free
-            if boxes[i][0] >= frame.x0 - 8 and boxes[i][2] <= frame.x1 + 2 and boxes[i][1] >= frame.y0
-        ]
-        best = next(iter(inside or free), None)
+        inside = [b[0] >= frame.x0 - 8 and b[2] <= frame.x1 + 2 and b[1] >= frame.y0 for b in boxes]
+        free = [not any(_overlap(box, other) for other in taken) for box in boxes]
+        best = next((i for i in range(len(boxes)) if inside[i] and free[i]), None)
         if best is None:
             continue  # a crowd: the table names them all
         taken.append(boxes[best])
@@ -155,13 +151,14 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 def _plain_ticks(axis: Axis, write: Any) -> None:
-    """Ticks with plain numbers; on a log scale that spans little, at 1, 2 and 5 as well."""
+    """Ticks with plain numbers; on a log scale, the closer together the less it spans."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
     if axis.get_scale() == "log":
-        wide = math.log10(high / low) > 2.2
-        axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=12))
+        decades = math.log10(high / low)
+        steps = (1.0,) if decades > 2.6 else (1.0, 3.0) if decades > 1.7 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=steps, numticks=12))
     else:
         axis.set_major_locator(MaxNLocator(nbins=5, integer=write is whole))
     axis.set_minor_locator(NullLocator())

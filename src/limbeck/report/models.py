@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,26 +104,27 @@ def read_models(
 def possible_ids(row: Row, main: bool) -> list[str]:
     """The ids under which a row's predictions may lie, the full one first.
 
-    "ROLE/NAME-KEY=VALUE,…"; the main row of a name may also go without its variant.
+    "ROLE/NAME-KEY=VALUE,…", lists as "3+5", keys as they come or sorted (JSON may have sorted them); the
+    main row of a name may also go without its variant.
     """
     base = f"{row.get('role')}/{row.get('name')}"
     variant = row.get("variant") or {}
     ids = []
     for keys in (list(variant), sorted(variant)):
-        for write in (_compact, str):
+        for write in (_plain, _compact):
             ids.append(f"{base}-" + ",".join(f"{key}={write(variant[key])}" for key in keys))
     if not variant:
         return [base]
     return [*dict.fromkeys(ids), base] if main else list(dict.fromkeys(ids))
 
 
+def _plain(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _compact(value: Any) -> str:
-    """4.0 and 4 alike as "4", text bare, anything else as JSON without spaces."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:g}"
-    return json.dumps(value, separators=(",", ":"))
+    """4.0 and 4 alike as "4"."""
+    return f"{value:g}" if isinstance(value, float) else _plain(value)
 
 
 def families(models: Sequence[Model]) -> list[Family]:
