@@ -221,7 +221,8 @@ def read_sums(folder: Path) -> dict[str, str]:
     try:
         text = path.read_bytes().decode()
         body, own = text.split(_SUMS_OWN)
-        entries = dict(reversed(line.split("  ", 1)) for line in body.splitlines())
+        lines = [line.split("  ", 1) for line in body.splitlines()]
+        entries = {name: digest for digest, name in lines}
     except FileNotFoundError:
         raise DamagedFileError(path, "it is missing") from None
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where a step's inputs come from: tensors in memory, by direct indexing, in an order that only (seed, epoch) decide."""
+"""Where a step's inputs come from: tensors in memory, by direct indexing, in an order that (seed, epoch) decide."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ class StoredBatches:
         selected: the row numbers to use; all by default.
     """
 
-    def __init__(
-        self, views: npt.NDArray[Any], batch_size: int, selected: npt.NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, views: npt.NDArray[Any], batch_size: int, selected: npt.NDArray[np.int64] | None = None) -> None:
         self.count, self.of_each = views.shape[:2]
         self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
         self.selected = np.arange(self.of_each) if selected is None else selected
@@ -72,7 +70,9 @@ class StoredBatches:
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
         rows = torch.from_numpy(self.selected[epoch_order(seed, epoch, self.rows)])
-        first = np.random.Generator(np.random.Philox(key=np.array([seed, 2**63], dtype=np.uint64))).integers(self.count, size=self.of_each)
+        first = np.random.Generator(np.random.Philox(key=np.array([seed, 2**63], dtype=np.uint64))).integers(
+            self.count, size=self.of_each
+        )
         view = (torch.from_numpy(first)[rows] + epoch) % self.count
         flat = view * self.of_each + rows
         for start, stop in self.bounds[start_step:]:

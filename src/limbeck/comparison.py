@@ -11,7 +11,17 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.terminal import plain_table
 
-COLUMNS = ("errors", "accuracy", "nll", "ece", "agreement", "gap_recovered", "p_value", "latency_ms", "train_seconds")
+COLUMNS = (
+    "errors",
+    "accuracy",
+    "nll",
+    "ece",
+    "agreement",
+    "gap_recovered",
+    "p_value",
+    "latency_ms",
+    "train_seconds",
+)
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -61,7 +71,9 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         counted = ", ".join(f"{verdicts.count(v)} × {v}" for v in dict.fromkeys(verdicts))
         body.append([first["role"], _label(first), *cells, counted if len(same) > 1 else "".join(verdicts)])
     of = "median (lowest to highest)" if len(results) > 1 else "one run"
-    caption = f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
+    caption = (
+        f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
+    )
     return f"{caption}\n\n{plain_table(head, body, markdown=markdown)}"
 
 
@@ -72,7 +84,7 @@ def _row_id(row: dict[str, Any]) -> str:
 
 def _label(row: dict[str, Any]) -> str:
     variant = ", ".join(f"{name} {value}" for name, value in row["variant"].items())
-    return row["name"] + (f" ({variant})" if variant else "")
+    return f"{row['name']} ({variant})" if variant else str(row["name"])
 
 
 def _spread(values: Sequence[float | None], name: str) -> str:

@@ -12,7 +12,14 @@ from torch import nn
 from limbeck.batches import StoredBatches
 from limbeck.data import Part
 from limbeck.errors import UsageError
-from limbeck.knowledge import CombinedTargets, Knowledge, LabelTargets, StoredTargets, TargetSource, check_knowledge
+from limbeck.knowledge import (
+    CombinedTargets,
+    Knowledge,
+    LabelTargets,
+    StoredTargets,
+    TargetSource,
+    check_knowledge,
+)
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
 from limbeck.teachers import as_teacher, log_probabilities
@@ -86,7 +93,7 @@ def distill(
         )
     part = Part("inputs", rows, given.astype(np.int64), np.arange(len(rows)), knowledge.classes)
     check_knowledge(knowledge, part, "the teacher's output")
-    held = int(round(validation * len(rows)))
+    held = round(validation * len(rows))
     order = np.random.Generator(np.random.Philox(key=np.array([seed, 2**62], dtype=np.uint64))).permutation(len(rows))
     chosen, kept = np.sort(order[:held]), np.sort(order[held:])
     truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))

@@ -55,7 +55,8 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
 
     def counted(layer: nn.Module, _: Any, output: Tensor) -> None:
         nonlocal count
-        weight: Tensor = layer.weight
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
         # Each output element of a layer is a product with one row of its weight matrix.
         count += output[0].numel() * math.prod(weight.shape[1:])
 
@@ -98,7 +99,7 @@ def _median_seconds(work: Callable[[], object], repeats: int, at_most: float) ->
     began = time.perf_counter()
     for _ in range(max(2, repeats // 10)):
         work()
-    taken = []
+    taken: list[float] = []
     while len(taken) < 3 or (len(taken) < repeats and time.perf_counter() - began < at_most):
         start = time.perf_counter()
         work()
@@ -169,3 +170,13 @@ def result_row(
             of_teacher = metrics.accuracy(teacher_log_probs, labels)
             row["gap_recovered"] = metrics.gap_recovered(share, of_baseline, of_teacher)
     return row
+
+
+def model_id(role: str, name: str, variant: Any) -> str:
+    """ROLE/NAME[-KEY=VALUE,…]."""
+    shown = ",".join(f"{key}={_plain(value)}" for key, value in variant.items())
+    return f"{role}/{name}" + (f"-{shown}" if shown else "")
+
+
+def _plain(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

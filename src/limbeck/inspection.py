@@ -58,9 +58,7 @@ def inspect(path: Path | str) -> Inspection:
     if path.suffix == ".part" and path.is_dir():
         kept = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith(".")))
         return Inspection(path, "unfinished artifact", {"key": path.stem, "files": kept or "none"})
-    raise LimbeckError(
-        f"{path} is neither an artifact nor a run: expected {MODEL}, {KNOWLEDGE} or recipe.toml in it"
-    )
+    raise LimbeckError(f"{path} is neither an artifact nor a run: expected {MODEL}, {KNOWLEDGE} or recipe.toml in it")
 
 
 def verify(path: Path | str) -> list[DamagedFileError]:

@@ -242,9 +242,7 @@ def most_alike(
     """
     similarity = class_similarity(log_probs, temperature)
     if len(classes) != len(similarity):
-        raise LimbeckError(
-            f"{len(classes)} class names were given for {len(similarity)} columns: one for each"
-        )
+        raise LimbeckError(f"{len(classes)} class names were given for {len(similarity)} columns: one for each")
     first, second = np.triu_indices(len(classes), k=1)
     values = (similarity[first, second] + similarity[second, first]) / 2
     order = [pair for pair in np.argsort(-values, kind="stable") if not np.isnan(values[pair])]
@@ -253,9 +251,7 @@ def most_alike(
 
 def _check_rows(log_probs: Array) -> None:
     if log_probs.ndim != 2 or log_probs.size == 0:
-        raise LimbeckError(
-            f"log-probabilities have shape {log_probs.shape}, but must be (rows, classes), not empty"
-        )
+        raise LimbeckError(f"log-probabilities have shape {log_probs.shape}, but must be (rows, classes), not empty")
     # A row's maximum is nan if any of its values is, and -inf if no class is possible.
     bad: Array = ~np.isfinite(log_probs.max(axis=1))
     if bad.any():

@@ -121,9 +121,7 @@ def hard_label_loss(
     return _weighted_mean(rows, weights, labels >= 0)
 
 
-def logit_matching_loss(
-    student_logits: Tensor, teacher_logits: Tensor, *, weights: Tensor | None = None
-) -> Tensor:
+def logit_matching_loss(student_logits: Tensor, teacher_logits: Tensor, *, weights: Tensor | None = None) -> Tensor:
     """Half the mean squared difference of the logits, each row's mean taken out first.
 
     (1 / 2N) Σ_j (z_j − v_j)² over the N classes, with Σ_j z_j = Σ_j v_j = 0: the limit of `soft_target_loss`
@@ -234,9 +232,7 @@ class Objective:
 
     def _hard_loss(self, logits: Tensor, labels: Tensor | None, weights: Tensor | None) -> Tensor:
         if labels is None:
-            remedy = (
-                "" if self.loss == "hard_labels" else f" (the weight hard is {self.hard}: or set it to 0)"
-            )
+            remedy = "" if self.loss == "hard_labels" else f" (the weight hard is {self.hard}: or set it to 0)"
             raise UsageError(f"the hard-label loss needs labels, and none were given{remedy}")
         return hard_label_loss(logits, labels, self.label_smoothing, weights=weights)
 

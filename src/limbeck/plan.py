@@ -157,9 +157,7 @@ class Planner:
         assert teacher.model is not None
         assert teacher.train is not None
         views = _view_settings(teacher.views)
-        return _trained(
-            "teacher", name, rows, teacher.model.model_dump(), teacher.train, self.seed, fresh_views=views
-        )
+        return _trained("teacher", name, rows, teacher.model.model_dump(), teacher.train, self.seed, fresh_views=views)
 
     def recordings(self, student: Student, refit: bool) -> tuple[Recording, ...]:
         """The knowledge that a student learns from: the rows themselves, then each of the views."""
@@ -224,6 +222,7 @@ class Planner:
         )  # fmt: skip
 
     def final_refit(self, student: Student) -> bool:
+        """Whether the student that is shown is trained on all rows, and so by a teacher that was."""
         teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
         return student.train.refit or _refits(teacher.train)
 

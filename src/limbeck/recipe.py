@@ -95,8 +95,7 @@ def _text(where: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            f"{where}: not UTF-8: found the byte 0x{content[error.start]:02x} in line {line}, "
-            "save the file as UTF-8"
+            f"{where}: not UTF-8: found the byte 0x{content[error.start]:02x} in line {line}, save the file as UTF-8"
         ) from None
 
 

@@ -78,9 +78,7 @@ def unknown_keys(data: Mapping[str, Any], table: type[BaseModel]) -> list[tuple[
     return list(_unknown_keys(data, [table], ()))
 
 
-def _unknown_keys(
-    data: Any, tables: list[type[BaseModel]], location: Location
-) -> Iterator[tuple[Location, str]]:
+def _unknown_keys(data: Any, tables: list[type[BaseModel]], location: Location) -> Iterator[tuple[Location, str]]:
     if isinstance(data, list):
         for index, entry in enumerate(data):
             yield from _unknown_keys(entry, tables, (*location, index))

@@ -125,9 +125,7 @@ class Student(Table):
     def _grid_can_be_tried(self) -> Student:
         grid = self.grid or {}
         tables = {"distill": type(self.distill), "train": type(self.train), "model": type(self.model)}
-        settings = [
-            f"{name}.{key}" for name, table in tables.items() for key in keys_of(table) if key != "kind"
-        ]
+        settings = [f"{name}.{key}" for name, table in tables.items() for key in keys_of(table) if key != "kind"]
         for path, values in grid.items():
             if path not in settings:
                 nearest = did_you_mean(path, settings)
@@ -177,8 +175,7 @@ class Recipe(Table):
         defaults = {key: name for key, name in only.items() if name is not None}
         if isinstance(filled.get("student"), list):
             filled["student"] = [
-                {**defaults, **student} if isinstance(student, dict) else student
-                for student in filled["student"]
+                {**defaults, **student} if isinstance(student, dict) else student for student in filled["student"]
             ]
         return filled
 

@@ -65,9 +65,7 @@ def _set(data: dict[str, Any], path: str, value: Any, where: str) -> None:
         _put(target, keys, copy.deepcopy(value), where)
 
 
-def _targets(
-    section: str, parts: list[dict[str, Any]], path: str, where: str
-) -> tuple[list[dict[str, Any]], str]:
+def _targets(section: str, parts: list[dict[str, Any]], path: str, where: str) -> tuple[list[dict[str, Any]], str]:
     """The parts that a path begins with, and what is left of it: one or more keys."""
     names = [part["name"] for part in parts if isinstance(part.get("name"), str)]
     fitting = [name for name in ("*", *names) if f"{path}.".startswith(f"{name}.")]

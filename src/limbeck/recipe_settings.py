@@ -32,9 +32,7 @@ class Mlp(Table):
     """A fully connected network: the widths of its hidden layers, and the dropout behind each."""
 
     kind: Literal["mlp"] = "mlp"
-    widths: list[Count] = Field(
-        min_length=1, description="the widths of the hidden layers, such as [128, 128]"
-    )
+    widths: list[Count] = Field(min_length=1, description="the widths of the hidden layers, such as [128, 128]")
     dropout: Dropout = 0.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,10 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck import __version__
-from limbeck.artifacts import ArtifactStore, DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
+from limbeck.artifacts import (
+    ArtifactStore,
+    DamagedFileError,
+    read_tensors,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.evaluation import Cost, measure_cost, result_row
+from limbeck.evaluation import Cost, measure_cost, model_id, result_row
 from limbeck.models.saving import WEIGHTS
 from limbeck.plan import ModelStage, Planner
 from limbeck.precision import resolve_precision
@@ -67,11 +75,13 @@ class Road:
     """One run: its recipe, its data, its plan, and the folders it works in."""
 
     name: str
+    given: str
     recipe: Recipe
     seed: int
     split: Split
     folder: RunFolder
     progress: Progress = field(default_factory=Silent)
+    sets: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.planner = Planner(self.recipe, self.split, self.seed)
@@ -103,7 +113,8 @@ class Road:
         if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
         use_available_cores()
-        road = cls(name, checked, seed, split, folder, progress or Silent())
+        given = name if isinstance(recipe, Recipe) else shlex.quote(str(recipe))
+        road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets)
         if fresh:
             road._set_old_aside()
         return road
@@ -157,9 +168,7 @@ class Road:
         for student in self.recipe.student:
             teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
             if teacher.train is not None and student.distill.hard and student.distill.label_smoothing:
-                self.progress.line(
-                    f"student {student.name} smooths its labels, which weakens what soft targets carry"
-                )
+                self.progress.line(f"student {student.name} smooths its labels, which weakens what soft targets carry")
 
     def _extract(self) -> None:
         for student in self.recipe.student:
@@ -167,7 +176,9 @@ class Road:
                 refit = stage.rows is self.planner.all_rows
                 teacher = self.planner.teacher(student.teacher, refit)
                 for recording in stage.recordings:
-                    title = f"knowledge of {teacher.name}, " + (f"view {recording.view}" if recording.view else "inputs")
+                    title = f"knowledge of {teacher.name}, " + (
+                        f"view {recording.view}" if recording.view else "inputs"
+                    )
                     self.workshop.knowledge(recording, teacher, title)
 
     def _distill(self) -> list[Entry]:
@@ -195,6 +206,7 @@ class Road:
         return list(shown.values())
 
     def teacher_of(self, stage: ModelStage, name: str) -> ModelStage:
+        """The teacher trained on the same rows as the stage."""
         return self.planner.teacher(name, refit=stage.rows is self.planner.all_rows)
 
     def _evaluate(self, entries: list[Entry], results: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +290,8 @@ class Road:
                 parts[name] = recording.identity.key
             if entry.stage.model is not None:
                 precision[entry.id] = resolve_precision(entry.stage.settings.precision, entry.stage.model["kind"])
-        command = f"limbeck run {self.name} --out {self.folder.path} --seed {self.seed}"
+        changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
+        command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
         write_json(
             self.folder.path / "run.json",
             {
@@ -321,16 +334,6 @@ class Entry:
     def id(self) -> str:
         """ROLE/NAME[-VARIANT]: its name in predictions/ and models/."""
         return model_id(self.stage.role, self.stage.name, self.stage.variant)
-
-
-def model_id(role: str, name: str, variant: Any) -> str:
-    """ROLE/NAME[-KEY=VALUE,…]."""
-    shown = ",".join(f"{key}={_plain(value)}" for key, value in variant.items())
-    return f"{role}/{name}" + (f"-{shown}" if shown else "")
-
-
-def _plain(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def versions() -> dict[str, str]:

@@ -22,9 +22,9 @@ from limbeck.artifacts import (
     write_json,
 )
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
-from limbeck.inspection import verify
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
+from limbeck.inspection import verify
 from limbeck.knowledge import (
     CombinedTargets,
     Knowledge,
@@ -37,7 +37,7 @@ from limbeck.knowledge import (
     repair,
     spot_check,
 )
-from limbeck.knowledge.extraction import PLAN
+from limbeck.knowledge.store import PLAN
 from limbeck.models import ConvNet, build_model, load_model, save_model
 from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
@@ -225,9 +225,7 @@ class Workshop:
         inputs, log_probs = self._read(stage.recordings, teacher)
         return CombinedTargets(StoredTargets(log_probs), labels), StoredBatches(inputs, size, stage.selected)
 
-    def _read(
-        self, recordings: Sequence[Recording], teacher: ModelStage
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _read(self, recordings: Sequence[Recording], teacher: ModelStage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Inputs (views, rows, …) and log-probabilities (views, rows, classes), checked against each other."""
         key = recordings[-1].identity.key + recordings[0].identity.key
         if self._material is not None and self._material[0] == key:

@@ -176,7 +176,11 @@ def train(
 
 
 def predict_log_probs(
-    model: nn.Module, inputs: npt.NDArray[Any], *, precision: Precision = "float32", batch_size: int = _EVALUATION_BATCH
+    model: nn.Module,
+    inputs: npt.NDArray[Any],
+    *,
+    precision: Precision = "float32",
+    batch_size: int = _EVALUATION_BATCH,
 ) -> npt.NDArray[np.float32]:
     """A model's log-probabilities for raw inputs, shape (n, classes), in evaluation mode."""
     was_training = model.training
@@ -265,7 +269,5 @@ def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimiz
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "sgd":
         momentum = settings.momentum
-        return torch.optim.SGD(
-            groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
-        )
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True)
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)

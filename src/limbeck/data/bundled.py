@@ -56,9 +56,7 @@ def _mnist_file(name: str, dimensions: int) -> np.ndarray:
     try:
         packed = file.read_bytes()
     except OSError as error:
-        raise LimbeckError(
-            f"cannot read the bundled {file} ({error.strerror}): install limbeck again"
-        ) from error
+        raise LimbeckError(f"cannot read the bundled {file} ({error.strerror}): install limbeck again") from error
     content, _ = unpack(packed, str(file))
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if md5 != MNIST_MD5[name]:

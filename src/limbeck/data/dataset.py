@@ -90,8 +90,7 @@ class Dataset:
         wanted = validation
         if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted >= 0:
             raise UsageError(
-                f"validation = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: "
-                "change validation"
+                f"validation = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: change validation"
             )
         if isinstance(wanted, float) and wanted >= 1:
             raise UsageError(
@@ -116,9 +115,7 @@ def _cut(rows: np.ndarray, count: int, labels: np.ndarray, seed: int) -> tuple[n
     strata = labels[rows]
     classes, sizes = np.unique(strata, return_counts=True)
     can_stratify = sizes.min() > 1 and len(classes) <= min(count, len(rows) - count)
-    kept, cut = train_test_split(
-        rows, test_size=count, random_state=seed, stratify=strata if can_stratify else None
-    )
+    kept, cut = train_test_split(rows, test_size=count, random_state=seed, stratify=strata if can_stratify else None)
     return np.sort(kept), np.sort(cut)
 
 
@@ -129,6 +126,4 @@ def _named(part: Part, name: str) -> Part:
 def _check_seed(seed: int) -> None:
     # numpy's legacy generator, which scikit-learn draws with, takes 32 bits.
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise UsageError(
-            f"split seed = {seed!r} is not a whole number from 0 to {2**32 - 1}: change the seed"
-        )
+        raise UsageError(f"split seed = {seed!r} is not a whole number from 0 to {2**32 - 1}: change the seed")

@@ -102,9 +102,7 @@ def parse_idx(content: bytes, where: str, *, dimensions: int, complete: bool = T
             "get the file anew from its source"
         )
     if not math.prod(shape):
-        raise LimbeckError(
-            f"{where} is an empty set (shape {shape}), expected at least one row: use another file"
-        )
+        raise LimbeckError(f"{where} is an empty set (shape {shape}), expected at least one row: use another file")
     # A copy, because frombuffer's arrays are read-only, which torch warns about.
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()
 
@@ -135,9 +133,7 @@ def _files_of_one_set(folder: Path) -> dict[tuple[str, str], Path]:
     """The files by ("train", "t10k" or "test"; "images" or "labels"); pairs are complete, train is there."""
     if not folder.is_dir():
         found = "is not a folder" if folder.exists() else "does not exist"
-        raise UsageError(
-            f"folder {folder} {found}, expected one with files in MNIST's format: check the path"
-        )
+        raise UsageError(f"folder {folder} {found}, expected one with files in MNIST's format: check the path")
     sets: dict[str, dict[tuple[str, str], Path]] = {}
     for path in sorted(folder.iterdir()):
         match = _FILE_NAME.fullmatch(path.name)
@@ -151,9 +147,7 @@ def _files_of_one_set(folder: Path) -> dict[tuple[str, str], Path]:
         )
     if len(sets) > 1:
         names = ", ".join(prefix + "…" for prefix in sets)
-        raise UsageError(
-            f"folder {folder} has several data sets ({names}), expected one: put each into its own folder"
-        )
+        raise UsageError(f"folder {folder} has several data sets ({names}), expected one: put each into its own folder")
     (files,) = sets.values()
     for rows in ["train", *(r for r, _ in files)]:
         missing = [what for what in ("images", "labels") if (rows, what) not in files]
@@ -182,9 +176,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise LimbeckError(
-            f"cannot read {path} ({error.strerror}): check the file and its permissions"
-        ) from error
+        raise LimbeckError(f"cannot read {path} ({error.strerror}): check the file and its permissions") from error
     complete = True
     if path.suffix == ".gz":
         content, complete = unpack(content, str(path))
@@ -193,8 +185,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 def _cut_short(where: str, found: int, expected: str) -> LimbeckError:
     return LimbeckError(
-        f"{where} is cut short: found {found} bytes of content, expected {expected}: "
-        "get the file anew from its source"
+        f"{where} is cut short: found {found} bytes of content, expected {expected}: get the file anew from its source"
     )
 
 

@@ -129,11 +129,7 @@ class Part:
             )
         for field, array in (("labels", self.labels), ("ids", self.ids)):
             given: Any = array
-            if (
-                not isinstance(given, np.ndarray)
-                or given.dtype != np.int64
-                or given.shape != inputs.shape[:1]
-            ):
+            if not isinstance(given, np.ndarray) or given.dtype != np.int64 or given.shape != inputs.shape[:1]:
                 raise UsageError(
                     f'{field} of part "{self.name}" are {_described(given)}, expected a numpy array of int64 '
                     f"with shape ({len(inputs)},): one for each of the {len(inputs)} input rows"

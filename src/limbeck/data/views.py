@@ -64,9 +64,7 @@ class ViewSettings:
         return not (self.rotate or self.scale or self.shear or self.shift)
 
 
-def view_pixels(
-    inputs: np.ndarray, ids: np.ndarray, *, view: int, seed: int, settings: ViewSettings
-) -> np.ndarray:
+def view_pixels(inputs: np.ndarray, ids: np.ndarray, *, view: int, seed: int, settings: ViewSettings) -> np.ndarray:
     """One view of each image, resampled bilinearly, with zeros from outside the image.
 
     Args:
@@ -154,9 +152,7 @@ def _resample(inputs: np.ndarray, maps: np.ndarray) -> np.ndarray:
             along_x = affine[:, axis, 0, None] * columns + affine[:, axis, 2, None]
             along_y = affine[:, axis, 1, None] * lines
             torch.add(along_x[:, None, :], along_y[:, :, None], out=grid[..., axis])
-        sampled = functional.grid_sample(
-            images, grid, mode="bilinear", padding_mode="zeros", align_corners=False
-        )
+        sampled = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         sampled = sampled[:, 0] if inputs.ndim == 3 else sampled.permute(0, 2, 3, 1)
         if inputs.dtype == np.uint8:
             sampled = sampled.round_().clamp_(0, 255).to(torch.uint8)

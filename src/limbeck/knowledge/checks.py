@@ -95,7 +95,12 @@ def check_agreement(
 
 
 def spot_check(
-    teacher: Teacher, knowledge: Knowledge, recording: Recording, pixels: npt.NDArray[Any], where: str, rows: int = 16
+    teacher: Teacher,
+    knowledge: Knowledge,
+    recording: Recording,
+    pixels: npt.NDArray[Any],
+    where: str,
+    rows: int = 16,
 ) -> None:
     """Ask the teacher again about a few rows, spread over the part, and compare with what is stored.
 

@@ -101,8 +101,8 @@ def repair(
         progress.line(f"{damage.path} is damaged: knowledge set aside as {aside.name} and made again")
         return extract(teacher, recording, store, pixels=pixels, progress=progress)
     recorded = {number: recorded_digest(folder / shard_name(number), number) for number, _ in damaged}
-    for _, damage in damaged:
-        progress.line(f"{damage.path} is damaged: made again")
+    for _, found in damaged:
+        progress.line(f"{found.path} is damaged: made again")
     _plan(folder, teacher)
     _record(teacher, recording, folder, ranges, list(recorded), pixels, progress)
     for number, digest in recorded.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +45,7 @@ class Recording:
     teacher_key: str
     part: Part
     view: int = 0
-    view_settings: ViewSettings = ViewSettings()
+    view_settings: ViewSettings = field(default_factory=ViewSettings)
     seed: int = 0
     dtype: StoredDtype = "float16"
 
@@ -59,7 +59,11 @@ class Recording:
             kind="knowledge",
             version=VERSION,
             settings={"dtype": self.dtype, "floor": FLOOR, "view": view},
-            inputs={"teacher": self.teacher_key, "part": self.part.inputs_hash, "classes": list(self.part.classes)},
+            inputs={
+                "teacher": self.teacher_key,
+                "part": self.part.inputs_hash,
+                "classes": list(self.part.classes),
+            },
             seed=self.seed if self.view else None,
         )
 
@@ -69,9 +73,7 @@ class Recording:
             return self.part.inputs
         if cache is not None:
             return cache.pixels(self.part, self.view, self.seed, self.view_settings)
-        return view_pixels(
-            self.part.inputs, self.part.ids, view=self.view, seed=self.seed, settings=self.view_settings
-        )
+        return view_pixels(self.part.inputs, self.part.ids, view=self.view, seed=self.seed, settings=self.view_settings)
 
     def describe(self) -> dict[str, Any]:
         """What knowledge.json says."""
@@ -89,7 +91,7 @@ class Recording:
 
 
 def shard_name(number: int) -> str:
-    """00000.safetensors, …"""
+    """The file of shard `number`: 00000.safetensors and so on."""
     return f"{number:05d}.safetensors"
 
 

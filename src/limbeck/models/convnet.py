@@ -61,10 +61,13 @@ class ConvNet(nn.Module):
         self.last = _convolution(middle, last)
         height, width = (((side + 1) // 2) // 4 for side in self.input_shape[:2])
         self.hidden = nn.Sequential(
-            nn.Linear(last * height * width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(dropout)
+            nn.Linear(last * height * width, hidden, bias=False),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
         )
         self.head = nn.Linear(hidden, classes)
-        self.to(memory_format=torch.channels_last)
+        _channels_last(self)
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw images (batch, height, width[, channels]) to logits (batch, classes)."""
@@ -78,12 +81,21 @@ class ConvNet(nn.Module):
     def inference_form(self) -> ConvNet:
         """The same function for inference only: batch normalisation folded into the layers before it."""
         folded = copy.deepcopy(self).eval()
-        for stage in (folded.stem, folded.middle, folded.last):
-            stage[0] = fuse_conv_bn_eval(stage[0], stage[1])
+        for stage in (folded.stem, folded.middle, folded.last, folded.hidden):
+            layer, normalisation = stage[0], stage[1]
+            if isinstance(layer, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+                stage[0] = fuse_conv_bn_eval(layer, normalisation)
+            elif isinstance(layer, nn.Linear) and isinstance(normalisation, nn.BatchNorm1d):
+                stage[0] = fuse_linear_bn_eval(layer, normalisation)
             stage[1] = nn.Identity()
-        folded.hidden[0] = fuse_linear_bn_eval(folded.hidden[0], folded.hidden[1])
-        folded.hidden[1] = nn.Identity()
-        return folded.to(memory_format=torch.channels_last)
+        _channels_last(folded)
+        return folded
+
+
+def _channels_last(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def _convolution(fan_in: int, fan_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -25,7 +26,11 @@ class MLP(nn.Module):
     kind: ClassVar[str] = "mlp"
 
     def __init__(
-        self, input_shape: Sequence[int], classes: int, widths: Sequence[int] = (128, 128), dropout: float = 0.0
+        self,
+        input_shape: Sequence[int],
+        classes: int,
+        widths: Sequence[int] = (128, 128),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
@@ -34,7 +39,7 @@ class MLP(nn.Module):
         self.preprocessing = Standardize.for_shape(self.input_shape)
         sizes = [math.prod(self.input_shape), *widths]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))

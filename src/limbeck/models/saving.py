@@ -33,7 +33,10 @@ KINDS: dict[str, type[MLP] | type[ConvNet]] = {"mlp": MLP, "convnet": ConvNet}
 
 
 def build_model(
-    settings: Mapping[str, Any], input_shape: Sequence[int], classes: int, train_inputs: npt.NDArray[Any] | None = None
+    settings: Mapping[str, Any],
+    input_shape: Sequence[int],
+    classes: int,
+    train_inputs: npt.NDArray[Any] | None = None,
 ) -> MLP | ConvNet:
     """A model of a known kind, freshly initialised from torch's global generator.
 
@@ -73,7 +76,7 @@ def save_model(
     Raises:
         LimbeckError: if the model is a module of one's own: only its owner can build it again.
     """
-    if not isinstance(model, tuple(KINDS.values())):
+    if not isinstance(model, MLP | ConvNet):
         raise LimbeckError(
             f"{type(model).__name__} is no model of a kind that limbeck can build again ({', '.join(KINDS)}): "
             "save its state_dict with safetensors.torch.save_file and build it in your own code"
@@ -100,14 +103,14 @@ def read_description(folder: Path) -> dict[str, Any]:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise LimbeckError(f"{folder} holds no model: expected {DESCRIPTION} and {WEIGHTS} in it")
-    if (folder / SUMS).exists():
-        description = json.loads(read_checked(folder, DESCRIPTION))
-    else:
-        description = read_json(path)
+    summed = (folder / SUMS).exists()
+    description = json.loads(read_checked(folder, DESCRIPTION)) if summed else read_json(path)
     if not isinstance(description, dict) or not {"kind", "settings", "input_shape", "classes"} <= set(description):
         raise DamagedFileError(path, "it does not describe a model")
     if description.get("format") != FORMAT:
-        raise LimbeckError(f"{path} has format {description.get('format')}, this version reads {FORMAT}: update limbeck")
+        raise LimbeckError(
+            f"{path} has format {description.get('format')}, this version reads {FORMAT}: update limbeck"
+        )
     return description
 
 
@@ -126,7 +129,9 @@ def load_model(folder: Path | str) -> tuple[MLP | ConvNet, tuple[str, ...]]:
     except FileNotFoundError:
         raise DamagedFileError(folder / WEIGHTS, "it is missing") from None
     model = build_model(
-        {"kind": description["kind"], **description["settings"]}, description["input_shape"], len(description["classes"])
+        {"kind": description["kind"], **description["settings"]},
+        description["input_shape"],
+        len(description["classes"]),
     )
     try:
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})

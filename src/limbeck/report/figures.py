@@ -246,9 +246,7 @@ def reliability_figure(model: Model, labels: np.ndarray, prefix: str) -> str:
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
-        axes.vlines(
-            confidence[enough], confidence[enough], accuracy[enough], color=colour, linewidth=0.8, alpha=0.6
-        )
+        axes.vlines(confidence[enough], confidence[enough], accuracy[enough], color=colour, linewidth=0.8, alpha=0.6)
         for x, y, part, many in zip(confidence, accuracy, share, enough, strict=True):
             axes.plot(
                 [x],

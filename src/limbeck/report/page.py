@@ -61,9 +61,7 @@ def render_report(
     here = files("limbeck.report")
     script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
     # jinja escapes whatever is not Markup: only our own files and drawings are
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(whole=whole)
     template = environment.from_string(here.joinpath("page.html").read_text(encoding="utf-8"))
     return template.render(

@@ -96,9 +96,7 @@ def inline_svg(
             (height - bottom - top) / height,
         )
         draw(figure.add_axes(inner))
-        figure.savefig(
-            buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _embeddable(buffer.getvalue(), prefix, label)
 
 

@@ -65,9 +65,7 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
         Column("nll", "NLL", calibration, "mean negative log-probability of the true class", significant),
         Column("ece", "ECE, %", calibration, "how far confidence is from being right", share),
         Column("agreement", "Agrees, %", distilling, "share of rows with the teacher's class", share),
-        Column(
-            "gap_recovered", "Gap recovered, %", distilling, "0: as labels alone; 100: as the teacher", _gap
-        ),
+        Column("gap_recovered", "Gap recovered, %", distilling, "0: as labels alone; 100: as the teacher", _gap),
         Column("p_value", "p", distilling, "McNemar's exact test against the baseline", p_value),
         Column("verdict", "Verdict", distilling, "helps or hurts where p < 0.05", str),
         Column("parameters", "Param\u00adeters", cost, "numbers that are learnt", scaled),
@@ -79,12 +77,7 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
     ]
     if any((m.number("trials") or 1) > 1 for m in models):
         found.append(Column("trials", "Trials", cost, "settings tried on the validation split", whole))
-    names = [
-        name
-        for m in models
-        for name, value in (m.row.get("metrics") or {}).items()
-        if finite(value) is not None
-    ]
+    names = [name for m in models for name, value in (m.row.get("metrics") or {}).items() if finite(value) is not None]
     for name in list(dict.fromkeys(names))[:METRIC_COLUMNS]:
         found.append(Column(f"metrics.{name}", name.replace("_", " "), "Further", name, significant_or_whole))
     return found

@@ -19,14 +19,20 @@ class Teacher(Protocol):
     """Anything that answers for a batch of raw inputs.
 
     Attributes:
-        outputs: whether `answer` gives logits or probabilities.
         batch_size: how many rows it is asked at once; part of what decides the last bits of its answers.
-        precision: what it computes in.
     """
 
-    outputs: Literal["logits", "probabilities"]
     batch_size: int
-    precision: str
+
+    @property
+    def outputs(self) -> Literal["logits", "probabilities"]:
+        """What `answer` gives."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """What it computes in."""
+        ...
 
     def answer(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Raw inputs (batch, …) to logits or probabilities (batch, classes)."""
