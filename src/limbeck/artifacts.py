@@ -192,7 +192,7 @@ def _digest(arrays: Mapping[str, Array], header: Mapping[str, Any]) -> str:
     shapes = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     digest = hashlib.sha256(canonical_json([header, shapes]))
     for name in sorted(arrays):
-        digest.update(arrays[name].reshape(-1).view(np.uint8))
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

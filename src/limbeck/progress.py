@@ -105,7 +105,7 @@ class Bar(Lines):
     def at(self, done: int, note: str = "") -> None:
         """Move the bar."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, **({"note": note} if note else {}))
+            self.bar.update(self.task, completed=done, note=note)
 
     def end(self, note: str = "") -> None:
         """Take the bar away and leave a line."""

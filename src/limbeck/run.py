@@ -165,10 +165,12 @@ class Road:
                 f"{len(shared)} of {len(self.split.validation)} validation rows are also training rows: "
                 "choices made on them favour what remembers"
             )
-        for student in self.recipe.student:
-            teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
-            if teacher.train is not None and student.distill.hard and student.distill.label_smoothing:
-                self.progress.line(f"student {student.name} smooths its labels, which weakens what soft targets carry")
+        shared = shared_rows(self.split.test, self.split.train)
+        if len(shared):
+            self.progress.line(
+                f"{len(shared)} of {len(self.split.test)} test rows are also training rows: "
+                "test accuracy says more than it should"
+            )
 
     def _extract(self) -> None:
         for student in self.recipe.student:

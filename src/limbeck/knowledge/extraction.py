@@ -163,7 +163,7 @@ def _record(
         values = np.empty((stop - start, classes), dtype=recording.dtype)
         for first in range(start, stop, step):
             last = min(first + step, stop)
-            answers = log_probabilities(teacher, inputs[first:last])
+            answers = log_probabilities(teacher, inputs[first:last], first)
             if answers.shape[1] != classes:
                 raise LimbeckError(
                     f"the teacher answers with {answers.shape[1]} classes, but the data has {classes} "

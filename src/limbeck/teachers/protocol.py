@@ -39,12 +39,13 @@ class Teacher(Protocol):
         ...
 
 
-def log_probabilities(teacher: Teacher, inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def log_probabilities(teacher: Teacher, inputs: npt.NDArray[Any], first_row: int = 0) -> npt.NDArray[np.float32]:
     """Ask a teacher for log-probabilities at temperature 1: logits minus their log-sum-exp.
 
     Args:
         teacher: asked in batches of its own size, so that an answer depends on these inputs alone.
         inputs: raw, shape (n, …).
+        first_row: the number of the first of them, for messages.
 
     Returns:
         float32 of shape (n, classes). Probabilities below `FLOOR` count as `FLOOR`.
@@ -61,7 +62,7 @@ def log_probabilities(teacher: Teacher, inputs: npt.NDArray[Any]) -> npt.NDArray
                 f"the teacher answered {len(batch)} inputs with an array of shape {answer.shape}: "
                 f"expected ({len(batch)}, classes)"
             )
-        answers.append(_checked(answer, teacher.outputs, start))
+        answers.append(_checked(answer, teacher.outputs, first_row + start))
     values = np.concatenate(answers)
     if teacher.outputs == "probabilities":
         values = np.log(np.maximum(values, FLOOR))
