@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         header = _header(data)
         arrays = load(data)
     except Exception as error:  # safetensors, JSON and numpy each have their own exceptions for a bad file
-        raise DamagedFileError(path, f"not a safetensors file of limbeck ({str(error).splitlines()[0]})") from None
+        raise DamagedFileError(path, f"not a safetensors file of limbeck ({' '.join(str(error).split())})") from None
     if _digest(arrays, {key: value for key, value in header.items() if key != "digest"}) != header.get("digest"):
         raise DamagedFileError(path, "its content does not give the digest in its header")
     return arrays, header
@@ -171,10 +172,12 @@ def read_header(path: Path) -> dict[str, Any]:
     """The header of a file that `write_tensors` wrote, without reading or checking the tensors."""
     with path.open("rb") as file:
         start = file.read(8)
-        data = start + file.read(int.from_bytes(start, "little")) if len(start) == 8 else start
+        # A damaged length may claim more bytes than there is memory for.
+        length = min(int.from_bytes(start, "little"), path.stat().st_size)
+        data = start + file.read(length)
     try:
         return _header(data)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(path, f"its header cannot be read ({error})") from None
 
 
@@ -300,14 +303,15 @@ class ArtifactStore:
     def complete(self, identity: Identity) -> Path:
         """Make a `.part` folder the artifact: SHA256SUMS, then the rename; a lost race counts as done."""
         part, folder = self.part(identity), self.folder(identity)
-        for left in (*part.glob(".*.tmp"), *(part / name for name in CHECKPOINTS), part / "lock"):
-            left.unlink(missing_ok=True)
-        write_sums(part)
         try:
+            for left in (*part.glob(".*.tmp"), *(part / name for name in CHECKPOINTS), part / "lock"):
+                left.unlink(missing_ok=True)
+            write_sums(part)
             part.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
+            shutil.rmtree(part, ignore_errors=True)  # what was written after the winner's rename
         _sync_folder(folder.parent)
         self.made.append(identity)
         return folder

@@ -1,0 +1,112 @@
+"""What the tests of several rooms share: the bundled digits, a small recipe, and one finished run of it."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+# OpenMP's threads wait in a loop, which makes small nets many times slower where the machine has other work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+TINY = """
+title = "Tiny"
+
+[data]
+source = "digits"
+validation = 200
+test = 0.25
+
+[[teacher]]
+name = "convnet"
+model = { kind = "convnet", widths = [8, 8, 16], hidden = 16 }
+train = { epochs = 3, batch_size = 64, learning_rate = 1e-2 }
+
+[[transfer]]
+name = "views"
+views = { count = 2, rotate = 10, shift = 0.5 }
+
+[[student]]
+name = "2x16"
+model = { kind = "mlp", widths = [16, 16] }
+train = { epochs = 4, batch_size = 64, learning_rate = 5e-3 }
+"""
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """All rows of the bundled digits."""
+    from limbeck.data import load_dataset
+
+    return load_dataset("digits").train
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The path of a recipe that takes two seconds."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, tmp_path_factory):
+    """A finished run of the small recipe. Not to be changed: `tiny_run` is a copy."""
+    from limbeck.run import run
+
+    out = tmp_path_factory.mktemp("finished") / "tiny"
+    run(tiny, out)
+    return out
+
+
+@pytest.fixture
+def tiny_run(finished, tmp_path):
+    """A copy of the finished run, its artifacts and cache beside it."""
+    shutil.copytree(finished.parent, tmp_path / "runs", symlinks=True)
+    return tmp_path / "runs" / "tiny"
+
+
+@pytest.fixture
+def limbeck(capsys, monkeypatch):
+    """The command, called in this process: gives exit code, stdout and stderr."""
+    from limbeck.cli import main
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        written = capsys.readouterr()
+        return ended.value.code, written.out, written.err
+
+    return call
+
+
+@pytest.fixture
+def refused(limbeck):
+    """A command that must fail: gives its exit code and its message, which must be the only line on stderr."""
+
+    def call(*arguments):
+        code, _, err = limbeck(*arguments)
+        (line,) = err.splitlines()
+        assert line.startswith("limbeck: ")
+        return code, line.removeprefix("limbeck: ")
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """A function: every file under a folder with its bytes and time of change, links as where they point."""
+
+    def read(folder):
+        found = {}
+        for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder))
+            if path.is_symlink():
+                found[name] = os.readlink(path)
+            elif path.is_file():
+                found[name] = path.read_bytes(), path.stat().st_mtime_ns
+        return found
+
+    return read
