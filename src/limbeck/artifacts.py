@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -281,12 +281,11 @@ def _summed(folder: Path) -> list[str]:
 # ---------------------------------------------------------------- the store of artifacts
 
 
-@dataclass
+@dataclass(frozen=True)
 class ArtifactStore:
     """The folder in which artifacts lie, `root/KIND/KEY`; runs that ask for the same thing share it."""
 
     root: Path
-    made: list[Identity] = field(default_factory=list)
 
     def folder(self, identity: Identity) -> Path:
         """Where the artifact is, or will be, when complete."""
@@ -313,7 +312,6 @@ class ArtifactStore:
                 raise
             shutil.rmtree(part, ignore_errors=True)  # what was written after the winner's rename
         _sync_folder(folder.parent)
-        self.made.append(identity)
         return folder
 
     def set_aside(self, identity: Identity) -> Path:

@@ -42,10 +42,10 @@ from limbeck.models import ConvNet, build_model, load_model, save_model
 from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
 from limbeck.plan import ModelStage
-from limbeck.precision import Precision, resolve_precision
+from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.teachers import TorchTeacher
-from limbeck.threads import thread_count
+from limbeck.threads import thread_count, using_threads
 from limbeck.training import train
 
 HISTORY = "history.json"
@@ -170,22 +170,23 @@ class Workshop:
     def _train(self, stage: ModelStage, teacher: ModelStage | None) -> Model:
         assert stage.model is not None
         with self.store.locked(stage.identity) as part:
-            precision = self._plan(part, stage)
+            plan = self._plan(part, stage)
             targets, batches = self._lesson(stage, teacher)
             model = new_model(stage)
-            history = train(
-                model,
-                batches,
-                targets,
-                stage.objective,
-                stage.settings,
-                seed=stage.seed,
-                validation=_validation(stage),
-                precision=precision,
-                checkpoint=part,
-                progress=self.progress,
-                title=stage.title,
-            )
+            with using_threads(plan["threads"]):
+                history = train(
+                    model,
+                    batches,
+                    targets,
+                    stage.objective,
+                    stage.settings,
+                    seed=stage.seed,
+                    validation=_validation(stage),
+                    precision=plan["precision"],
+                    checkpoint=part,
+                    progress=self.progress,
+                    title=stage.title,
+                )
             write_json(part / HISTORY, history.as_json())
             write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
             details = {"identity": stage.identity.as_json()}
@@ -193,26 +194,25 @@ class Workshop:
             self.store.complete(stage.identity)
         return model
 
-    def _plan(self, part: Path, stage: ModelStage) -> Precision:
+    def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""
         path = part / PLAN
-        own = {
+        own: dict[str, Any] = {
             "precision": resolve_precision(stage.settings.precision, str((stage.model or {})["kind"])),
             "threads": thread_count(),
         }
         if not path.exists():
             write_json(path, own)
-            return own["precision"]  # type: ignore[return-value]
-        plan = read_json(path)
+            return own
+        plan: dict[str, Any] = read_json(path)
         if plan["precision"] != own["precision"]:
             raise LimbeckError(
                 f"{part} was begun in {plan['precision']}, but here {stage.title} would train in {own['precision']}: "
                 f"continue where it was begun, or delete {part} to begin anew"
             )
         if plan["threads"] != own["threads"]:
-            torch.set_num_threads(plan["threads"])
             self.progress.line(f"{stage.title} was begun with {plan['threads']} threads and goes on with as many")
-        return own["precision"]  # type: ignore[return-value]
+        return plan
 
     def _lesson(self, stage: ModelStage, teacher: ModelStage | None) -> tuple[TargetSource, BatchSource]:
         part, size = stage.rows.train, stage.settings.batch_size

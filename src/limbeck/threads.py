@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -24,3 +26,14 @@ def use_available_cores() -> int:
 def thread_count() -> int:
     """The threads that torch computes with: part of what decides the last bits of a result."""
     return torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def using_threads(count: int) -> Iterator[None]:
+    """Compute with so many threads, as a plan says that was begun with them; afterwards as before."""
+    before = thread_count()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -31,7 +31,7 @@ from limbeck.knowledge.store import (
 )
 from limbeck.progress import Progress, Silent
 from limbeck.teachers import Teacher, log_probabilities
-from limbeck.threads import thread_count
+from limbeck.threads import thread_count, using_threads
 
 Pixels = Callable[[], npt.NDArray[Any]]
 
@@ -67,7 +67,8 @@ def extract(
     began = time.monotonic()
     ranges = shard_ranges(len(recording.part), len(recording.part.classes), recording.dtype, plan["batch_size"])
     missing = [number for number, place in enumerate(ranges) if not _whole(part, number, identity.key, place)]
-    _record(teacher, recording, part, ranges, missing, pixels, progress)
+    with using_threads(plan["threads"]):
+        _record(teacher, recording, part, ranges, missing, pixels, progress)
     write_json(part / TIMES, {"seconds": round(_seconds(part) + time.monotonic() - began, 3)})
     whole = all(_whole(part, number, identity.key, place) for number, place in enumerate(ranges))
     if whole or store.is_complete(identity):  # another writer may have been first
@@ -104,8 +105,8 @@ def repair(
     recorded = {number: recorded_digest(folder / shard_name(number), number) for number, _ in damaged}
     for _, found in damaged:
         progress.line(f"{found.path} is damaged: made again")
-    _plan(folder, teacher)
-    _record(teacher, recording, folder, ranges, list(recorded), pixels, progress)
+    with using_threads(_plan(folder, teacher)["threads"]):
+        _record(teacher, recording, folder, ranges, list(recorded), pixels, progress)
     for number, digest in recorded.items():
         path = folder / shard_name(number)
         if digest is not None and digest != recorded_digest(path, number):
