@@ -140,7 +140,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], header: Mapping[str,
 
     # asarray and not ascontiguousarray, which gives a scalar a dimension.
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    digest = _digest(arrays, header)
+    digest = content_digest(arrays, header)
     metadata = {METADATA_KEY: canonical_json({**header, "digest": digest}).decode()}
     write_bytes(path, save(arrays, metadata=metadata))
 
@@ -163,7 +163,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays = load(data)
     except Exception as error:  # safetensors, JSON and numpy each have their own exceptions for a bad file
         raise DamagedFileError(path, f"not a safetensors file of limbeck ({' '.join(str(error).split())})") from None
-    if _digest(arrays, {key: value for key, value in header.items() if key != "digest"}) != header.get("digest"):
+    if content_digest(arrays, {key: value for key, value in header.items() if key != "digest"}) != header.get("digest"):
         raise DamagedFileError(path, "its content does not give the digest in its header")
     return arrays, header
 
@@ -191,7 +191,8 @@ def _header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def _digest(arrays: Mapping[str, Array], header: Mapping[str, Any]) -> str:
+def content_digest(arrays: Mapping[str, Array], header: Mapping[str, Any]) -> str:
+    """The digest that `write_tensors` puts into a header: SHA-256 of the header and the arrays."""
     shapes = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
     digest = hashlib.sha256(canonical_json([header, shapes]))
     for name in sorted(arrays):

@@ -166,7 +166,7 @@ class Planner:
         part = self.rows_for(refit).train
         settings = _view_settings(transfer.views) or ViewSettings()
         return tuple(
-            Recording(key, part, view, settings if view else ViewSettings(), self.seed if view else 0)
+            Recording(key, part, view, settings if view else ViewSettings(), self.seed if view else 0, transfer.dtype)
             for view in range(transfer.views.count + 1)
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
@@ -79,12 +79,16 @@ class Teacher(Table):
 
 
 class Transfer(Table):
-    """What the teacher labels: parts of the data, perhaps some classes only, and views of every row."""
+    """What the teacher labels: parts of the data, perhaps some classes only, and views of every row.
+
+    `dtype`: in which its log-probabilities are stored; they are widened to float32 when read.
+    """
 
     name: Name
     parts: list[str] = Field(default_factory=lambda: ["train"])
     select: Select | None = None
     views: TransferViews = TransferViews()
+    dtype: Literal["float16", "float32"] = "float16"
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Transfer:

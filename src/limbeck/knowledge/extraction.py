@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from limbeck.artifacts import (
     TIMES,
     ArtifactStore,
     DamagedFileError,
+    content_digest,
     read_json,
     write_json,
     write_tensors,
@@ -25,7 +26,7 @@ from limbeck.knowledge.store import (
     Knowledge,
     Recording,
     read_shard,
-    recorded_digest,
+    recorded_digests,
     shard_name,
     shard_ranges,
 )
@@ -59,7 +60,7 @@ def extract(
     """
     identity = recording.identity
     if store.is_complete(identity):
-        return Knowledge.open(store.folder(identity))
+        return Knowledge.open(store.folder(identity), identity)
     part = store.part(identity)
     part.mkdir(parents=True, exist_ok=True)
     plan = _plan(part, teacher)
@@ -68,11 +69,11 @@ def extract(
     ranges = shard_ranges(len(recording.part), len(recording.part.classes), recording.dtype, plan["batch_size"])
     missing = [number for number, place in enumerate(ranges) if not _whole(part, number, identity.key, place)]
     with using_threads(plan["threads"]):
-        _record(teacher, recording, part, ranges, missing, pixels, progress)
+        _record(teacher, recording, part, ranges, {number: set() for number in missing}, pixels, progress)
     write_json(part / TIMES, {"seconds": round(_seconds(part) + time.monotonic() - began, 3)})
     whole = all(_whole(part, number, identity.key, place) for number, place in enumerate(ranges))
     if whole or store.is_complete(identity):  # another writer may have been first
-        return Knowledge.open(store.complete(identity))
+        return Knowledge.open(store.complete(identity), identity)
     raise LimbeckError(f"{part} is still missing shards: run the same command again")
 
 
@@ -95,25 +96,18 @@ def repair(
     progress = progress or Silent()
     folder = store.folder(recording.identity)
     try:
-        knowledge = Knowledge.open(folder)
+        knowledge = Knowledge.open(folder, recording.identity)
         damaged = knowledge.damaged_shards()
         ranges = knowledge.ranges()
     except DamagedFileError as damage:
         aside = store.set_aside(recording.identity)
         progress.line(f"{damage.path} is damaged: knowledge set aside as {aside.name} and made again")
         return extract(teacher, recording, store, pixels=pixels, progress=progress)
-    recorded = {number: recorded_digest(folder / shard_name(number), number) for number, _ in damaged}
+    recorded = {number: recorded_digests(folder / shard_name(number), number) for number, _ in damaged}
     for _, found in damaged:
         progress.line(f"{found.path} is damaged: made again")
     with using_threads(_plan(folder, teacher)["threads"]):
-        _record(teacher, recording, folder, ranges, list(recorded), pixels, progress)
-    for number, digest in recorded.items():
-        path = folder / shard_name(number)
-        if digest is not None and digest != recorded_digest(path, number):
-            raise LimbeckError(
-                f"{path} was damaged and came out with other values than were recorded: threads, version or "
-                f"machine differ from those in {folder / PLAN}; delete {folder} to make all of it anew"
-            )
+        _record(teacher, recording, folder, ranges, recorded, pixels, progress)
     return Knowledge.open(folder)
 
 
@@ -147,20 +141,20 @@ def _record(
     recording: Recording,
     folder: Path,
     ranges: list[tuple[int, int]],
-    missing: Iterable[int],
+    missing: Mapping[int, set[str]],
     pixels: Pixels | None,
     progress: Progress | None,
 ) -> None:
+    """Write the missing shards; `missing` says which digests each may have, any where none is known."""
     progress = progress or Silent()
-    numbers = list(missing)
-    if not numbers:
+    if not missing:
         return
     inputs = pixels() if pixels else recording.pixels(None)
-    done = sum(stop - start for number, (start, stop) in enumerate(ranges) if number not in numbers)
+    done = sum(stop - start for number, (start, stop) in enumerate(ranges) if number not in missing)
     key, classes = recording.identity.key, len(recording.part.classes)
     # Several batches at a time, so that the bar moves; each batch is still asked by itself.
     step = teacher.batch_size * max(1, 2500 // teacher.batch_size)
-    for number in numbers:
+    for number, digests in missing.items():
         start, stop = ranges[number]
         values = np.empty((stop - start, classes), dtype=recording.dtype)
         for first in range(start, stop, step):
@@ -176,7 +170,13 @@ def _record(
             done += last - first
             progress.at(done)
         header = {"knowledge": key, "shard": number, "start": start, "stop": stop}
-        write_tensors(folder / shard_name(number), {"log_probs": values}, header)
+        path, tensors = folder / shard_name(number), {"log_probs": values}
+        if digests and content_digest(tensors, header) not in digests:
+            raise LimbeckError(
+                f"{path} is damaged and comes out with other values than were recorded: version or machine differ "
+                f"from those that it was made with; delete {folder} to make all of it anew"
+            )
+        write_tensors(path, tensors, header)
 
 
 def _seconds(folder: Path) -> float:

@@ -5,6 +5,7 @@ The shards that are on disk and whole are all the state there is: to resume is t
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,8 +15,17 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load
 
-from limbeck.artifacts import DamagedFileError, Identity, is_shard, read_checked, read_header, read_tensors
+from limbeck.artifacts import (
+    DamagedFileError,
+    Identity,
+    content_digest,
+    is_shard,
+    read_checked,
+    read_header,
+    read_tensors,
+)
 from limbeck.data import Part, ViewCache, ViewSettings, view_pixels
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
@@ -141,11 +151,15 @@ class Knowledge:
         return cls(classes, len(log_probs), None, log_probs)
 
     @classmethod
-    def open(cls, folder: Path | str) -> Knowledge:
+    def open(cls, folder: Path | str, identity: Identity | None = None) -> Knowledge:
         """Open a complete knowledge artifact; shards are read and checked when their rows are asked for.
 
+        Args:
+            folder: where it lies.
+            identity: what it should be, where that is known.
+
         Raises:
-            LimbeckError: if there is none, it is unfinished or its description is damaged.
+            LimbeckError: if there is none, it is unfinished, its description is damaged or another's.
         """
         folder = Path(folder)
         if folder.suffix == ".part":
@@ -155,6 +169,8 @@ class Knowledge:
         description = json.loads(read_checked(folder, DESCRIPTION))
         knowledge = cls(description["classes"], description["rows"], folder, None)
         knowledge.description = description
+        if identity is not None and knowledge.identity.key != identity.key:
+            raise DamagedFileError(folder, f"its content is that of {knowledge.identity.key}")
         return knowledge
 
     description: dict[str, Any] = {}  # noqa: RUF012 - empty for knowledge in memory, never changed
@@ -194,14 +210,21 @@ class Knowledge:
         return found
 
 
-def recorded_digest(path: Path, number: int) -> str | None:
-    """The digest that the header of shard `number` records, if it can still be read and is that shard's."""
+def recorded_digests(path: Path, number: int) -> set[str]:
+    """What is known of the digest that shard `number` should have, as far as the file can still be read.
+
+    The digest in its header and the one that its content gives: damage to one leaves the other.
+    """
     try:
         header = read_header(path)
     except (OSError, DamagedFileError):
-        return None
-    # A shard swapped with its neighbour carries the neighbour's digest, which says nothing about this place.
-    return header.get("digest") if header.get("shard") == number else None
+        return set()
+    if header.get("shard") != number:
+        return set()  # a shard swapped with its neighbour says nothing about this place
+    found = {str(header.pop("digest", ""))}
+    with contextlib.suppress(Exception):  # whatever safetensors makes of a damaged file
+        found.add(content_digest(load(path.read_bytes()), header))
+    return found
 
 
 def shards_in(folder: Path) -> list[Path]:

@@ -71,6 +71,10 @@ class ConvNet(nn.Module):
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw images (batch, height, width[, channels]) to logits (batch, classes)."""
+        if self.training and len(inputs) == 1:
+            raise UsageError(
+                "batch normalisation needs at least two rows in a batch: raise batch_size, or give more rows"
+            )
         images = self.preprocessing(inputs)
         images = images.permute(0, 3, 1, 2) if images.dim() == 4 else images.unsqueeze(1)
         images = self.stem(images.contiguous(memory_format=torch.channels_last))

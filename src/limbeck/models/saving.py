@@ -27,6 +27,7 @@ from limbeck.models.mlp import MLP
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 FORMAT = 1
+_FIELDS = {"kind": object, "settings": dict, "input_shape": list, "classes": list}
 
 # The kinds that a file or a recipe can name; a module of one's own needs no name to be a teacher or student.
 KINDS: dict[str, type[MLP] | type[ConvNet]] = {"mlp": MLP, "convnet": ConvNet}
@@ -105,12 +106,12 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise LimbeckError(f"{folder} holds no model: expected {DESCRIPTION} and {WEIGHTS} in it")
     summed = (folder / SUMS).exists()
     description = json.loads(read_checked(folder, DESCRIPTION)) if summed else read_json(path)
-    if not isinstance(description, dict) or not {"kind", "settings", "input_shape", "classes"} <= set(description):
+    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
         raise DamagedFileError(path, "it does not describe a model")
-    if description.get("format") != FORMAT:
-        raise LimbeckError(
-            f"{path} has format {description.get('format')}, this version reads {FORMAT}: update limbeck"
-        )
+    if description["format"] != FORMAT:
+        raise LimbeckError(f"{path} has format {description['format']}, this version reads {FORMAT}: update limbeck")
+    if not all(isinstance(description.get(name), kind) for name, kind in _FIELDS.items()):
+        raise DamagedFileError(path, f"it does not describe a model (expected {', '.join(_FIELDS)})")
     return description
 
 
@@ -128,11 +129,14 @@ def load_model(folder: Path | str) -> tuple[MLP | ConvNet, tuple[str, ...]]:
         tensors, _ = read_tensors(folder / WEIGHTS)
     except FileNotFoundError:
         raise DamagedFileError(folder / WEIGHTS, "it is missing") from None
-    model = build_model(
-        {"kind": description["kind"], **description["settings"]},
-        description["input_shape"],
-        len(description["classes"]),
-    )
+    settings = {**description["settings"], "kind": description["kind"]}
+    try:
+        model = build_model(settings, description["input_shape"], len(description["classes"]))
+    except UsageError as error:
+        raise LimbeckError(f"{folder / DESCRIPTION}: {error}") from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise DamagedFileError(folder / DESCRIPTION, f"no model can be built from it ({what})") from None
     try:
         model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
     except RuntimeError as error:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 
 # Under a probability of zero: its logarithm would be −inf, and one −inf vetoes a class for good.
 FLOOR = 1e-7
@@ -51,8 +51,11 @@ def log_probabilities(teacher: Teacher, inputs: npt.NDArray[Any], first_row: int
         float32 of shape (n, classes). Probabilities below `FLOOR` count as `FLOOR`.
 
     Raises:
+        UsageError: if there are no inputs.
         LimbeckError: if an answer is not finite, is no matrix, or probabilities do not sum to one.
     """
+    if not len(inputs):
+        raise UsageError("there are no inputs to ask the teacher about: give at least one row")
     answers = []
     for start in range(0, len(inputs), teacher.batch_size):
         batch = inputs[start : start + teacher.batch_size]
@@ -74,7 +77,7 @@ def _checked(answer: npt.NDArray[np.float32], outputs: str, start: int) -> npt.N
     if bad.any():
         row = int(np.argmax(bad))
         raise LimbeckError(
-            f"the teacher's output for row {start + row} is not finite ({answer[row].tolist()}): "
+            f"the teacher's output for row {start + row} is not finite ({_shown(answer[row])}): "
             "nothing can be learnt from it; look at that input and at the teacher"
         )
     if outputs == "probabilities":
@@ -86,3 +89,7 @@ def _checked(answer: npt.NDArray[np.float32], outputs: str, start: int) -> npt.N
                 f'{answer[row].sum():.4g}): if it gives logits, say outputs="logits"'
             )
     return answer
+
+
+def _shown(values: npt.NDArray[np.float32]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values[:12]) + (", …" if len(values) > 12 else "")

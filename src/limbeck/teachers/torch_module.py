@@ -72,7 +72,9 @@ class FunctionTeacher:
 
 
 def as_teacher(teacher: object) -> Teacher:
-    """A module, a function from arrays to logits, or a teacher, as a teacher.
+    """A module, a function from arrays to logits, or an object with `answer`, as a teacher.
+
+    An object that has `answer` alone is taken to answer with logits.
 
     Raises:
         TypeError: if it is none of these.
@@ -81,6 +83,7 @@ def as_teacher(teacher: object) -> Teacher:
         return TorchTeacher(teacher)
     if isinstance(teacher, Teacher):
         return teacher
-    if callable(teacher):
-        return FunctionTeacher(teacher)
+    function = getattr(teacher, "answer", teacher)
+    if callable(function):
+        return FunctionTeacher(function)
     raise TypeError(f"{type(teacher).__name__} is no teacher: expected a torch module, a function, or .answer(inputs)")
