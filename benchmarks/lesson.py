@@ -62,7 +62,11 @@ class Lesson:
 
     def student(self, widths: tuple[int, ...]) -> MLP:
         """An untrained student, the same every time."""
-        return new_student(self.part, widths)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            student = MLP(self.part.inputs.shape[1:], len(self.part.classes), widths)
+        student.preprocessing.fit(self.part.inputs[:5000])
+        return student
 
     def train(
         self,
@@ -96,12 +100,3 @@ def digits(rows: int | None = None) -> Part:
 def validation_digits() -> Part:
     """The validation rows."""
     return load_dataset("mnist").split(validation=VALIDATION).validation
-
-
-def new_student(part: Part, widths: tuple[int, ...]) -> MLP:
-    """An untrained MLP, the same every time, its preprocessing learnt on these rows."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        student = MLP(part.inputs.shape[1:], len(part.classes), widths)
-    student.preprocessing.fit(part.inputs)
-    return student

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ BATCH = 512
 GOAL = {"float32": 1.2, "bfloat16": 0.75}
 
 
-def bare_products(sizes: tuple[int, ...], batch: int) -> Callable[[], None]:
-    """One step's matrix products in float32, into memory that is there already.
+def products(sizes: tuple[int, ...], batch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """One step's matrix products in float32: left, right, and memory for the result.
 
     For each layer the forward product and the weights' gradient; the gradient of the inputs too, except for the
     first layer's. Operands lie as torch's linear layers have them.
@@ -27,20 +27,20 @@ def bare_products(sizes: tuple[int, ...], batch: int) -> Callable[[], None]:
         sizes: inputs, units of each hidden layer, classes.
         batch: rows.
     """
-    products: list[tuple[Tensor, Tensor, Tensor]] = []
     for number, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         inputs, weights = torch.randn(batch, fan_in), torch.randn(fan_out, fan_in)
         gradient = torch.randn(batch, fan_out)
-        products.append((inputs, weights.t(), torch.empty(batch, fan_out)))
-        products.append((gradient.t(), inputs, torch.empty(fan_out, fan_in)))
+        yield inputs, weights.t(), torch.empty(batch, fan_out)
+        yield gradient.t(), inputs, torch.empty(fan_out, fan_in)
         if number > 0:
-            products.append((gradient, weights, torch.empty(batch, fan_in)))
+            yield gradient, weights, torch.empty(batch, fan_in)
 
-    def step() -> None:
-        for left, right, result in products:
+
+def multiply(operands: list[tuple[Tensor, Tensor, Tensor]], steps: int) -> None:
+    """All products, `steps` times."""
+    for _ in range(steps):
+        for left, right, result in operands:
             torch.mm(left, right, out=result)
-
-    return step
 
 
 def entries(
@@ -64,12 +64,13 @@ def entries(
     """
     if not precisions:
         precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
-    step = bare_products((lesson.part.inputs[0].size, *widths, len(lesson.part.classes)), batch)
-    # The last batch may be smaller: steps are counted in whole batches, with a fraction.
-    steps = len(lesson.part) / batch
+    operands = list(products((lesson.part.inputs[0].size, *widths, len(lesson.part.classes)), batch))
+    # The epoch's last batch is smaller: what whole batches take is scaled to its rows.
+    steps = -(-len(lesson.part) // batch)
+    scale = len(lesson.part) / (steps * batch)
 
-    def products() -> float:
-        return seconds_of(lambda: [step() for _ in range(round(steps))]) * steps / round(steps)
+    def bare() -> float:
+        return seconds_of(lambda: multiply(operands, steps)) * scale
 
     def epoch(precision: Precision) -> Callable[[], float]:
         def measure() -> float:
@@ -78,7 +79,7 @@ def entries(
 
         return measure
 
-    turns = in_turns(products, *map(epoch, precisions), repeats=repeats)
+    turns = in_turns(bare, *map(epoch, precisions), repeats=repeats)
     size = "×".join(map(str, widths)) if len(set(widths)) > 1 else f"{len(widths)}×{widths[0]}"
     found = []
     for number, precision in enumerate(precisions, start=1):

@@ -21,7 +21,6 @@ from limbeck.artifacts import (
     DamagedFileError,
     Identity,
     content_digest,
-    is_shard,
     read_checked,
     read_header,
     read_tensors,
@@ -225,8 +224,3 @@ def recorded_digests(path: Path, number: int) -> set[str]:
     with contextlib.suppress(Exception):  # whatever safetensors makes of a damaged file
         found.add(content_digest(load(path.read_bytes()), header))
     return found
-
-
-def shards_in(folder: Path) -> list[Path]:
-    """The shard files in a folder, in order."""
-    return sorted(path for path in folder.iterdir() if is_shard(path.name))

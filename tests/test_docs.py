@@ -1,0 +1,69 @@
+"""The documentation against the code: every key of a recipe, and tables that a command printed."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from limbeck.comparison import comparison_table
+from limbeck.recipe import (
+    Convnet,
+    Data,
+    Distill,
+    Mlp,
+    Recipe,
+    Select,
+    Student,
+    Teacher,
+    Train,
+    Transfer,
+    TransferViews,
+)
+from limbeck.recipe_errors import keys_of
+from limbeck.recipe_toml import toml_value
+
+ROOT = Path(__file__).parent.parent
+TABLES: dict[str, type[BaseModel]] = {
+    "Recipe": Recipe,
+    "data": Data,
+    "teacher": Teacher,
+    "mlp": Mlp,
+    "convnet": Convnet,
+    "train": Train,
+    "transfer": Transfer,
+    "select": Select,
+    "views": TransferViews,
+    "student": Student,
+    "distill": Distill,
+}
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The keys under a heading of docs/recipes.md, each with what its row gives as the default."""
+    text = (ROOT / "docs" / "recipes.md").read_text("utf-8")
+    (section,) = re.findall(rf"^##+ {heading}$(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    return dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("heading", "table"), TABLES.items())
+def test_every_key_of_a_recipe_is_documented_with_its_default(heading: str, table: type[BaseModel]) -> None:
+    rows = documented(heading)
+    assert set(rows) == set(keys_of(table))
+    for key, field in keys_of(table).items():
+        if rows[key] == "needed":
+            assert field.is_required() or key == "kind"
+        elif isinstance(field.default, int | float | str | list):
+            assert rows[key] == f"`{toml_value(field.default)}`", key
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "docs" / "results").glob("*/")), ids=lambda path: path.name)
+def test_the_tables_of_results_are_those_that_the_command_prints(folder: Path) -> None:
+    table = comparison_table(sorted(folder.glob("seed-*.json")), markdown=True)
+    assert table in (ROOT / "docs" / "results.md").read_text("utf-8"), "run `make results`"
+
+
+@pytest.mark.parametrize("page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:\s]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
