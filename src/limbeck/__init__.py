@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
     from limbeck.distillation import Distilled, distill
     from limbeck.knowledge import Knowledge
-    from limbeck.models import MLP, ConvNet, load_model, save_model
+    from limbeck.models import MLP, ConvNet, build_model, load_model, save_model
     from limbeck.objectives import Objective
     from limbeck.run import run
     from limbeck.training import TrainSettings, predict_log_probs, train
@@ -30,6 +30,7 @@ _HOMES = {
     "Knowledge": "limbeck.knowledge",
     "MLP": "limbeck.models",
     "ConvNet": "limbeck.models",
+    "build_model": "limbeck.models",
     "load_model": "limbeck.models",
     "save_model": "limbeck.models",
     "Objective": "limbeck.objectives",
@@ -53,6 +54,7 @@ __all__ = [
     "UsageError",
     "ViewSettings",
     "__version__",
+    "build_model",
     "distill",
     "load_dataset",
     "load_model",

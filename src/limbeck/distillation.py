@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from torch import nn
@@ -44,7 +42,7 @@ class Distilled:
 def distill(
     teacher: object,
     student: nn.Module,
-    inputs: npt.ArrayLike,
+    inputs: npt.ArrayLike | Part,
     *,
     labels: npt.ArrayLike | None = None,
     objective: Objective | None = None,
@@ -59,7 +57,7 @@ def distill(
         teacher: a torch module or a function from raw inputs (batch, …) to logits, an object with
             `answer(inputs)`, or `Knowledge` about the same rows that was kept from before.
         student: a torch module from the same raw inputs to logits, trained in place.
-        inputs: shape (n, …), uint8 or floats. They need no labels.
+        inputs: shape (n, …), uint8 or floats, without labels; or a part, with its own.
         labels: shape (n,), whole numbers, −1 for a row without; needed if the objective uses labels.
         objective: soft targets at T = 4 by default.
         settings: how to train; ten epochs at 1e-3 by default.
@@ -74,24 +72,23 @@ def distill(
     """
     objective = objective or Objective(temperature=4.0)
     settings = settings or TrainSettings()
-    rows = _raw(inputs)
-    if objective.uses_labels and labels is None:
-        raise UsageError("the objective uses labels, but none were given: pass labels, or hard=0")
     if not 0 <= validation < 1:
         raise UsageError(f"validation = {validation}: expected a fraction of the rows, at least 0 and below 1")
+    part = _part(inputs, labels)
+    rows = part.inputs
+    if objective.uses_labels and not (part.labels >= 0).any():
+        raise UsageError("the objective uses labels, but none were given: pass labels, or hard=0")
     if isinstance(teacher, Knowledge):
         knowledge = teacher
-        log_probs = knowledge.log_probs()
     else:
-        log_probs = log_probabilities(as_teacher(teacher), rows)
-        knowledge = Knowledge.in_memory(log_probs, [str(number) for number in range(log_probs.shape[1])])
-    given = np.full(len(rows), -1) if labels is None else np.asarray(labels)
-    if given.dtype.kind not in "iu" or given.shape != rows.shape[:1]:
-        raise UsageError(
-            f"labels are {given.dtype} of shape {given.shape}: expected whole numbers, one for each of the "
-            f"{len(rows)} inputs"
-        )
-    part = Part("inputs", rows, given.astype(np.int64), np.arange(len(rows)), knowledge.classes)
+        answers = log_probabilities(as_teacher(teacher), rows)
+        names = [str(number) for number in range(answers.shape[1])]
+        if isinstance(inputs, Part) and len(part.classes) == len(names):
+            names = list(part.classes)
+        knowledge = Knowledge.in_memory(answers, names)
+    log_probs = knowledge.log_probs()
+    if not isinstance(inputs, Part):
+        part = Part(part.name, rows, part.labels, part.ids, knowledge.classes)
     check_knowledge(knowledge, part, "the teacher's output")
     held = round(validation * len(rows))
     order = np.random.Generator(np.random.Philox(key=np.array([seed, 2**62], dtype=np.uint64))).permutation(len(rows))
@@ -113,8 +110,19 @@ def distill(
     return Distilled(student, knowledge, history)
 
 
-def _raw(inputs: npt.ArrayLike) -> npt.NDArray[Any]:
+def _part(inputs: npt.ArrayLike | Part, labels: npt.ArrayLike | None) -> Part:
+    if isinstance(inputs, Part):
+        if labels is not None:
+            raise UsageError("labels were given beside a part, which has its own: pass one of them")
+        return inputs
     rows = np.asarray(inputs)
     if rows.dtype.kind == "f":
         rows = rows.astype(np.float32)
-    return np.ascontiguousarray(rows)
+    given = np.full(len(rows), -1) if labels is None else np.asarray(labels)
+    if given.dtype.kind not in "iu" or given.shape != rows.shape[:1]:
+        raise UsageError(
+            f"labels are {given.dtype} of shape {given.shape}: expected whole numbers, one for each of the "
+            f"{len(rows)} inputs"
+        )
+    classes = tuple(str(number) for number in range(int(given.max(initial=-1)) + 1))
+    return Part("inputs", np.ascontiguousarray(rows), given.astype(np.int64), np.arange(len(rows)), classes)

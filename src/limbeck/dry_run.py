@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from limbeck.batches import FreshBatches, StoredBatches
-from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets
+from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.plan import ModelStage
 from limbeck.progress import duration
 from limbeck.run import STAGES, Road
@@ -97,8 +97,10 @@ def _training_seconds(stage: ModelStage, rows: int) -> float:
         if stage.fresh_views is None
         else FreshBatches(part, stage.fresh_views, settings.batch_size, stage.seed)
     )
-    guess = np.zeros((1, some, len(part.classes)), np.float16)
-    targets = CombinedTargets(StoredTargets(guess), LabelTargets(part.labels))
+    targets: TargetSource = LabelTargets(part.labels)
+    if stage.recordings:
+        guess = np.zeros((1, some, len(part.classes)), np.float16)
+        targets = CombinedTargets(StoredTargets(guess), targets)
     model = new_model(stage)
     seconds = []
     for _ in range(2):  # the first warms up
