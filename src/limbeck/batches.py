@@ -42,7 +42,7 @@ def epoch_order(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int64]:
 def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
     """Start and stop of each batch; a single row left over joins the batch before, for batch normalisation's sake."""
     starts = list(range(0, rows, batch_size))
-    if len(starts) > 1 and rows - starts[-1] == 1:
+    if len(starts) > 1 and rows - starts[-1] == 1 < batch_size:
         starts.pop()
     return list(zip(starts, [*starts[1:], rows], strict=True))
 

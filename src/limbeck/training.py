@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from limbeck.batches import BatchSource
 from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint
 from limbeck.data import Part
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import TargetSource
 from limbeck.metrics import accuracy, nll
 from limbeck.models import logits_of
@@ -45,6 +45,9 @@ class TrainSettings:
         schedule: after that it falls to 0 along a cosine, or stays.
         keep: the epoch best on the validation rows (accuracy, then negative log-likelihood), or the last.
         precision: `auto` is a fixed rule by model and hardware.
+
+    Raises:
+        UsageError: a value is out of range.
     """
 
     epochs: int = 10
@@ -57,6 +60,22 @@ class TrainSettings:
     schedule: Literal["cosine", "constant"] = "cosine"
     keep: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name, holds, expected in (
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a number of 0 or more"),
+            ("warmup", 0 <= self.warmup < 1, "at least 0 and below 1"),
+            ("schedule", self.schedule in ("cosine", "constant"), "cosine or constant"),
+            ("keep", self.keep in ("best", "last"), "best or last"),
+            ("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"),
+        ):
+            if not holds:
+                raise UsageError(f"train.{name} = {getattr(self, name)!r}, expected {expected}: change {name}")
 
     def rate(self, progress: float) -> float:
         """The learning rate after this fraction of all steps."""
@@ -144,6 +163,14 @@ def train(
         before = state.seconds
         progress.start(title, total)
         note = ""
+
+        def save_if_due() -> None:
+            nonlocal saved
+            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                state.seconds = before + time.monotonic() - began
+                save_checkpoint(checkpoint, model, optimizer, state)
+                saved = time.monotonic()
+
         for epoch in range(state.epoch, settings.epochs):
             model.train()
             for batch in batches.batches(seed, epoch, state.step):
@@ -151,17 +178,16 @@ def train(
                       done=(epoch * batches.steps + state.step) / total, precision=precision)  # fmt: skip
                 if state.step % 16 == 0:
                     progress.at(epoch * batches.steps + state.step, note)
-                    if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                        state.seconds = before + time.monotonic() - began
-                        save_checkpoint(checkpoint, model, optimizer, state)
-                        saved = time.monotonic()
+                    save_if_due()
             loss = float(state.loss_sum) / batches.steps
-            if not math.isfinite(loss):
+            if not math.isfinite(loss) or not all(bool(p.isfinite().all()) for p in model.parameters()):
                 raise LimbeckError(
-                    f"{title}: the loss is {loss} in epoch {epoch + 1} at a learning rate of up to "
-                    f"{settings.learning_rate}: lower train.learning_rate, or look for extreme inputs"
+                    f"{title}: the loss is {loss if not math.isfinite(loss) else 'no number'} in epoch {epoch + 1} at a "
+                    f"learning rate of up to {settings.learning_rate}: lower train.learning_rate, or look for extreme "
+                    "inputs"
                 )
             _end_epoch(model, state, epoch, loss, settings, total, batches.steps, validation, precision, chooses)
+            save_if_due()
             last = state.history[-1]
             note = f"loss {loss:.4f}"
             if last["validation_accuracy"] is not None:
