@@ -59,7 +59,7 @@ def test_the_order_is_a_permutation_that_seed_and_epoch_decide():
 
 
 def test_the_order_keeps_its_values():
-    assert epoch_order(0, 0, 8).tolist() == [0, 3, 1, 5, 7, 4, 6, 2]
+    assert epoch_order(0, 0, 8).tolist() == [5, 0, 6, 1, 7, 2, 4, 3]
 
 
 def test_an_epoch_depends_on_seed_and_epoch_alone(source):
