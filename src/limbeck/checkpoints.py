@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.artifacts import CHECKPOINTS, DamagedFileError, read_tensors, write_tensors
+from limbeck.errors import LimbeckError
 
 _MODEL, _BEST, _OPTIMIZER, _GENERATOR, _LOSS = "model.", "best.", "optimizer.", "generator", "loss_sum"
 
@@ -38,8 +40,13 @@ class TrainingState:
     seconds: float = 0.0
 
 
-def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
-    """Write a checkpoint; the one before stays until this one is whole, and is kept beside it."""
+def save_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState, training: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint; the one before stays until this one is whole, and is kept beside it.
+
+    `training` says, as JSON values, which training it is of.
+    """
     newest, before = (folder / name for name in CHECKPOINTS)
     tensors: dict[str, Tensor] = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
     for name, tensor in (state.best or {}).items():
@@ -51,6 +58,7 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     tensors[_GENERATOR] = torch.get_rng_state()
     tensors[_LOSS] = state.loss_sum
     header = {
+        "training": {**training, "model": _shapes(model)},
         "epoch": state.epoch,
         "step": state.step,
         "history": state.history,
@@ -63,21 +71,36 @@ def save_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     write_tensors(newest, {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, header)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState | None:
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, training: Mapping[str, Any]
+) -> TrainingState | None:
     """Take up the newest whole checkpoint: weights, optimiser and torch's generator; None if there is none.
 
     A damaged one falls back to the one before.
+
+    Raises:
+        LimbeckError: if it is of another training.
     """
     for name in CHECKPOINTS:
         try:
             arrays, header = read_tensors(folder / name)
         except (FileNotFoundError, DamagedFileError):
             continue
+        if header["training"] != {**training, "model": _shapes(model)}:
+            raise LimbeckError(
+                f"{folder} holds a checkpoint of another training (seed {header['training']['seed']}; or its settings, "
+                "rows or model differ): give another folder, or delete the checkpoint"
+            )
         tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
         model.load_state_dict(_under(_MODEL, tensors))
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         optimizer_state: dict[int, dict[str, Tensor]] = {}
         for key, tensor in _under(_OPTIMIZER, tensors).items():
             number, _, field_name = key.partition(".")
+            weights = trained[int(number)]
+            if tensor.shape == weights.shape:
+                # Fused optimisers go through weights and moments as they lie in memory: both must lie alike.
+                tensor = torch.empty_like(weights, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
             optimizer_state.setdefault(int(number), {})[field_name] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": optimizer_state})
         torch.set_rng_state(tensors[_GENERATOR])
@@ -93,6 +116,10 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             seconds=header["seconds"],
         )
     return None
+
+
+def _shapes(model: nn.Module) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,7 +147,7 @@ def train(
         A row for each epoch, the epoch whose weights the model has, and the seconds it took.
 
     Raises:
-        LimbeckError: if the loss is not finite.
+        LimbeckError: if the loss is not finite, or the checkpoint is of another training.
     """
     progress = progress or Silent()
     precision = precision or resolve_precision(settings.precision, getattr(model, "kind", None))
@@ -157,7 +157,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = TrainingState()
-        if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer)) is not None:
+        training = {"seed": seed, "settings": asdict(settings), "rows": batches.rows, "steps": batches.steps}
+        if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer, training)) is not None:
             state = found
         saved = began = time.monotonic()
         before = state.seconds
@@ -168,7 +169,7 @@ def train(
             nonlocal saved
             if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 state.seconds = before + time.monotonic() - began
-                save_checkpoint(checkpoint, model, optimizer, state)
+                save_checkpoint(checkpoint, model, optimizer, state, training)
                 saved = time.monotonic()
 
         for epoch in range(state.epoch, settings.epochs):
