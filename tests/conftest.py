@@ -52,7 +52,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished(tiny, tmp_path_factory):
     """A finished run of the small recipe. Not to be changed: `tiny_run` is a copy."""
-    from limbeck.run import run
+    from limbeck.road import run
 
     out = tmp_path_factory.mktemp("finished") / "tiny"
     run(tiny, out)

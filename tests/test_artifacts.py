@@ -120,7 +120,9 @@ def test_a_file_that_is_no_json_is_damaged(tmp_path):
         read_json(tmp_path / "file.json")
 
 
-@given(tensors=st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), arrays, max_size=3), header=json_values)
+@given(
+    tensors=st.dictionaries(st.text(st.characters(codec="utf-8"), min_size=1), arrays, max_size=3), header=json_values
+)
 def test_tensors_read_are_those_written(tmp_path_factory, tensors, header):
     path = tmp_path_factory.getbasetemp() / "tensors.safetensors"
     try:
@@ -306,7 +308,9 @@ def test_sums_cut_anywhere_are_noticed(folder):
 def test_a_listed_file_is_checked_as_it_is_read(folder):
     assert json.loads(read_checked(folder, "knowledge.json")) == {"rows": 3}
     (folder / "knowledge.json").write_text('{"rows": 4}')
-    with pytest.raises(DamagedFileError, match=r"knowledge\.json is damaged: it does not give the digest in SHA256SUMS"):
+    with pytest.raises(
+        DamagedFileError, match=r"knowledge\.json is damaged: it does not give the digest in SHA256SUMS"
+    ):
         read_checked(folder, "knowledge.json")
 
 
@@ -379,7 +383,9 @@ def test_a_part_is_held_by_one_process_alone(store):
     with store.locked(IDENTITY) as part:
         assert part == store.part(IDENTITY)
         with (
-            pytest.raises(LimbeckError, match=r"knowledge d27266007607 is being made by another process \(it holds .*lock\)"),
+            pytest.raises(
+                LimbeckError, match=r"knowledge d27266007607 is being made by another process \(it holds .*lock\)"
+            ),
             ArtifactStore(store.root).locked(IDENTITY),
         ):
             pass

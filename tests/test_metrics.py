@@ -84,9 +84,7 @@ def test_a_label_of_probability_zero_has_infinite_likelihood() -> None:
 def test_float16_is_averaged_in_float64(digits: tuple[np.ndarray, np.ndarray]) -> None:
     log_probs, labels = digits[0].astype(np.float16), digits[1]
     for metric in (nll, ece):
-        assert metric(log_probs, labels) == pytest.approx(
-            metric(log_probs.astype(np.float64), labels), rel=1e-12
-        )
+        assert metric(log_probs, labels) == pytest.approx(metric(log_probs.astype(np.float64), labels), rel=1e-12)
 
 
 # --- calibration ------------------------------------------------------------------------------------
@@ -212,9 +210,7 @@ def test_gap_recovered_is_the_part_of_the_way_from_baseline_to_teacher() -> None
         (0.98, 0.98, 0.01, "no difference"),
     ],
 )
-def test_a_verdict_needs_a_small_p_value(
-    student: float, baseline: float, p_value: float, expected: str
-) -> None:
+def test_a_verdict_needs_a_small_p_value(student: float, baseline: float, p_value: float, expected: str) -> None:
     assert verdict(student, baseline, p_value) == expected
 
 

@@ -172,9 +172,7 @@ def test_hard_label_loss_averages_over_labelled_rows_only(smoothing: float) -> N
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_without_any_label_the_loss_and_its_gradient_are_zero(
-    smoothing: float, weights: Tensor | None
-) -> None:
+def test_without_any_label_the_loss_and_its_gradient_are_zero(smoothing: float, weights: Tensor | None) -> None:
     student = logits(0, grad=True)
     loss = hard_label_loss(student, torch.full((ROWS,), -1), smoothing, weights=weights)
     loss.backward()
@@ -231,9 +229,7 @@ def test_a_constant_added_to_a_row_changes_nothing(
 
 @settings(max_examples=50, deadline=None)
 @given(ROWS_OF_LOGITS, ROWS_OF_LOGITS, st.floats(0.1, 50))
-def test_losses_are_finite_and_never_negative(
-    student: np.ndarray, teacher: np.ndarray, temperature: float
-) -> None:
+def test_losses_are_finite_and_never_negative(student: np.ndarray, teacher: np.ndarray, temperature: float) -> None:
     z, v = torch.tensor(student), torch.tensor(teacher)
     for loss in (
         soft_target_loss(z, v, temperature),
@@ -254,9 +250,7 @@ OBJECTIVES = [
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 @pytest.mark.parametrize("labels", [LABELS, SOME_LABELS])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_gradients_agree_with_finite_differences(
-    objective: Objective, labels: Tensor, weights: Tensor | None
-) -> None:
+def test_gradients_agree_with_finite_differences(objective: Objective, labels: Tensor, weights: Tensor | None) -> None:
     def loss(student: Tensor) -> Tensor:
         return objective(student, teacher_logits=logits(1), labels=labels, weights=weights)
 
@@ -284,9 +278,7 @@ def test_equal_weights_change_nothing_whatever_their_size(objective: Objective) 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_weights_that_are_all_zero_give_zero_and_no_gradient(
-    objective: Objective, dtype: torch.dtype
-) -> None:
+def test_weights_that_are_all_zero_give_zero_and_no_gradient(objective: Objective, dtype: torch.dtype) -> None:
     student = logits(0).to(dtype).requires_grad_()
     loss = objective(student, teacher_logits=logits(1), labels=LABELS, weights=torch.zeros(ROWS))
     loss.backward()
@@ -332,9 +324,7 @@ def test_hard_labels_alone_are_unweighted() -> None:
     ],
     ids=str,
 )
-def test_an_objective_needs_only_what_its_terms_use(
-    objective: Objective, teacher: bool, labels: bool
-) -> None:
+def test_an_objective_needs_only_what_its_terms_use(objective: Objective, teacher: bool, labels: bool) -> None:
     assert (objective.uses_teacher, objective.uses_labels) == (teacher, labels)
     given_terms: dict[str, Tensor] = {}
     if teacher:

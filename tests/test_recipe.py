@@ -206,8 +206,7 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         (
             "transfer",
             [{"name": "more", "parts": ["train", "file:more.npz"]}],
-            'transfer.more.parts: found ["train", "file:more.npz"], expected ["train"], so far the only part '
-            "there is",
+            'transfer.more.parts: found ["train", "file:more.npz"], expected ["train"], so far the only part there is',
         ),
         (
             "transfer",
@@ -232,9 +231,7 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_shown_with_what_is_expected(
-    path: str, value: Any, message: str
-) -> None:
+def test_a_value_that_does_not_fit_is_shown_with_what_is_expected(path: str, value: Any, message: str) -> None:
     assert problem(put(small(), path, value)) == message
 
 
@@ -313,9 +310,7 @@ def test_a_reference_to_no_part_names_what_there_is(student: dict[str, Any], mes
 def test_names_are_unique_even_where_a_file_system_ignores_capitals() -> None:
     data = small()
     data["student"].append(data["student"][0] | {"name": "2X16"})
-    assert problem(data) == (
-        'student: found the names "2x16" and "2X16", expected a difference in more than capitals'
-    )
+    assert problem(data) == ('student: found the names "2x16" and "2X16", expected a difference in more than capitals')
     data["student"][1]["name"] = "2x16"
     assert problem(data) == 'student: found the name "2x16" twice, expected every name once'
 
@@ -355,8 +350,7 @@ def test_values_of_a_grid_that_only_fit_together_are_accepted() -> None:
         ({"temperature": [1]}, '.temperature: no such setting, did you mean "distill.temperature"?'),
         (
             {"lr": [1]},
-            ".lr: no such setting, expected a setting of distill, train or model, "
-            'such as "distill.temperature"',
+            '.lr: no such setting, expected a setting of distill, train or model, such as "distill.temperature"',
         ),
         ({"distill.temperature": 3}, '."distill.temperature": found 3, expected a list'),
         ({"distill.temperature": []}, '."distill.temperature": found [], expected at least one value'),
@@ -421,8 +415,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_and_all_there_are() -> N
 def test_a_file_that_is_no_recipe_is_refused_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     cases = {
-        b"about = 3\nminutes 3\n": "not valid TOML: Expected '=' after a key in a key/value pair "
-        "(at line 2, column 9)",
+        b"about = 3\nminutes 3\n": "not valid TOML: Expected '=' after a key in a key/value pair (at line 2, column 9)",
         b'title = "x"\nabout = "\xe9"\n': "not UTF-8: found the byte 0xe9 in line 2, save the file as UTF-8",
         b"title = " + b"[" * 20000: "not valid TOML: nested too deeply",
     }
@@ -462,9 +455,7 @@ PLACES = places(small(grid={"distill.temperature": [1, 2]}, distill={"soft": 1.0
 
 @settings(deadline=None)
 @given(st.sampled_from(PLACES), anything)
-def test_whatever_stands_in_a_recipe_the_answer_is_a_recipe_or_one_line(
-    place: tuple[Any, ...], value: Any
-) -> None:
+def test_whatever_stands_in_a_recipe_the_answer_is_a_recipe_or_one_line(place: tuple[Any, ...], value: Any) -> None:
     data: Any = small(grid={"distill.temperature": [1, 2]}, distill={"soft": 1.0})
     table = data
     for key in place[:-1]:
@@ -490,10 +481,5 @@ def test_the_nearest_word_is_suggested_whatever_its_capitals() -> None:
 
 def test_a_recipe_is_checked_without_loading_torch() -> None:
     heavy = "{'torch', 'numpy', 'matplotlib'}"
-    code = (
-        f"import sys, limbeck.recipe; limbeck.recipe.load_recipe('mnist'); print({heavy} & set(sys.modules))"
-    )
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "set()\n"
-    )
+    code = f"import sys, limbeck.recipe; limbeck.recipe.load_recipe('mnist'); print({heavy} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

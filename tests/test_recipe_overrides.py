@@ -64,9 +64,7 @@ def test_tables_on_the_way_are_made() -> None:
 
 
 def test_settings_are_put_in_one_after_the_other() -> None:
-    assert epochs(
-        apply_overrides(DATA, ["student.*.train.epochs=9", "student.2x30.train.epochs=1"]), "student"
-    ) == [
+    assert epochs(apply_overrides(DATA, ["student.*.train.epochs=9", "student.2x30.train.epochs=1"]), "student") == [
         9,
         1,
     ]
@@ -119,8 +117,7 @@ def test_a_grid_is_set_as_a_whole_or_by_one_of_its_paths(setting: str) -> None:
         ("epochs", '--set epochs: found no "=", expected KEY=VALUE, such as student.*.distill.temperature=4'),
         (
             "data..source=x",
-            "--set data..source: found an empty key, "
-            "expected KEY=VALUE, such as student.*.distill.temperature=4",
+            "--set data..source: found an empty key, expected KEY=VALUE, such as student.*.distill.temperature=4",
         ),
         ("=3", "--set =3: found an empty key, expected KEY=VALUE, such as student.*.distill.temperature=4"),
         (
@@ -166,8 +163,7 @@ def test_an_unknown_key_set_is_reported_when_the_recipe_is_checked() -> None:
     with pytest.raises(UsageError) as error:
         load_recipe("mnist", ["student.2x30.trian.epochs=3", "studnet.2x30.train.epochs=3"])
     assert str(error.value) == (
-        'mnist: student.2x30.trian: unknown key, did you mean "train"?; '
-        'studnet: unknown key, did you mean "student"?'
+        'mnist: student.2x30.trian: unknown key, did you mean "train"?; studnet: unknown key, did you mean "student"?'
     )
 
 

@@ -85,9 +85,7 @@ recipes = table(
         "transfer": table(
             {"name": names},
             optional={
-                "select": st.lists(st.integers(0, 9) | text, min_size=1).map(
-                    lambda classes: {"without": classes}
-                ),
+                "select": st.lists(st.integers(0, 9) | text, min_size=1).map(lambda classes: {"without": classes}),
                 "views": table({"count": counts, "shift": positive()}),
             },
         ).map(lambda transfer: [transfer]),
@@ -135,8 +133,7 @@ def test_values_are_written_as_a_person_would(value: Any, written: str) -> None:
 def test_a_document_has_plain_values_first_and_tables_under_their_headers() -> None:
     data = {"data": {"x": 1}, "title": "T", "part": [{"name": "a", "views": {"n.m": [2]}}, {"name": "b"}]}
     assert toml_document(data) == (
-        'title = "T"\n\n[data]\nx = 1\n\n'
-        '[[part]]\nname = "a"\n\n[part.views]\n"n.m" = [2]\n\n[[part]]\nname = "b"\n'
+        'title = "T"\n\n[data]\nx = 1\n\n[[part]]\nname = "a"\n\n[part.views]\n"n.m" = [2]\n\n[[part]]\nname = "b"\n'
     )
 
 

@@ -261,9 +261,7 @@ def test_validation_rows_change_nothing_but_the_choice(part, validation):
     last = TrainSettings(epochs=2, batch_size=8, keep="last")
     models = [new(inputs=part.inputs) for _ in range(2)]
     for model, rows in zip(models, (validation, None), strict=True):
-        train(
-            model, StoredBatches(part.inputs[np.newaxis], 8), labels(part), LABELS, last, seed=0, validation=rows
-        )
+        train(model, StoredBatches(part.inputs[np.newaxis], 8), labels(part), LABELS, last, seed=0, validation=rows)
     assert weights(models[0]) == weights(models[1])
 
 
@@ -461,9 +459,7 @@ def test_epochs_of_few_steps_are_kept_too(part, validation, tmp_path):
     batches = StoredBatches(part.inputs[np.newaxis], 100)
     whole = new(inputs=part.inputs)
     train(whole, batches, labels(part), LABELS, settings, seed=3, validation=validation)
-    model, _ = in_pieces(
-        lambda: new(inputs=part.inputs), batches, labels(part), settings, tmp_path, validation, 3
-    )
+    model, _ = in_pieces(lambda: new(inputs=part.inputs), batches, labels(part), settings, tmp_path, validation, 3)
     assert weights(model) == weights(whole)
 
 
@@ -481,9 +477,7 @@ def test_the_best_epoch_before_the_cut_is_still_the_best(part, validation, tmp_p
         )  # fmt: skip
     assert expected.kept_epoch < 8
     model = new(inputs=part.inputs)
-    history = train(
-        model, batches, labels(part), LABELS, settings, seed=3, validation=validation, checkpoint=tmp_path
-    )
+    history = train(model, batches, labels(part), LABELS, settings, seed=3, validation=validation, checkpoint=tmp_path)
     assert history.kept_epoch == expected.kept_epoch
     assert weights(model) == weights(whole)
 
@@ -543,16 +537,12 @@ def test_a_checkpoint_of_another_training_is_refused_and_stays(part, tmp_path, c
 def test_seconds_are_counted_over_all_pieces(part, tmp_path, always):
     batches = StoredBatches(part.inputs[np.newaxis], 8)
     with pytest.raises(KeyboardInterrupt):
-        train(
-            new(inputs=part.inputs), batches, Stops(labels(part), 70), LABELS, SETTINGS, seed=3, checkpoint=tmp_path
-        )
+        train(new(inputs=part.inputs), batches, Stops(labels(part), 70), LABELS, SETTINGS, seed=3, checkpoint=tmp_path)
     newest = tmp_path / CHECKPOINTS[0]
     tensors, header = read_tensors(newest)
     header.pop("digest")
     write_tensors(newest, tensors, {**header, "seconds": 1000.0})
-    history = train(
-        new(inputs=part.inputs), batches, labels(part), LABELS, SETTINGS, seed=3, checkpoint=tmp_path
-    )
+    history = train(new(inputs=part.inputs), batches, labels(part), LABELS, SETTINGS, seed=3, checkpoint=tmp_path)
     assert history.seconds > 1000
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from limbeck.knowledge import Knowledge
     from limbeck.models import MLP, ConvNet, build_model, load_model, save_model
     from limbeck.objectives import Objective
-    from limbeck.run import run
+    from limbeck.road import run
     from limbeck.training import TrainSettings, predict_log_probs, train
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ _HOMES = {
     "load_model": "limbeck.models",
     "save_model": "limbeck.models",
     "Objective": "limbeck.objectives",
-    "run": "limbeck.run",
+    "run": "limbeck.road",
     "TrainSettings": "limbeck.training",
     "predict_log_probs": "limbeck.training",
     "train": "limbeck.training",

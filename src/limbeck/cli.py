@@ -165,13 +165,13 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
         code = app(arguments, standalone_mode=False)
+        if code == 130:  # what typer makes of Ctrl-C
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except LimbeckError as error:
         _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted: the same command continues", 130, debug)
-    except typer.Abort:
-        _fail("interrupted", 130, debug)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:
@@ -200,13 +200,13 @@ def _walk(
     from limbeck.recipe import load_recipe
 
     load_recipe(recipe, sets or [])  # a slip in the recipe shows before torch is loaded
-    from limbeck.run import Road
+    from limbeck.road import Road
 
     with _progress() as progress:
         if dry_run:
             from limbeck.dry_run import describe_plan
 
-            road = Road.open(recipe, out, seed=seed, sets=sets or [], progress=progress)
+            road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
             typer.echo(describe_plan(road, until))
             return
         road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)

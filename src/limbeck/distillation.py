@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from torch import nn
@@ -91,6 +92,8 @@ def distill(
         part = Part(part.name, rows, part.labels, part.ids, knowledge.classes)
     check_knowledge(knowledge, part, "the teacher's output")
     held = round(validation * len(rows))
+    if held >= len(rows):
+        raise UsageError(f"validation = {validation} leaves none of the {len(rows)} inputs to train on: ask for less")
     order = np.random.Generator(np.random.Philox(key=np.array([seed, 2**62], dtype=np.uint64))).permutation(len(rows))
     chosen, kept = np.sort(order[:held]), np.sort(order[held:])
     truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))

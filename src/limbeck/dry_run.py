@@ -12,7 +12,7 @@ from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.plan import ModelStage
 from limbeck.progress import duration
-from limbeck.run import STAGES, Road
+from limbeck.road import STAGES, Road
 from limbeck.stages import new_model
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table

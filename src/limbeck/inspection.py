@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from limbeck.artifacts import (
     read_checked,
     read_header,
     read_json,
-    read_tensors,
 )
 from limbeck.errors import LimbeckError
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
 from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import most_alike
 from limbeck.models.saving import DESCRIPTION as MODEL
-from limbeck.models.saving import WEIGHTS
+from limbeck.models.saving import WEIGHTS, load_model, read_description
+from limbeck.run_folder import RECIPE, RUN, SEED, RunFolder
 
 # Soft targets at this temperature show which classes are alike; at 1 the top class hides the others.
 ALIKE_TEMPERATURE = 4.0
@@ -53,7 +54,7 @@ def inspect(path: Path | str) -> Inspection:
         return _knowledge(path)
     if (path / MODEL).is_file():
         return _model(path)
-    if (path / "recipe.toml").is_file():
+    if RunFolder(path).is_run():
         return _run(path)
     if path.suffix == ".part" and path.is_dir():
         kept = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith(".")))
@@ -68,8 +69,10 @@ def verify(path: Path | str) -> list[DamagedFileError]:
         LimbeckError: if the path is neither.
     """
     path = Path(path)
-    if (path / "recipe.toml").is_file():
+    if RunFolder(path).is_run():
         return _run_damages(path)
+    if (path / MODEL).is_file() and not (path / SUMS).exists() and "identity" not in read_description(path):
+        return _model_damages(path)
     if not any((path / name).exists() for name in (KNOWLEDGE, MODEL, SUMS)):
         return [_unfinished(path)] if inspect(path) else []
     if path.suffix == ".part":
@@ -96,16 +99,20 @@ def _wrong_key(path: Path, description: dict[str, Any]) -> list[DamagedFileError
     return [] if path.resolve().name == key else [DamagedFileError(path, f"its content is that of {key}")]
 
 
+def _model_damages(path: Path) -> list[DamagedFileError]:
+    """Of a model that is saved but no artifact: its weights vouch for themselves."""
+    try:
+        load_model(path)
+    except DamagedFileError as damage:
+        return [damage]
+    return []
+
+
 def _run_damages(path: Path) -> list[DamagedFileError]:
-    found: list[DamagedFileError] = []
-    for prediction in sorted((path / "predictions").rglob("*.safetensors")):
-        try:
-            read_tensors(prediction)
-        except DamagedFileError as damage:
-            found.append(damage)
-    if not (path / "run.json").exists():
+    found = RunFolder(path).damages()
+    if not (path / RUN).exists() or (found and found[0].path.name == RUN):
         return found
-    for name, key in read_json(path / "run.json")["parts"].items():
+    for name, key in read_json(path / RUN)["parts"].items():
         kind = {"teacher": "teacher", "knowledge": "knowledge"}.get(name.split("/")[0], "student")
         folder = path.parent / "artifacts" / kind / key
         if folder.is_dir():
@@ -117,8 +124,7 @@ def _run_damages(path: Path) -> list[DamagedFileError]:
 
 def _knowledge(path: Path) -> Inspection:
     finished = path.suffix != ".part"
-    text = read_checked(path, KNOWLEDGE) if finished else (path / KNOWLEDGE).read_bytes()
-    description = json.loads(text)
+    description = json.loads(read_checked(path, KNOWLEDGE)) if finished else read_json(path / KNOWLEDGE)
     shards = sorted(file for file in path.iterdir() if is_shard(file.name))
     facts = {
         "key": Identity.from_json(description["identity"]).key,
@@ -149,7 +155,7 @@ def _view(view: dict[str, Any] | None) -> str:
 
 
 def _model(path: Path) -> Inspection:
-    description = json.loads(read_checked(path, MODEL)) if (path / SUMS).exists() else read_json(path / MODEL)
+    description = read_description(path)
     settings = ", ".join(f"{name} {value}" for name, value in description["settings"].items())
     facts = {
         "model": f"{description['kind']} ({settings})",
@@ -179,14 +185,14 @@ def _model(path: Path) -> Inspection:
 
 
 def _run(path: Path) -> Inspection:
-    first = (path / "recipe.toml").read_text().splitlines()[0].removeprefix("# ")
-    facts = {"recipe": first}
-    if (path / "run.json").exists():
-        run = read_json(path / "run.json")
+    text = (path / RECIPE).read_text()
+    facts = {"title": tomllib.loads(text)["title"], "seed": text.partition("\n")[0].removeprefix(SEED)}
+    if (path / RUN).exists():
+        run = read_json(path / RUN)
         facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]}
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         facts |= {name: key for name, key in run["parts"].items() if not name.startswith("knowledge/")}
         facts["knowledge"] = f"{sum(name.startswith('knowledge/') for name in run['parts'])} artifacts"
-    finished = (path / "report.html").exists()
+    finished = RunFolder(path).is_finished()
     facts["state"] = "complete" if finished else "unfinished: the same command goes on"
     return Inspection(path, "run", facts)

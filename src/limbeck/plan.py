@@ -247,6 +247,8 @@ def _trained(
 ) -> ModelStage:
     objective = objective or Objective(loss="hard_labels")
     chosen = {} if select is None else {k: v for k, v in select.model_dump().items() if v}
+    if chosen and len(rows.validation):
+        rows.validation.selected(**chosen)  # must leave rows to choose on
     stage = ModelStage(
         role, name, Identity("", 0, {}, {}), rows, model, train, objective, fresh_views, seed,
         recordings=recordings, variant={**(variant or {}), **chosen},

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.data import load_dataset
-from limbeck.data.idx import parse_idx, unpack
+from limbeck.data.idx import IMAGES, parse_idx, unpack
 from limbeck.errors import LimbeckError
 from limbeck.models import load_model
 from limbeck.training import predict_log_probs
@@ -29,13 +29,16 @@ def predictions(model: Path, inputs: str, *, top: int = 3, rows: int | None = No
         LimbeckError: if the model or the inputs cannot be read or do not fit each other.
     """
     loaded, classes = load_model(model)
-    raw = read_inputs(inputs)[:rows]
+    raw = read_inputs(inputs)
     shape = tuple(loaded.input_shape)
     if raw.shape[1:] != shape:
         if raw.shape == shape:
             raw = raw[np.newaxis]
         else:
             raise LimbeckError(f"{inputs} holds inputs of shape {raw.shape[1:]}, but {model} takes {shape}")
+    raw = raw[:rows]
+    if not len(raw):
+        raise LimbeckError(f"{inputs} holds no rows: give at least one")
     if raw.dtype.kind == "f":
         raw = raw.astype(np.float32)
         if not np.isfinite(raw).all():
@@ -58,7 +61,7 @@ def read_inputs(inputs: str) -> npt.NDArray[Any]:
     """
     path = Path(inputs)
     if not path.exists():
-        if path.suffix or "/" in inputs.removeprefix("idx:"):
+        if not inputs.startswith("idx:") and (path.suffix or "/" in inputs):
             raise LimbeckError(f"{inputs}: no such file, expected an idx, .npy or .npz file")
         dataset = load_dataset(inputs)
         return (dataset.test or dataset.train).inputs
@@ -66,8 +69,10 @@ def read_inputs(inputs: str) -> npt.NDArray[Any]:
         raise LimbeckError(f"{inputs} is a folder: give one file, or idx:{inputs} for its test rows")
     if path.suffix in (".npy", ".npz"):
         return _numpy_array(path)
-    content, _ = unpack(path.read_bytes(), str(path))
-    return parse_idx(content, str(path), dimensions=3)
+    content, complete = path.read_bytes(), True
+    if path.suffix == ".gz":
+        content, complete = unpack(content, str(path))
+    return parse_idx(content, str(path), dimensions=IMAGES, complete=complete)
 
 
 def _numpy_array(path: Path) -> npt.NDArray[Any]:
@@ -80,7 +85,9 @@ def _numpy_array(path: Path) -> npt.NDArray[Any]:
             if name is None:
                 raise LimbeckError(f'{path} holds {", ".join(found.files)}: name the array of inputs "inputs"')
             array = found[name]
-    except (ValueError, OSError, EOFError, KeyError) as error:
+    except LimbeckError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib each have their own exceptions for a bad file
         raise LimbeckError(f"{path} cannot be read as numpy arrays ({' '.join(str(error).split())[:120]})") from None
     if array.dtype.kind not in "uif" or array.ndim < 2:
         raise LimbeckError(f"{path} holds {array.dtype} of shape {array.shape}: expected numbers of shape (rows, …)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.artifacts import hold, read_json, set_aside, write_bytes, write_json
+from limbeck.artifacts import DamagedFileError, hold, read_json, read_tensors, set_aside, write_bytes, write_json
 from limbeck.errors import LimbeckError
+from limbeck.evaluation import model_id
 
-RECIPE, SEED = "recipe.toml", "# seed = "
+RECIPE, RUN, RESULTS, LOCK = "recipe.toml", "run.json", "results.json", ".lock"
+SEED = "# seed = "
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,29 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise LimbeckError(f"{self.path} is a file: give --out a folder")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        names = sorted(filter(_is_content, self.path.iterdir())) if self.path.is_dir() else []
+        if not names:
             return
-        if not (self.path / RECIPE).is_file():
+        found = self._recipe()
+        if not self.is_run():
             raise LimbeckError(
-                f"{self.path} holds something else than a run ({_some_name(self.path)}): give --out a folder that is "
-                "new or empty"
+                f'{self.path} holds something else than a run ("{names[0].name}"): give --out a folder that is new or '
+                "empty"
             )
-        found = (self.path / RECIPE).read_text()
         if not fresh and found != self._text(recipe, seed):
             what = "another seed" if _body(found) == recipe else "another recipe (or other settings)"
             raise LimbeckError(
                 f"{self.path} holds a run of {what}{_difference(_body(found), recipe)}: give --out another folder, or "
                 "--fresh to set that run aside"
             )
+
+    def is_run(self) -> bool:
+        """Whether the folder is a run's, begun or finished: a recipe that says its seed lies in it."""
+        return self._recipe().startswith(SEED)
+
+    def _recipe(self) -> str:
+        path = self.path / RECIPE
+        return path.read_text(errors="replace") if path.is_file() else ""
 
     def begin(self, recipe: str, seed: int) -> None:
         """Write the recipe as resolved, unless it is there."""
@@ -69,36 +79,66 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with hold(self.path / ".lock", f"{self.path} is being worked on"):
+            with hold(self.path / LOCK, f"{self.path} is being worked on"):
                 yield
         except PermissionError as error:
             raise LimbeckError(f"{error.filename} cannot be written to: give --out a folder of your own") from None
 
-    def set_aside(self) -> Path | None:
-        """Rename an old run to DIR.old-N; None if there is none."""
-        return set_aside(self.path, "old") if self.path.exists() else None
+    def set_aside(self) -> Path:
+        """Rename an old run to DIR.old-N.
+
+        Raises:
+            LimbeckError: if another process works on it.
+        """
+        with self.held():
+            return set_aside(self.path, "old")
+
+    def is_finished(self) -> bool:
+        """Whether all that a run writes is there."""
+        return self.report.exists() and (self.path / RUN).exists() and self.results() is not None
+
+    def damages(self) -> list[DamagedFileError]:
+        """Everything that is wrong with the files of the run itself, each file named; empty if they are whole."""
+        found = []
+        for path in (self.path / RUN, self.path / RESULTS):
+            try:
+                read_json(path)
+            except FileNotFoundError:
+                pass
+            except DamagedFileError as damage:
+                found.append(damage)
+        rows = (self.results() or {"models": []})["models"]
+        shown = {self.prediction(model_id(row["role"], row["name"], row["variant"])) for row in rows}
+        for path in sorted(shown | set((self.path / "predictions").rglob("*.safetensors"))):
+            try:
+                read_tensors(path)
+            except FileNotFoundError:
+                found.append(DamagedFileError(path, "it is missing"))
+            except DamagedFileError as damage:
+                found.append(damage)
+        return found
 
     def results(self) -> dict[str, Any] | None:
         """What results.json says; None if there is none or it cannot be read."""
         try:
-            found = read_json(self.path / "results.json")
+            found = read_json(self.path / RESULTS)
         except (FileNotFoundError, LimbeckError):
             return None
         return found if isinstance(found, dict) and isinstance(found.get("models"), list) else None
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write results.json."""
-        write_json(self.path / "results.json", results)
+        write_json(self.path / RESULTS, results)
 
     def run_json(self) -> dict[str, Any]:
         """What run.json says."""
-        value = read_json(self.path / "run.json")
+        value = read_json(self.path / RUN)
         return value if isinstance(value, dict) else {}
 
     def link_models(self, folders: Mapping[str, Path]) -> None:
         """Name the models: relative links into artifacts, copies where links fail."""
-        for model_id, folder in folders.items():
-            link = self.path / "models" / model_id
+        for name, folder in folders.items():
+            link = self.path / "models" / name
             link.parent.mkdir(parents=True, exist_ok=True)
             if link.is_symlink():
                 link.unlink()
@@ -124,5 +164,6 @@ def _difference(found: str, wanted: str) -> str:
     return ""
 
 
-def _some_name(folder: Path) -> str:
-    return json.dumps(sorted(path.name for path in folder.iterdir())[0], ensure_ascii=False)
+def _is_content(path: Path) -> bool:
+    # A run killed as it began leaves its lock, and perhaps the half-written beginning of its recipe.
+    return path.name != LOCK and not (path.name.startswith(".") and path.name.endswith(".tmp"))

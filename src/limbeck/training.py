@@ -182,10 +182,10 @@ def train(
                     save_if_due()
             loss = float(state.loss_sum) / batches.steps
             if not math.isfinite(loss) or not all(bool(p.isfinite().all()) for p in model.parameters()):
+                what = "weights are not finite" if math.isfinite(loss) else f"the loss is {loss}"
                 raise LimbeckError(
-                    f"{title}: the loss is {loss if not math.isfinite(loss) else 'no number'} in epoch {epoch + 1} at a "
-                    f"learning rate of up to {settings.learning_rate}: lower train.learning_rate, or look for extreme "
-                    "inputs"
+                    f"{title}: {what} in epoch {epoch + 1} at a learning rate of up to {settings.learning_rate}: lower "
+                    "train.learning_rate, or look for extreme inputs"
                 )
             _end_epoch(model, state, epoch, loss, settings, total, batches.steps, validation, precision, chooses)
             save_if_due()

@@ -170,9 +170,7 @@ def test_a_gzipped_file_cut_short_is_named(folder, left_out):
     (folder / IMAGES).unlink()
     path = folder / f"{IMAGES}.gz"
     path.write_bytes(gzip.compress(content)[:-left_out])
-    assert re.search(
-        rf"{path} is cut short: found \d+ bytes of content, expected {len(content)}", refused(folder)
-    )
+    assert re.search(rf"{path} is cut short: found \d+ bytes of content, expected {len(content)}", refused(folder))
 
 
 def test_a_file_with_too_many_bytes_is_refused(folder):
@@ -184,10 +182,7 @@ def test_a_file_with_too_many_bytes_is_refused(folder):
 def test_a_bad_magic_number_is_shown(folder, digits):
     (folder / IMAGES).write_bytes(b"PK\x03\x04 something else")
     message = refused(folder)
-    assert (
-        f"{folder / IMAGES} starts with the bytes 50 4b 03 04, expected the magic number 00 00 08 03"
-        in message
-    )
+    assert f"{folder / IMAGES} starts with the bytes 50 4b 03 04, expected the magic number 00 00 08 03" in message
     (folder / IMAGES).write_bytes(idx(digits.inputs[:100], kind=13))
     assert "starts with the bytes 00 00 0d 03" in refused(folder)
     (folder / IMAGES).write_bytes(idx(digits.labels[:100]))
@@ -226,9 +221,7 @@ def test_test_labels_out_of_range_are_refused_with_their_row(folder, digits):
     labels[17] = 200
     (folder / TEST_LABELS).write_bytes(idx(labels))
     message = refused(folder)
-    assert message.startswith(
-        f"labels out of range: row 17 of {folder / TEST_LABELS} has label 200, expected"
-    )
+    assert message.startswith(f"labels out of range: row 17 of {folder / TEST_LABELS} has label 200, expected")
 
 
 def test_test_images_of_another_size_are_refused(folder):

@@ -123,9 +123,7 @@ def test_arrays_that_do_not_fit_are_refused(changed, message):
 @pytest.mark.parametrize("label", [3, -2])
 def test_a_label_out_of_range_is_refused_with_its_row(label):
     labels = np.array([0, 0, 0, 0, label, 0])
-    with pytest.raises(
-        LimbeckError, match=rf'labels out of range: row 4 of part "train" has label {label}, '
-    ):
+    with pytest.raises(LimbeckError, match=rf'labels out of range: row 4 of part "train" has label {label}, '):
         part(labels=labels)
 
 

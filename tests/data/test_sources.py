@@ -42,17 +42,13 @@ def test_a_bundled_file_with_other_content_is_named(file, tmp_path, monkeypatch)
     content[-1] ^= 1
     path.write_bytes(gzip.compress(content, compresslevel=1))
     monkeypatch.setattr(bundled, "files", lambda _: tmp_path)
-    with pytest.raises(
-        LimbeckError, match=rf"{path} is damaged: the MD5 .* expected {bundled.MNIST_MD5[file]}"
-    ):
+    with pytest.raises(LimbeckError, match=rf"{path} is damaged: the MD5 .* expected {bundled.MNIST_MD5[file]}"):
         bundled.load_mnist()
 
 
 def test_a_missing_bundled_file_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(bundled, "files", lambda _: tmp_path)
-    with pytest.raises(
-        LimbeckError, match=rf"cannot read the bundled {tmp_path}/mnist/train-images-idx3-ubyte.gz"
-    ):
+    with pytest.raises(LimbeckError, match=rf"cannot read the bundled {tmp_path}/mnist/train-images-idx3-ubyte.gz"):
         bundled.load_mnist()
 
 
@@ -89,8 +85,6 @@ def test_a_folder_without_idx_before_it_is_pointed_out(tmp_path):
 
 
 def test_importing_the_data_room_imports_neither_torch_nor_scikit_learn():
-    code = (
-        "import sys, limbeck.data; print([m for m in ('torch', 'sklearn', 'matplotlib') if m in sys.modules])"
-    )
+    code = "import sys, limbeck.data; print([m for m in ('torch', 'sklearn', 'matplotlib') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -35,9 +35,7 @@ def whole(digits):
 @given(data=st.data())
 def test_any_rows_in_any_order_get_the_bytes_that_they_get_in_the_whole(whole, data):
     inputs, ids, expected = data.draw(st.sampled_from(whole), label="inputs")
-    rows = np.array(
-        data.draw(st.lists(st.integers(0, len(inputs) - 1), min_size=1, max_size=70), label="rows")
-    )
+    rows = np.array(data.draw(st.lists(st.integers(0, len(inputs) - 1), min_size=1, max_size=70), label="rows"))
     threads = torch.get_num_threads()
     torch.set_num_threads(data.draw(st.integers(1, 2), label="threads"))
     try:

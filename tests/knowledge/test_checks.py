@@ -79,7 +79,9 @@ def test_rows_shifted_where_one_class_has_95_of_100_are_refused():
         check_agreement(np.roll(teacher, 1), labels, ("no", "yes"), "K")
 
 
-@pytest.mark.parametrize("swapped", [[1, 0, 2, 3, 4, 5, 6, 7, 8, 9], [0, 1, 2, 5, 3, 4, 6, 7, 8, 9], list(range(9, -1, -1))])
+@pytest.mark.parametrize(
+    "swapped", [[1, 0, 2, 3, 4, 5, 6, 7, 8, 9], [0, 1, 2, 5, 3, 4, 6, 7, 8, 9], list(range(9, -1, -1))]
+)
 def test_renamed_classes_are_refused_with_the_names(part, knowledge, swapped):
     renamed = Knowledge.in_memory(knowledge.log_probs()[:, swapped], part.classes)
     found = message(renamed, part)

@@ -9,9 +9,7 @@ from limbeck.report.disagreements import find_disagreements, is_image, picture_u
 
 CLASSES = ("a", "b", "c")
 TEACHER = np.log(np.array([[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.05, 0.9, 0.05], [0.1, 0.2, 0.7]], np.float32))
-STUDENT = np.log(
-    np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9], [0.95, 0.03, 0.02]], np.float32)
-)
+STUDENT = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9], [0.95, 0.03, 0.02]], np.float32))
 LABELS = np.array([0, 1, 1, 1])
 IMAGES = np.arange(4 * 6 * 6, dtype=np.uint8).reshape(4, 6, 6)
 

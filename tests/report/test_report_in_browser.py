@@ -88,9 +88,7 @@ def test_the_table_can_be_sorted_and_nulls_stay_last(browser: Any, address: str)
     page, wrong = opened(browser, address)
 
     def column(number: int) -> list[str]:
-        return page.eval_on_selector_all(
-            "#models tbody tr", f"rows => rows.map(row => row.cells[{number}].innerText)"
-        )
+        return page.eval_on_selector_all("#models tbody tr", f"rows => rows.map(row => row.cells[{number}].innerText)")
 
     before = column(2)
     button = page.locator("#models thead button", has_text="Errors")

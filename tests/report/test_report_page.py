@@ -92,8 +92,7 @@ def test_each_further_student_has_its_own_line_and_variants_have_none(example: d
     text = Page(render_report(**example)).text
     assert text.count("learnt from svm makes") == 2
     assert (
-        "smaller learnt from svm makes 41 errors in 797: there is no baseline to say whether distilling "
-        "helped" in text
+        "smaller learnt from svm makes 41 errors in 797: there is no baseline to say whether distilling helped" in text
     )
 
 
@@ -313,9 +312,7 @@ def test_inputs_that_are_no_pictures_become_a_small_table(example: dict[str, Any
 def test_the_predictions_of_a_row_are_found_by_its_whole_variant(example: dict[str, Any]) -> None:
     row = example["results"]["models"][1]
     example["results"]["models"] = [row | {"variant": {"temperature": 4.0, "without": [3, 5]}}]
-    models = read_models(
-        example["results"], {"student/linear-without=3+5,temperature=4": np.zeros((2, 3))}, {}, 2, 3
-    )
+    models = read_models(example["results"], {"student/linear-without=3+5,temperature=4": np.zeros((2, 3))}, {}, 2, 3)
     assert models[0].log_probs is None
     for variant in ("temperature=4.0,without=3+5", "temperature=4,without=3+5"):
         models = read_models(example["results"], {f"student/linear-{variant}": np.zeros((2, 3))}, {}, 2, 3)

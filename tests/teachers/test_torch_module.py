@@ -12,7 +12,9 @@ class Own(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 10))
+        self.layers = nn.Sequential(
+            nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 10)
+        )
 
     def forward(self, images):
         return {"logits": self.layers(images.float().flatten(1) / 16)}

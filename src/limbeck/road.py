@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from limbeck import __version__
 from limbeck.artifacts import (
@@ -24,13 +25,14 @@ from limbeck.artifacts import (
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.evaluation import Cost, measure_cost, model_id, result_row
+from limbeck.models import build_model
 from limbeck.models.saving import WEIGHTS
 from limbeck.plan import ModelStage, Planner
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
-from limbeck.recipe import Recipe, dump_recipe, load_recipe, recipe_name
+from limbeck.recipe import Recipe, Student, dump_recipe, load_recipe, recipe_name
 from limbeck.report import render_report
-from limbeck.run_folder import RunFolder
+from limbeck.run_folder import RECIPE, RUN, RunFolder
 from limbeck.stages import Model, Workshop
 from limbeck.threads import thread_count, use_available_cores
 from limbeck.training import predict_log_probs
@@ -82,6 +84,7 @@ class Road:
     folder: RunFolder
     progress: Progress = field(default_factory=Silent)
     sets: Sequence[str] = ()
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         self.planner = Planner(self.recipe, self.split, self.seed)
@@ -113,14 +116,16 @@ class Road:
         if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
         use_available_cores()
-        given = name if isinstance(recipe, Recipe) else shlex.quote(str(recipe))
-        road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets)
-        if fresh:
-            road._set_old_aside()
+        given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
+        road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets, fresh)
+        road._check_models()
         return road
 
     def walk(self, until: str = "report") -> dict[str, Any]:
-        """Make what is not made yet, as far as a stage."""
+        """Make what is not made yet, as far as a stage; a fresh run sets the old one aside first."""
+        if self.fresh and self.folder.path.exists():
+            self._set_old_aside()
+        self.fresh = False
         with self.folder.held():
             self.folder.begin(dump_recipe(self.recipe), self.seed)
             if until == "report" and (finished := self._finished()) is not None:
@@ -144,19 +149,33 @@ class Road:
     def _finished(self) -> dict[str, Any] | None:
         """The results of a run that is all there, once what is damaged in its artifacts has been made again."""
         results = self.folder.results()
-        if results is None or results.get("versions") != versions() or not self.folder.report.exists():
+        if results is None or results.get("versions") != versions():
             return None
         mended = 0
         for plan in self.planner.students():
-            teacher = self.teacher_of(plan.trials[0], plan.student.teacher)
-            for stage in (teacher, *plan.trials, *plan.baselines):
-                if not self.workshop.is_done(stage):
-                    return None
-                mended += self.workshop.mend(stage, teacher)
+            for tried in (plan.trials, plan.baselines):
+                for stage in self._tried_and_chosen(tried, plan.student):
+                    teacher = self.teacher_of(stage, plan.student.teacher)
+                    if not (self.workshop.is_done(teacher) and self.workshop.is_done(stage)):
+                        return None
+                    mended += self.workshop.mend(teacher, teacher) + self.workshop.mend(stage, teacher)
+        if self.folder.damages() or not self.folder.is_finished():
+            return None
         self.progress.line(
             f"{mended} damaged artifacts made again" if mended else f"nothing to do: {self.folder.path} is complete"
         )
         return results
+
+    def _tried_and_chosen(self, tried: Sequence[ModelStage], student: Student) -> Iterator[ModelStage]:
+        yield from tried
+        if tried and student.grid and self.planner.final_refit(student):
+            yield self._chosen(tried, student)
+
+    def _chosen(self, tried: Sequence[ModelStage], student: Student) -> ModelStage:
+        """Of a student's trials, or its baseline's, the one that the results show."""
+        chosen = self.workshop.choose(tried, self.teacher_of(tried[0], student.teacher))
+        refit = student.grid and self.planner.final_refit(student)
+        return self.planner.refitted(student, chosen) if refit else chosen
 
     def _warn(self) -> None:
         shared = shared_rows(self.split.validation, self.split.train)
@@ -191,9 +210,7 @@ class Road:
             for stages in (plan.trials, plan.baselines):
                 if not stages:
                     continue
-                chosen = self.workshop.choose(stages, self.teacher_of(stages[0], student.teacher))
-                if student.grid and self.planner.final_refit(student):
-                    chosen = self.planner.refitted(student, chosen)
+                chosen = self._chosen(stages, student)
                 teacher = self.teacher_of(chosen, student.teacher)
                 self.workshop.model(chosen, teacher)
                 pairs.append(Entry(chosen, teacher, student.transfer, len(stages)))
@@ -295,7 +312,7 @@ class Road:
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
         write_json(
-            self.folder.path / "run.json",
+            self.folder.path / RUN,
             {
                 "recipe": self.name,
                 "command": command,
@@ -307,9 +324,18 @@ class Road:
             },
         )
 
-    def _set_old_aside(self) -> None:
-        aside = self.folder.set_aside()
+    def _check_models(self) -> None:
+        """Refuse what cannot be built from these data, before anything is written."""
+        train = self.split.train
         for stage in self._all_model_stages():
+            assert stage.model is not None
+            with torch.device("meta"):  # shapes without numbers: costs nothing however large the model
+                build_model(stage.model, train.inputs.shape[1:], len(train.classes))
+
+    def _set_old_aside(self) -> None:
+        stages = self._all_model_stages()
+        aside = self.folder.set_aside()
+        for stage in stages:
             for folder in (self.store.folder(stage.identity), self.store.part(stage.identity)):
                 _move(folder, aside)
             for recording in stage.recordings:
@@ -317,10 +343,15 @@ class Road:
                     _move(folder, aside)
 
     def _all_model_stages(self) -> list[ModelStage]:
-        stages = [stage for stage in self.planner.teachers() if stage.path is None]
+        """Every model that this run trains, or may train when it has chosen."""
+        stages = self.planner.teachers()
         for plan in self.planner.students():
-            stages += [*plan.trials, *plan.baselines]
-        return stages
+            stages += [self.teacher_of(plan.trials[0], plan.student.teacher), *plan.trials, *plan.baselines]
+            if plan.student.grid and self.planner.final_refit(plan.student):
+                for trial in plan.student.trials():
+                    stages.append(self.planner.student_stage(trial, True))
+                    stages += [self.planner.baseline_stage(trial, True)] if trial.baseline else []
+        return [stage for stage in stages if stage.path is None]
 
 
 @dataclass(frozen=True)
@@ -342,8 +373,6 @@ def versions() -> dict[str, str]:
     """What decides numbers: limbeck, python, torch, numpy, scikit-learn."""
     from importlib.metadata import version
 
-    import torch
-
     return {
         "limbeck": __version__,
         "python": ".".join(map(str, sys.version_info[:3])),
@@ -353,8 +382,8 @@ def versions() -> dict[str, str]:
     }
 
 
-def _move(folder: Path, aside: Path | None) -> None:
-    if aside is not None and folder.exists():
+def _move(folder: Path, aside: Path) -> None:
+    if folder.exists():
         place = aside / "artifacts" / folder.parent.name / folder.name
         place.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(place)
