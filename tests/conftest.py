@@ -104,7 +104,7 @@ def contents():
         for path in sorted(folder.rglob("*")):
             name = str(path.relative_to(folder))
             if path.is_symlink():
-                found[name] = os.readlink(path)
+                found[name] = str(path.readlink())
             elif path.is_file():
                 found[name] = path.read_bytes(), path.stat().st_mtime_ns
         return found

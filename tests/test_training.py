@@ -557,7 +557,7 @@ def test_log_probabilities_are_those_of_the_model_in_evaluation_mode(part):
         expected = model.eval()(torch.from_numpy(part.inputs)).logits.log_softmax(dim=-1).numpy()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert not predict_log_probs(model, part.inputs).dtype == np.float16
+    assert predict_log_probs(model, part.inputs).dtype != np.float16
 
 
 def test_bfloat16_answers_come_out_as_float32(part):

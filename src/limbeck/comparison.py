@@ -33,7 +33,9 @@ def read_results(path: Path) -> dict[str, Any]:
     file = path / "results.json" if path.is_dir() else path
     try:
         found = json.loads(file.read_bytes())
-        found["models"], found["recipe"], found["seed"]
+        found["recipe"], found["seed"]
+        for row in found["models"]:
+            _row_id(row), row["verdict"], [row[name] for name in COLUMNS]
     except FileNotFoundError:
         raise LimbeckError(f"{file}: no such file: finish the run first, or give a run's folder") from None
     except (ValueError, KeyError, TypeError):
@@ -61,7 +63,7 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
             odd = sorted(set(ids) ^ set(rows[0])) or ["their order"]
             raise LimbeckError(f"{path} has other rows than {runs[0]} ({odd[0]}): compare runs of one recipe")
     seeds = ", ".join(str(found["seed"]) for found in results)
-    shown = [name for name in COLUMNS if any(row[name] is not None for row in results[0]["models"])]
+    shown = [name for name in COLUMNS if any(row[name] is not None for found in results for row in found["models"])]
     head = ["role", "model", *(name.replace("_", " ") for name in shown), "verdict"]
     body = []
     for index, first in enumerate(results[0]["models"]):

@@ -10,7 +10,8 @@ import torch
 
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
-from limbeck.plan import ModelStage
+from limbeck.models import load_model
+from limbeck.plan import ModelStage, StudentPlan
 from limbeck.progress import duration
 from limbeck.road import STAGES, Road
 from limbeck.stages import new_model
@@ -60,27 +61,44 @@ def describe_plan(road: Road, until: str) -> str:
 def plan(road: Road, until: str) -> list[Planned]:
     """The stages in the order in which they would run, each once."""
     found: dict[str, Planned] = {}
+    seconds: dict[str, float] = {}
+
+    def learn(stage: ModelStage, teacher: ModelStage) -> None:
+        if stage.recordings and teacher.identity.key not in found:
+            found[teacher.identity.key] = _model(road, teacher)
+        for recording in stage.recordings:
+            if recording.identity.key not in found:
+                found[recording.identity.key] = _recording(road, recording, teacher, seconds)
+
     for stage in road.planner.teachers():
-        found.setdefault(stage.identity.key, _model(road, stage))
+        if stage.identity.key not in found:
+            found[stage.identity.key] = _model(road, stage)
+    plans = road.planner.students()
     if STAGES.index(until) >= STAGES.index("extract"):
-        seconds: dict[str, float] = {}
-        for student in road.planner.students():
+        for student in plans:
             for trial in student.trials:
-                teacher = road.teacher_of(trial, student.student.teacher)
-                for recording in trial.recordings:
-                    key = recording.identity.key
-                    if key not in found:
-                        found[key] = _recording(road, recording, teacher, seconds)
+                learn(trial, road.teacher_of(trial, student.student.teacher))
     if STAGES.index(until) >= STAGES.index("distill"):
-        for student in road.planner.students():
-            for stage in (*student.trials, *student.baselines):
-                found.setdefault(stage.identity.key, _model(road, stage))
+        for student in plans:
+            for stage in (*student.trials, *student.baselines, *_refitted(road, student)):
+                learn(stage, road.teacher_of(stage, student.student.teacher))
+                if stage.identity.key not in found:
+                    found[stage.identity.key] = _model(road, stage)
     return list(found.values())
+
+
+def _refitted(road: Road, student: StudentPlan) -> list[ModelStage]:
+    """What is trained anew once the grid's best is known; until then its first setting stands for that."""
+    if not student.student.grid or not road.planner.final_refit(student.student):
+        return []
+    first = student.student.trials()[0]
+    stages = [road.planner.student_stage(first, True)]
+    return [*stages, road.planner.baseline_stage(first, True)] if first.baseline else stages
 
 
 def _model(road: Road, stage: ModelStage) -> Planned:
     rows = len(stage.rows.train) if stage.selected is None else len(stage.selected)
-    if road.workshop.is_done(stage):
+    if stage.path is not None or (road.workshop.is_done(stage) and not road.fresh):
         size = sum(file.stat().st_size for file in road.workshop.folder(stage).iterdir())
         return Planned(stage.title, stage.identity.key, True, rows, size, 0.0)
     model = new_model(stage)
@@ -122,7 +140,7 @@ def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: d
     view = f", view {recording.view}" if recording.view else ", inputs"
     title = f"knowledge of {teacher.name}{view}"
     folder = road.store.folder(recording.identity)
-    if folder.is_dir():
+    if folder.is_dir() and not road.fresh:
         there = sum(file.stat().st_size for file in folder.iterdir())
         return Planned(title, recording.identity.key, True, rows, there, 0.0)
     if teacher.identity.key not in seconds:
@@ -131,8 +149,8 @@ def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: d
 
 
 def _asking_seconds(road: Road, recording: Recording, teacher: ModelStage) -> float:
-    done = road.workshop.is_done(teacher)
-    asked = road.workshop.teacher(teacher) if done else TorchTeacher(new_model(teacher))
+    # Its weights make no difference to the time, and a damaged teacher must not be mended by a dry run.
+    asked = TorchTeacher(load_model(teacher.path)[0] if teacher.path else new_model(teacher))
     inputs = recording.part.inputs[:MEASURED_ROWS]
     with torch.inference_mode():
         log_probabilities(asked, inputs[: asked.batch_size])

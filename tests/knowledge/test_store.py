@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -19,7 +20,7 @@ def test_shards_hold_every_row_once_in_whole_batches(rows, classes, dtype, batch
     ranges = shard_ranges(rows, classes, dtype, batch_size)
     assert ranges[0][0] == 0
     assert ranges[-1][1] == rows
-    assert all(stop == start for (_, stop), (start, _) in zip(ranges, ranges[1:], strict=False))
+    assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(ranges))
     assert all(start % batch_size == 0 and start < stop for start, stop in ranges)
     size = np.dtype(dtype).itemsize * classes
     assert all((stop - start) * size <= max(SHARD_BYTES, batch_size * size) for start, stop in ranges)

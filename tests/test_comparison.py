@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from limbeck.comparison import comparison_table, read_results
+from limbeck.errors import LimbeckError
+
+
+def row(role="student", name="2x16", *, errors=10, verdict=None, variant=None, **given):
+    return {
+        "role": role, "name": name, "variant": variant or {}, "errors": errors, "accuracy": 1 - errors / 1000,
+        "nll": 0.5, "ece": 0.01, "agreement": None, "gap_recovered": None, "p_value": None, "latency_ms": 0.1234,
+        "train_seconds": 7.3, "verdict": verdict, **given,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A function that writes a run's results and gives its folder."""
+
+    def write(seed, *models, recipe="tiny"):
+        folder = tmp_path / f"{recipe}-{seed}"
+        folder.mkdir(exist_ok=True)
+        (folder / "results.json").write_text(json.dumps({"recipe": recipe, "seed": seed, "models": models}))
+        return folder
+
+    return write
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("| ").split(" | ")]
+
+
+def test_several_seeds_are_shown_by_median_and_spread(results):
+    runs = [results(seed, row(errors=errors, verdict="helps" if seed else "no difference"))
+            for seed, errors in enumerate((30, 10, 11))]  # fmt: skip
+    table = comparison_table(runs, markdown=True).splitlines()
+    assert "tiny, seeds 0, 1, 2" in "\n".join(table)
+    head, _, body = (cells(line) for line in table if line.startswith("|"))
+    found = dict(zip(head, body, strict=True))
+    assert found["model"] == "2x16"
+    assert found["errors"] == "11 (10 to 30)"
+    assert found["accuracy"] == "98.90% (97.00% to 99.00%)"
+    assert found["verdict"] == "1 × no difference, 2 × helps"
+    assert "agreement" not in found  # nothing to show in any row
+
+
+def test_one_run_is_shown_as_it_is(results):
+    table = comparison_table([results(4, row(verdict="helps", variant={"temperature": 4}))], markdown=True)
+    assert "2x16 (temperature 4)" in table
+    assert "| 10 |" in table
+    assert "| helps |" in table
+    assert " to " not in table
+
+
+def test_a_value_that_some_seeds_lack_is_taken_from_the_others(results):
+    runs = [results(seed, row(gap_recovered=gap)) for seed, gap in enumerate((None, 0.5, 0.7))]
+    assert "60% (50% to 70%)" in comparison_table(runs)
+
+
+def test_a_results_file_will_do_for_its_folder(results):
+    folder = results(0, row())
+    assert comparison_table([folder / "results.json"]) == comparison_table([folder])
+
+
+def test_runs_of_different_recipes_are_refused(results):
+    with pytest.raises(LimbeckError, match=r"runs of different recipes \(digits, tiny\): compare runs of one"):
+        comparison_table([results(0, row()), results(0, row(), recipe="digits")])
+
+
+def test_runs_with_different_rows_are_refused_by_the_first_that_differs(results):
+    runs = [results(0, row()), results(1, row(name="2x30"))]
+    with pytest.raises(LimbeckError, match=f"{runs[1]} has other rows than {runs[0]}"):
+        comparison_table(runs)
+    with pytest.raises(LimbeckError, match="their order"):
+        comparison_table([results(0, row(), row("teacher")), results(1, row("teacher"), row())])
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"models": []}', '{"recipe": 1, "seed": 2, "models": [3]}', "\xff"]
+)
+def test_what_holds_no_results_is_refused_by_its_path(tmp_path, content):
+    (tmp_path / "results.json").write_text(content, encoding="latin-1")
+    with pytest.raises(LimbeckError, match=f"{tmp_path}/results.json does not hold a run's results"):
+        comparison_table([tmp_path])
+
+
+def test_a_run_without_results_is_asked_to_be_finished(tmp_path):
+    with pytest.raises(LimbeckError, match=r"results\.json: no such file: finish the run first"):
+        read_results(tmp_path)
