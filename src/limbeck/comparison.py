@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.terminal import plain_table
 
+# No times: those of several runs are of several moments; benchmarks/ has speed as ratios within one run.
 COLUMNS = (
     "errors",
     "accuracy",
@@ -19,7 +20,6 @@ COLUMNS = (
     "agreement",
     "gap_recovered",
     "p_value",
-    "latency_ms",
     "train_seconds",
 )
 

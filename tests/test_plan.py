@@ -1,0 +1,280 @@
+import dataclasses
+import tomllib
+
+import numpy as np
+import pytest
+
+from limbeck.data import Part, Split, load_dataset
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.models import build_model, save_model
+from limbeck.plan import Planner
+from limbeck.recipe import apply_overrides, parse_recipe
+
+
+@pytest.fixture(scope="module")
+def split():
+    return load_dataset("digits").split(validation=200, test=0.25)
+
+
+@pytest.fixture
+def planner(tiny, split):
+    """A function: the plan of the small recipe, changed."""
+
+    def plan(*sets, seed=0, split=split):
+        recipe = parse_recipe(apply_overrides(tomllib.loads(tiny.read_text()), sets), "tiny")
+        return Planner(recipe, split, seed)
+
+    return plan
+
+
+def keys(planner):
+    """The keys of the teacher, the knowledge in three views, the student and the baseline."""
+    (student,) = planner.students()
+    (trial,), (baseline,) = student.trials, student.baselines
+    (teacher,) = planner.teachers()
+    return {
+        "teacher": teacher.identity.key,
+        **{f"view {recording.view}": recording.identity.key for recording in trial.recordings},
+        "student": trial.identity.key,
+        "baseline": baseline.identity.key,
+    }
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+VIEWS, ALL = {"view 1", "view 2"}, {"teacher", "view 0", "view 1", "view 2", "student", "baseline"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "moved"),
+    [
+        ("title=Other", set()),
+        ("about=Other", set()),
+        ("student.2x16.distill.temperature=8", {"student"}),
+        ("student.2x16.distill.loss=logit_matching", {"student"}),
+        ("student.2x16.distill.hard=0.5", {"student"}),
+        ("student.2x16.distill.label_smoothing=0.1", {"student", "baseline"}),
+        ("student.2x16.train.epochs=5", {"student", "baseline"}),
+        ("student.2x16.model.widths=[16, 17]", {"student", "baseline"}),
+        ("student.2x16.train.precision=bfloat16", {"student", "baseline"}),
+        ("transfer.views.select={without=[3]}", {"student", "baseline"}),
+        ("transfer.views.views.rotate=11", {*VIEWS, "student", "baseline"}),
+        ("teacher.convnet.train.epochs=4", ALL - {"baseline"}),
+        ("teacher.convnet.views.rotate=5", ALL - {"baseline"}),
+    ],
+)
+def test_a_change_moves_the_keys_of_what_it_decides_and_no_others(planner, setting, moved):
+    assert changed(keys(planner()), keys(planner(setting))) == moved
+
+
+def test_one_view_more_adds_its_knowledge_and_keeps_the_others(planner):
+    before, after = keys(planner()), keys(planner("transfer.views.views.count=3"))
+    assert changed(before, after) == {"student"}
+    assert after.keys() - before.keys() == {"view 3"}
+
+
+def test_names_of_parts_enter_no_key(planner, tiny, split):
+    text = tiny.read_text()
+    for name in ("convnet", "views", "2x16"):
+        text = text.replace(f'name = "{name}"', f'name = "renamed-{name}"')
+    renamed = Planner(parse_recipe(tomllib.loads(text), "renamed"), split, 0)
+    assert renamed.recipe.student[0].name == "renamed-2x16"
+    assert keys(renamed) == keys(planner())
+
+
+def test_the_seed_moves_all_but_the_inputs_as_they_are(planner):
+    # The teacher's key moves, and with it that of all it says.
+    assert changed(keys(planner()), keys(planner(seed=1))) == ALL
+
+
+def test_the_seed_of_views_does_not_reach_the_knowledge_of_a_given_teacher_about_the_inputs(
+    planner, split, tmp_path
+):
+    save_model(tmp_path / "m", build_model({"kind": "mlp", "widths": [4]}, (8, 8), 10), split.train.classes)
+    given = f'teacher=[{{name="convnet", from="{tmp_path / "m"}"}}]'
+    assert changed(keys(planner(given)), keys(planner(given, seed=1))) == {*VIEWS, "student", "baseline"}
+
+
+def test_the_code_s_version_moves_the_keys_of_models(planner, monkeypatch):
+    before = keys(planner())
+    monkeypatch.setattr("limbeck.plan.MODEL_VERSION", 99)
+    assert changed(before, keys(planner())) == ALL
+    monkeypatch.undo()
+    monkeypatch.setattr("limbeck.knowledge.store.VERSION", 99)
+    assert changed(before, keys(planner())) == ALL - {"teacher", "baseline"}
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "moved"),
+    [
+        ("train", "inputs", ALL),
+        ("train", "labels", ALL),  # the teacher learnt from them
+        ("validation", "inputs", ALL),
+        ("validation", "labels", ALL),
+        ("test", "inputs", set()),
+        ("test", "labels", set()),
+    ],
+)
+def test_training_and_validation_rows_enter_keys_and_test_rows_do_not(planner, split, part, field, moved):
+    rows = getattr(split, part)
+    array = getattr(rows, field).copy()
+    array[0] = (array[0] + 1) % 10
+    other = Part(rows.name, **{**{f: getattr(rows, f) for f in ("inputs", "labels", "ids", "classes")}, field: array})
+    after = keys(planner(split=dataclasses.replace(split, **{part: other})))
+    assert changed(keys(planner()), after) == moved
+
+
+def test_the_path_of_the_data_enters_no_key(planner, tiny, split):
+    recipe = parse_recipe(apply_overrides(tomllib.loads(tiny.read_text()), ["data.source=idx:elsewhere"]), "tiny")
+    assert keys(Planner(recipe, split, 0)) == keys(planner())
+
+
+# ---------------------------------------------------------------- what a student and its baseline get
+
+
+def test_a_baseline_gets_its_student_s_network_training_and_fresh_views(planner):
+    (student,) = planner().students()
+    (trial,), (baseline,) = student.trials, student.baselines
+    assert baseline.model == trial.model
+    assert baseline.settings == trial.settings
+    assert baseline.seed == trial.seed
+    assert baseline.objective.loss == "hard_labels"
+    assert baseline.fresh_views.rotate == 10
+    assert baseline.recordings == ()
+    assert [recording.view for recording in trial.recordings] == [0, 1, 2]
+
+
+def test_without_views_the_baseline_has_none_either(planner):
+    (student,) = planner("transfer.views.views.count=0").students()
+    assert student.baselines[0].fresh_views is None
+    assert [recording.view for recording in student.trials[0].recordings] == [0]
+
+
+def test_a_baseline_is_tried_with_every_setting_that_makes_a_difference_to_it(planner):
+    grid = 'student.2x16.grid={"train.learning_rate"=[1e-2, 1e-3, 1e-4], "distill.temperature"=[2, 4]}'
+    (student,) = planner(grid).students()
+    assert len(student.trials) == 6
+    assert len(student.baselines) == 3
+    assert len({stage.identity.key for stage in (*student.trials, *student.baselines)}) == 9
+
+
+def test_a_student_without_a_baseline_has_none(planner):
+    assert planner("student.2x16.baseline=false").students()[0].baselines == ()
+
+
+def test_the_temperature_tells_rows_apart_where_there_are_soft_targets(planner):
+    def variant(*sets):
+        return planner(*sets).students()[0].trials[0].variant
+
+    assert variant("student.2x16.distill.temperature=2.5") == {"temperature": 2.5}
+    assert variant("student.2x16.distill.loss=logit_matching") == {"loss": "logit_matching"}
+    assert variant("student.2x16.distill={soft=0, hard=1}") == {}
+    assert variant("transfer.views.select={only=[1, 2]}") == {"temperature": 4, "only": [1, 2]}
+
+
+# ---------------------------------------------------------------- refit
+
+
+def test_a_refit_trains_on_training_and_validation_rows_in_the_order_of_the_file(planner, split):
+    rows = planner().all_rows
+    assert len(rows.train) == len(split.train) + len(split.validation)
+    assert (np.diff(rows.train.ids) > 0).all()
+    assert set(rows.train.ids) == {*split.train.ids, *split.validation.ids}
+    assert not set(rows.train.ids) & set(split.test.ids)
+    assert len(rows.validation) == 0
+    source = load_dataset("digits").train
+    np.testing.assert_array_equal(rows.train.inputs, source.inputs[rows.train.ids])
+    np.testing.assert_array_equal(rows.train.labels, source.labels[rows.train.ids])
+
+
+def test_a_refit_keeps_the_last_epoch_having_nothing_to_choose_on(planner):
+    plan = planner("student.2x16.train.refit=true")
+    (teacher,) = plan.teachers()
+    (student,) = plan.students()
+    for stage in (teacher, *student.trials, *student.baselines):
+        assert stage.settings.keep == "last"
+        assert stage.rows is plan.all_rows
+
+
+def test_with_a_grid_a_refit_chooses_on_the_split_and_then_trains_anew(planner):
+    plan = planner("student.2x16.train.refit=true", 'student.2x16.grid={"distill.temperature"=[2, 4]}')
+    (student,) = plan.students()
+    assert all(stage.rows is plan.split_rows for stage in (*student.trials, *student.baselines))
+    refitted = plan.refitted(student.student, student.trials[1])
+    assert refitted.rows is plan.all_rows
+    assert refitted.objective.temperature == 4
+    assert refitted.recordings[0].teacher_key == plan.teacher("convnet", True).identity.key
+    assert student.trials[1].recordings[0].teacher_key == plan.teacher("convnet", False).identity.key
+
+
+# ---------------------------------------------------------------- classes left out
+
+
+def test_classes_left_out_are_left_out_of_training_rows_for_both(planner, split):
+    (student,) = planner("transfer.views.select={without=[3, '7']}").students()
+    for stage in (student.trials[0], student.baselines[0]):
+        left = split.train.labels[stage.selected]
+        assert set(left) == {0, 1, 2, 4, 5, 6, 8, 9}
+    assert student.trials[0].recordings[0].part is split.train  # the knowledge is that of all rows, and shared
+
+
+def test_a_select_that_leaves_nothing_is_refused_before_anything_is_made(planner):
+    with pytest.raises(UsageError, match='no row of part "train" .* is left by select'):
+        planner(f"transfer.views.select={{without={list(range(10))}}}").students()
+
+
+def test_a_select_that_leaves_nothing_to_choose_on_is_refused_too(planner, split):
+    few = dataclasses.replace(split, validation=split.validation.take(np.flatnonzero(split.validation.labels == 3)))
+    with pytest.raises(UsageError, match='no row of part "validation" .* is left by select'):
+        planner("transfer.views.select={without=[3]}", split=few).students()
+
+
+# ---------------------------------------------------------------- a teacher given by path
+
+
+@pytest.fixture
+def saved(tmp_path, split):
+    """A function: a model saved without being an artifact, and the setting that makes it the teacher."""
+
+    def save(shape=(8, 8), classes=split.train.classes):
+        folder = tmp_path / "model"
+        save_model(folder, build_model({"kind": "mlp", "widths": [4]}, shape, len(classes)), classes)
+        return folder, f'teacher=[{{name="convnet", from="{folder}"}}]'
+
+    return save
+
+
+def test_a_given_teacher_s_key_is_that_of_its_weights(planner, saved):
+    folder, setting = saved()
+    before = keys(planner(setting))
+    assert keys(planner(setting)) == before
+    renamed = folder.rename(folder.with_name("elsewhere"))
+    assert keys(planner(setting.replace(str(folder), str(renamed)))) == before
+    saved()
+    assert changed(before, keys(planner(setting))) == ALL - {"baseline"}
+
+
+def test_a_given_artifact_keeps_its_key_so_that_its_knowledge_is_shared(planner, finished):
+    given = f'teacher=[{{name="convnet", from="{finished}/models/teacher/convnet"}}]'
+    assert keys(planner(given)) == keys(planner())
+
+
+def test_a_given_teacher_that_is_not_there_is_named(planner, tmp_path):
+    with pytest.raises(LimbeckError, match=rf"teacher\.convnet\.from: there is no folder {tmp_path}/none"):
+        planner(f'teacher=[{{name="convnet", from="{tmp_path}/none"}}]').teachers()
+    with pytest.raises(LimbeckError, match=f"{tmp_path} holds no model"):
+        planner(f'teacher=[{{name="convnet", from="{tmp_path}"}}]').teachers()
+
+
+def test_a_given_teacher_of_other_classes_is_refused(planner, saved):
+    _, setting = saved(classes=tuple("abcdefghij"))
+    with pytest.raises(LimbeckError, match=r"has the classes a, b, .* but the data has 0, 1, .*in the same order"):
+        planner(setting).teachers()
+
+
+def test_a_given_teacher_of_other_inputs_is_refused(planner, saved):
+    _, setting = saved(shape=(28, 28))
+    with pytest.raises(LimbeckError, match=r"takes inputs of shape \(28, 28\), but the data's have \(8, 8\)"):
+        planner(setting).teachers()
