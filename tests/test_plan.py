@@ -89,9 +89,7 @@ def test_the_seed_moves_all_but_the_inputs_as_they_are(planner):
     assert changed(keys(planner()), keys(planner(seed=1))) == ALL
 
 
-def test_the_seed_of_views_does_not_reach_the_knowledge_of_a_given_teacher_about_the_inputs(
-    planner, split, tmp_path
-):
+def test_the_seed_of_views_does_not_reach_the_knowledge_of_a_given_teacher_about_the_inputs(planner, split, tmp_path):
     save_model(tmp_path / "m", build_model({"kind": "mlp", "widths": [4]}, (8, 8), 10), split.train.classes)
     given = f'teacher=[{{name="convnet", from="{tmp_path / "m"}"}}]'
     assert changed(keys(planner(given)), keys(planner(given, seed=1))) == {*VIEWS, "student", "baseline"}

@@ -20,7 +20,6 @@ COLUMNS = (
     "agreement",
     "gap_recovered",
     "p_value",
-    "train_seconds",
 )
 
 
