@@ -4,7 +4,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from limbeck.data import Part, Split, load_dataset
+from limbeck.data import Part, load_dataset
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.models import build_model, save_model
 from limbeck.plan import Planner

@@ -306,7 +306,7 @@ def test_weights_that_the_last_step_spoilt_are_noticed(part):
                 with torch.no_grad():
                     self.layers[0].weight[0, 0] = math.nan
 
-    with pytest.raises(LimbeckError, match="the loss is no number in epoch 1"):
+    with pytest.raises(LimbeckError, match="weights are not finite in epoch 1"):
         train(
             Spoilt((8, 8), 10, [4]), StoredBatches(part.inputs[np.newaxis], 51), labels(part), LABELS,
             TrainSettings(epochs=1), seed=0,

@@ -118,7 +118,7 @@ def _part(inputs: npt.ArrayLike | Part, labels: npt.ArrayLike | None) -> Part:
         if labels is not None:
             raise UsageError("labels were given beside a part, which has its own: pass one of them")
         return inputs
-    rows = np.asarray(inputs)
+    rows = np.atleast_1d(np.asarray(inputs))
     if rows.dtype.kind == "f":
         rows = rows.astype(np.float32)
     given = np.full(len(rows), -1) if labels is None else np.asarray(labels)

@@ -125,6 +125,8 @@ def _run_damages(path: Path) -> list[DamagedFileError]:
 def _knowledge(path: Path) -> Inspection:
     finished = path.suffix != ".part"
     description = json.loads(read_checked(path, KNOWLEDGE)) if finished else read_json(path / KNOWLEDGE)
+    if not isinstance(description, dict) or "identity" not in description:
+        raise DamagedFileError(path / KNOWLEDGE, "it does not describe knowledge")
     shards = sorted(file for file in path.iterdir() if is_shard(file.name))
     facts = {
         "key": Identity.from_json(description["identity"]).key,

@@ -247,12 +247,13 @@ def _trained(
 ) -> ModelStage:
     objective = objective or Objective(loss="hard_labels")
     chosen = {} if select is None else {k: v for k, v in select.model_dump().items() if v}
+    selected = rows.train.selected(**chosen) if chosen else None
     if chosen and len(rows.validation):
         rows.validation.selected(**chosen)  # must leave rows to choose on
     stage = ModelStage(
         role, name, Identity("", 0, {}, {}), rows, model, train, objective, fresh_views, seed,
         recordings=recordings, variant={**(variant or {}), **chosen},
-        selected=rows.train.selected(**chosen) if chosen else None,
+        selected=selected,
     )  # fmt: skip
     own: dict[str, Any] = asdict(objective)
     if objective.loss == "hard_labels":

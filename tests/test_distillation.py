@@ -1,0 +1,220 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import limbeck
+from limbeck import Knowledge, LimbeckError, Objective, Part, TrainSettings, UsageError
+from limbeck.metrics import agreement
+from limbeck.training import predict_log_probs
+
+QUICK = TrainSettings(epochs=8, batch_size=32, learning_rate=2e-2)
+
+
+class Own(nn.Module):
+    """A user's module, that nothing in limbeck knows of."""
+
+    def __init__(self, hidden, classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+
+    def forward(self, images):
+        return self.layers(images.float().flatten(1) / 16)
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.inputs[:600]
+
+
+@pytest.fixture(scope="module")
+def teacher(digits, images):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Own(32)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(60):
+        nn.functional.cross_entropy(model(torch.from_numpy(images)), torch.from_numpy(digits.labels[:600])).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return model.eval()
+
+
+@pytest.fixture
+def student():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return Own(16)
+
+
+def test_a_module_of_one_s_own_teaches_another_without_labels(teacher, student, images):
+    distilled = limbeck.distill(teacher, student, images, settings=QUICK)
+    assert distilled.student is student
+    assert not student.training
+    found = predict_log_probs(student, images)
+    assert agreement(found, distilled.knowledge.log_probs()) > 0.85
+    assert len(distilled.history.epochs) == 8
+    assert distilled.history.kept["validation_accuracy"] > 0.8
+
+
+def test_the_teacher_is_asked_once_for_each_row_and_not_changed(teacher, student, images):
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    asked = []
+    handle = teacher.register_forward_hook(
+        lambda _, inputs, __: asked.append((len(inputs[0]), torch.is_grad_enabled()))
+    )
+    limbeck.distill(teacher, student, images, settings=QUICK)
+    handle.remove()
+    assert sum(rows for rows, _ in asked) == 600
+    assert not any(recorded for _, recorded in asked)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_knowledge_kept_from_before_teaches_another_student_alike(teacher, images):
+    students = []
+    knowledge = teacher
+    for _ in range(2):
+        torch.manual_seed(1)
+        students.append(Own(16))
+        knowledge = limbeck.distill(knowledge, students[-1], images, settings=QUICK).knowledge
+    first, second = (student.state_dict().values() for student in students)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_a_plain_function_can_teach(teacher, student, images):
+    def function(inputs):
+        return teacher(torch.from_numpy(inputs))
+
+    knowledge = limbeck.distill(function, student, images, settings=QUICK).knowledge
+    np.testing.assert_allclose(knowledge.log_probs(), predict_log_probs(teacher, images), atol=1e-5)
+
+
+def test_labels_can_have_a_part(teacher, student, images, digits):
+    objective = Objective(temperature=4.0, soft=0.7, hard=0.3)
+    distilled = limbeck.distill(
+        teacher, student, images, labels=digits.labels[:600], objective=objective, settings=QUICK
+    )
+    assert distilled.history.kept["validation_accuracy"] > 0.8
+
+
+def test_a_part_brings_its_labels_and_class_names(teacher, student, digits):
+    part = digits.take(np.arange(600))
+    named = Part("train", part.inputs, part.labels, part.ids, tuple("abcdefghij"))
+    assert limbeck.distill(teacher, student, named, settings=QUICK).knowledge.classes == tuple("abcdefghij")
+
+
+def test_the_knowledge_of_a_run_can_teach(student, finished):
+    (row,) = [path for path in sorted((finished.parent / "artifacts" / "knowledge").iterdir())
+              if '"view": null' in (path / "knowledge.json").read_text()]  # fmt: skip
+    split = limbeck.load_dataset("digits").split(validation=200, test=0.25)
+    distilled = limbeck.distill(Knowledge.open(row), student, split.train, settings=QUICK)
+    assert distilled.knowledge.rows == len(split.train)
+
+
+def test_the_seed_alone_decides_the_outcome(teacher, images):
+    outcomes = []
+    for seed, noise in ((0, 1), (0, 2), (3, 1)):
+        torch.manual_seed(1)
+        model = Own(16)
+        torch.manual_seed(noise)
+        limbeck.distill(teacher, model, images, settings=QUICK, seed=seed)
+        outcomes.append(model.layers[0].weight.detach().numpy().tobytes())
+    assert outcomes[0] == outcomes[1] != outcomes[2]
+
+
+def test_without_validation_the_last_epoch_is_kept(teacher, student, images):
+    history = limbeck.distill(teacher, student, images, settings=QUICK, validation=0).history
+    assert history.kept_epoch == 8
+    assert history.kept["validation_accuracy"] is None
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+def refused(kind, *arguments, **given):
+    with pytest.raises(kind) as error:
+        limbeck.distill(*arguments, **{"settings": QUICK, **given})
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity")])
+def test_inputs_that_are_not_finite_are_named_before_the_teacher_is_asked(student, images, value, name):
+    rows = images.astype(np.float32)
+    rows[417, 3, 3] = value
+
+    def function(_):
+        raise AssertionError("the teacher was asked")
+
+    assert f'{name} in the inputs of part "inputs": row 417' in refused(LimbeckError, function, student, rows)
+
+
+def test_outputs_that_are_not_finite_are_named(student, images):
+    def function(inputs):
+        answers = np.zeros((len(inputs), 10))
+        answers[(inputs == images[333]).all(axis=(1, 2))] = np.nan
+        return answers
+
+    assert "the teacher's output for row 333 is not finite" in refused(LimbeckError, function, student, images)
+
+
+def test_a_label_out_of_range_is_named(teacher, student, images, digits):
+    for wrong in (10, -2):
+        labels = digits.labels[:600].copy()
+        labels[55] = wrong
+        assert "labels out of range: row 55" in refused(LimbeckError, teacher, student, images, labels=labels)
+
+
+@pytest.mark.parametrize("labels", [np.zeros(600), np.zeros(599, int), np.zeros((600, 10), int), ["a"] * 600])
+def test_labels_that_do_not_fit_are_refused(teacher, student, images, labels):
+    assert "expected whole numbers, one for each of the 600" in refused(
+        UsageError, teacher, student, images, labels=labels
+    )
+
+
+def test_missing_labels_are_asked_for(teacher, student, images):
+    objective = Objective(hard=0.5)
+    assert "pass labels, or hard=0" in refused(UsageError, teacher, student, images, objective=objective)
+
+
+@pytest.mark.parametrize("validation", [-0.1, 1.0, 0.9999])
+def test_a_validation_that_leaves_nothing_is_refused(teacher, student, images, validation):
+    assert f"validation = {validation}" in refused(UsageError, teacher, student, images, validation=validation)
+
+
+def test_no_inputs_are_refused(teacher, student, images):
+    assert "no inputs" in refused(UsageError, teacher, student, images[:0])
+
+
+def test_inputs_that_are_no_array_of_rows_are_refused(teacher, student):
+    assert "uint8 or float32" in refused(UsageError, teacher, student, [[1, 2], [3, 4]])
+    assert "at least two dimensions" in refused(UsageError, teacher, student, np.zeros(5, np.float32))
+    assert "at least two dimensions" in refused(UsageError, teacher, student, np.float32(3))
+
+
+def test_a_temperature_of_zero_or_below_is_refused():
+    for temperature in (0, -1):
+        with pytest.raises(UsageError, match="temperature is"):
+            Objective(temperature=temperature)
+
+
+def test_knowledge_of_other_rows_is_refused(teacher, student, images):
+    knowledge = limbeck.distill(teacher, student, images, settings=QUICK).knowledge
+    assert "was recorded for 600 rows" in refused(LimbeckError, knowledge, student, images[:500])
+
+
+def test_a_student_with_another_number_of_classes_is_refused(teacher, images):
+    message = refused(LimbeckError, teacher, Own(8, classes=7), images)
+    assert "7" in message
+    assert "10" in message
+
+
+def test_a_teacher_that_disagrees_with_the_labels_is_refused(teacher, student, images, digits):
+    labels = np.roll(digits.labels[:600], 7)
+    assert "misaligned" in refused(LimbeckError, teacher, student, images, labels=labels)
+
+
+def test_what_cannot_teach_is_refused(student, images):
+    with pytest.raises(TypeError, match="is no teacher"):
+        limbeck.distill(None, student, images)

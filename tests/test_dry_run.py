@@ -1,0 +1,101 @@
+import re
+
+import pytest
+
+from limbeck.dry_run import describe_plan, plan
+from limbeck.errors import LimbeckError
+from limbeck.road import Road
+
+GRID = 'student.2x16.grid={"distill.temperature"=[2, 4]}'
+
+
+def titles(road, until="report"):
+    return [stage.title for stage in plan(road, until)]
+
+
+def test_every_stage_is_named_in_its_order_with_rows_and_bytes(tiny, tmp_path):
+    road = Road.open(tiny, tmp_path / "runs" / "tiny")
+    planned = plan(road, "report")
+    assert [stage.title for stage in planned] == [
+        "teacher convnet",
+        "knowledge of convnet, inputs",
+        "knowledge of convnet, view 1",
+        "knowledge of convnet, view 2",
+        "student 2x16",
+        "baseline 2x16",
+    ]
+    assert not any(stage.done for stage in planned)
+    assert all(stage.rows == 1147 and stage.seconds > 0 for stage in planned)
+    assert planned[1].bytes == 1147 * 10 * 2
+    assert planned[4].bytes == 4 * (64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10 + 2)
+
+
+@pytest.mark.parametrize(("until", "count"), [("teach", 1), ("extract", 4), ("distill", 6), ("evaluate", 6)])
+def test_only_stages_as_far_as_asked_are_counted(tiny, tmp_path, until, count):
+    text = describe_plan(Road.open(tiny, tmp_path / "tiny"), until)
+    assert len(text.splitlines()) == 2 + count + 1
+    assert f"{count} of {count} stages to do: {count * 1147:,} rows, about " in text
+
+
+def test_nothing_is_written_and_the_folder_is_not_made(tiny, tmp_path):
+    describe_plan(Road.open(tiny, tmp_path / "runs" / "tiny"), "report")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_already_is_not_to_do(tiny, tiny_run, contents):
+    before = contents(tiny_run.parent)
+    assert "nothing to do: all 6 stages are there" in describe_plan(Road.open(tiny, tiny_run), "report")
+    text = describe_plan(Road.open(tiny, tiny_run.parent / "warm", sets=["student.*.distill.temperature=8"]), "report")
+    assert "1 of 6 stages to do: 1,147 rows" in text
+    assert re.search(r"^to do +student 2x16", text, re.MULTILINE)
+    assert contents(tiny_run.parent) == before
+
+
+def test_the_bytes_of_what_is_there_are_those_on_disk(tiny, finished):
+    teacher, *_ = plan(Road.open(tiny, finished), "teach")
+    (folder,) = (finished.parent / "artifacts" / "teacher").iterdir()
+    assert teacher.bytes == sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_fresh_run_has_everything_to_do_and_sets_nothing_aside(tiny, tiny_run, contents):
+    before = contents(tiny_run.parent)
+    assert "6 of 6 stages to do" in describe_plan(Road.open(tiny, tiny_run, fresh=True), "report")
+    assert contents(tiny_run.parent) == before
+
+
+def test_a_damaged_teacher_is_not_mended(tiny, tiny_run, contents):
+    (teacher,) = (tiny_run.parent / "artifacts" / "teacher").iterdir()
+    (teacher / "model.safetensors").write_bytes(b"damaged")
+    for folder in (tiny_run.parent / "artifacts" / "knowledge").iterdir():
+        folder.rename(folder.with_name(f"{folder.name}.aside"))
+    before = contents(tiny_run.parent)
+    assert "3 of 6 stages to do" in describe_plan(Road.open(tiny, tiny_run), "report")
+    assert contents(tiny_run.parent) == before
+
+
+def test_a_grid_counts_every_trial(tiny, tmp_path):
+    road = Road.open(tiny, tmp_path / "tiny", sets=[GRID])
+    assert titles(road).count("student 2x16") == 2
+    assert titles(road).count("baseline 2x16") == 1
+
+
+def test_a_grid_with_a_refit_counts_both_teachers_and_what_is_trained_anew(tiny, tmp_path):
+    road = Road.open(tiny, tmp_path / "tiny", sets=[GRID, "student.*.train.refit=true"])
+    found = titles(road)
+    assert found.count("teacher convnet") == 2
+    assert found.count("knowledge of convnet, inputs") == 2
+    assert found.count("student 2x16") == 3
+    assert found.count("baseline 2x16") == 2
+    assert {stage.rows for stage in plan(road, "teach")} == {1347}
+
+
+def test_a_given_teacher_is_there(tiny, finished, tmp_path):
+    given = f'teacher=[{{name="convnet", from="{finished}/models/teacher/convnet"}}]'
+    teacher, *rest = plan(Road.open(tiny, tmp_path / "tiny", sets=[given]), "report")
+    assert teacher.done
+    assert not any(stage.done for stage in rest)
+
+
+def test_another_recipe_in_the_folder_is_refused_as_by_the_run_itself(tiny, finished):
+    with pytest.raises(LimbeckError, match="holds a run of another recipe"):
+        Road.open(tiny, finished, sets=["student.*.distill.temperature=8"])
