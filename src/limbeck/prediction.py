@@ -84,7 +84,7 @@ def _numpy_array(path: Path) -> npt.NDArray[Any]:
             name = "inputs" if "inputs" in found.files else found.files[0] if len(found.files) == 1 else None
             if name is None:
                 raise LimbeckError(f'{path} holds {", ".join(found.files)}: name the array of inputs "inputs"')
-            array = found[name]
+            array = np.asarray(found[name])  # a member that is no array comes as bytes
     except LimbeckError:
         raise
     except Exception as error:  # numpy, zipfile and zlib each have their own exceptions for a bad file

@@ -1,0 +1,365 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import limbeck as library
+from limbeck.artifacts import TIMES
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.inspection import verify
+from limbeck.models import build_model, save_model
+from limbeck.road import Road, run
+
+GRID = 'student.2x16.grid={"distill.temperature"=[2, 4]}'
+
+
+class Said:
+    """Progress that remembers what was said, and which stages there were."""
+
+    def __init__(self):
+        self.lines, self.stages = [], []
+
+    def line(self, text):
+        self.lines.append(text)
+
+    def start(self, title, total):
+        self.stages.append(title)
+
+    def at(self, done, note=""):
+        pass
+
+    def end(self, note=""):
+        pass
+
+
+def walked(recipe, out, **more):
+    said = Said()
+    run(recipe, out, progress=said, **more)
+    return said
+
+
+def made(root):
+    """Every artifact's files and the run's predictions, durations and what was set aside left out."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != TIMES and ("artifacts" in path.parts or "predictions" in path.parts)
+        and ".damaged-" not in str(path)
+    }  # fmt: skip
+
+
+def artifact(out, kind, number=0):
+    return sorted((out.parent / "artifacts" / kind).iterdir())[number]
+
+
+def flip(path, place=-1):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+
+
+# ---------------------------------------------------------------- sharing and going on
+
+
+def test_a_second_run_of_the_same_trains_and_records_nothing(tiny, tiny_run):
+    other = tiny_run.with_name("other")
+    said = walked(tiny, other)
+    assert said.stages == []
+    before, after = ({name: content for name, content in made(tiny_run.parent).items() if name.startswith(folder)}
+                     for folder in ("tiny/", "other/"))  # fmt: skip
+    assert list(before.values()) == list(after.values())
+    assert (other / "report.html").exists()
+
+
+def test_two_recipes_that_ask_for_the_same_teacher_share_it_whatever_its_name(tiny, tiny_run):
+    text = tiny.read_text().replace('name = "convnet"', 'name = "other"').replace("[16, 16]", "[17]")
+    recipe = tiny_run.parent / "renamed.toml"
+    recipe.write_text(text)
+    assert walked(recipe, tiny_run.with_name("renamed")).stages == ["student 2x16", "baseline 2x16"]
+
+
+def test_stage_after_stage_comes_to_the_same_as_all_at_once(tiny, tmp_path, finished):
+    out = tmp_path / "runs" / "tiny"
+    kinds = {}
+    for until in ("teach", "extract", "distill", "evaluate", "report"):
+        results = run(tiny, out, until=until)
+        kinds[until] = sorted(path.name for path in (tmp_path / "runs" / "artifacts").iterdir())
+        assert ("models" in results) == (until in ("evaluate", "report"))
+        assert (out / "results.json").exists() == (until in ("evaluate", "report"))
+        assert (out / "report.html").exists() == (until == "report")
+    assert kinds["teach"] == ["teacher"]
+    assert kinds["extract"] == ["knowledge", "teacher"]
+    assert kinds["distill"] == ["knowledge", "student", "teacher"]
+    assert made(tmp_path / "runs") == made(finished.parent)
+
+
+def test_an_unknown_stage_is_refused(tiny, tmp_path):
+    with pytest.raises(UsageError, match='until = "train": there are teach, extract, distill, evaluate, report'):
+        run(tiny, tmp_path / "tiny", until="train")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_out_of_range_is_refused(tiny, tmp_path, seed):
+    with pytest.raises(UsageError, match=f"seed = {seed} is not a whole number from 0 to"):
+        run(tiny, tmp_path / "tiny", seed=seed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images_too_small_for_a_network_are_refused_before_anything_is_written(tiny, tmp_path, digits):
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    for name, array in (("images-idx3", digits.inputs[:900, :5, :5]), ("labels-idx1", digits.labels[:900])):
+        content = array.astype(np.uint8)
+        header = bytes([0, 0, 8, content.ndim]) + np.array(content.shape, dtype=">u4").tobytes()
+        (folder / f"train-{name}-ubyte").write_bytes(header + content.tobytes())
+    with pytest.raises(UsageError, match=r"at least 8×8 pixels, but an input has the shape \(5, 5\)"):
+        run(tiny, tmp_path / "runs" / "tiny", sets=[f"data.source=idx:{folder}"])
+    assert [path.name for path in tmp_path.iterdir()] == ["idx"]
+
+
+def test_a_recipe_made_in_python_is_walked_like_its_file(tiny, tmp_path, finished):
+    from limbeck.recipe import load_recipe
+
+    out = tmp_path / "runs" / "tiny"
+    run(load_recipe(tiny), out, until="distill")
+    command = json.loads((out / "run.json").read_text())["command"]
+    assert command == f"limbeck run {out}/recipe.toml --out {out} --seed 0"
+    assert run(out / "recipe.toml", out, until="distill")  # and that command is accepted
+    kept = {name: content for name, content in made(finished.parent).items() if name.startswith("artifacts/")}
+    assert made(tmp_path / "runs") == kept
+
+
+def test_rows_that_are_in_two_parts_are_said(tiny, tmp_path, digits):
+    road = Road.open(tiny, tmp_path / "runs" / "tiny", progress=(said := Said()))
+    twice = road.split.train.take(np.arange(7))
+    road.split = type(road.split)(road.split.train, twice, twice)
+    road._warn()
+    assert said.lines == [
+        "7 of 7 validation rows are also training rows: choices made on them favour what remembers",
+        "7 of 7 test rows are also training rows: test accuracy says more than it should",
+    ]
+
+
+# ---------------------------------------------------------------- plans and locks
+
+
+@pytest.fixture
+def begun(tiny, tmp_path):
+    """A run whose teacher was begun and killed: its plan is there, and nothing else."""
+
+    def begin(**plan):
+        road = Road.open(tiny, tmp_path / "runs" / "tiny")
+        (stage,) = road.planner.teachers()
+        part = road.store.part(stage.identity)
+        part.mkdir(parents=True)
+        (part / "plan.json").write_text(json.dumps(plan))
+        return road.folder.path, part
+
+    return begin
+
+
+def test_a_training_goes_on_with_the_threads_that_it_was_begun_with(tiny, begun, monkeypatch):
+    before = torch.get_num_threads()
+    road = Road.open(tiny, begun(precision="float32", threads=before + 1)[0])
+    precision = road.workshop._plan(begun.__closure__ and next(road.store.root.glob("*/*.part")), road.planner.teachers()[0])["precision"]
+    assert precision == "float32"
+
+
+def test_a_training_begun_in_another_precision_is_refused_and_stays(tiny, begun, contents):
+    out, part = begun(precision="float64", threads=1)
+    before = contents(part)
+    with pytest.raises(LimbeckError, match=rf"{part} was begun in float64, but here teacher convnet would train in"):
+        run(tiny, out)
+    after = contents(part)
+    after.pop("lock", None)
+    assert after == before
+
+
+def test_a_stage_that_another_process_works_on_is_left_to_it(tiny, begun):
+    precision = Road.open(tiny, "x").planner.teachers()[0].settings.precision
+    out, part = begun(precision="float32", threads=torch.get_num_threads())
+    program = (
+        "import pathlib, sys, time\nfrom limbeck.artifacts import hold\n"
+        "with hold(pathlib.Path(sys.argv[1]), 'x'): print('held', flush=True); time.sleep(60)"
+    )
+    assert precision == "auto"
+    with subprocess.Popen([sys.executable, "-c", program, part / "lock"], stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(LimbeckError, match=rf"teacher .* is being made by another process \(it holds {part}/lock\)"):
+            run(tiny, out)
+        other.kill()
+
+
+def test_a_run_that_another_process_works_on_is_neither_walked_nor_set_aside(tiny, tiny_run, contents):
+    road = Road.open(tiny, tiny_run)
+    before = contents(tiny_run.parent)
+    with road.folder.held():
+        for fresh in (False, True):
+            with pytest.raises(LimbeckError, match=f"{tiny_run} is being worked on by another process"):
+                run(tiny, tiny_run, fresh=fresh)
+    assert contents(tiny_run.parent) == before
+
+
+# ---------------------------------------------------------------- mended
+
+
+def test_a_damaged_teacher_and_damaged_knowledge_are_both_made_again(tiny, tiny_run):
+    before = made(tiny_run.parent)
+    flip(artifact(tiny_run, "teacher") / "model.safetensors")
+    flip(artifact(tiny_run, "knowledge", 1) / "00000.safetensors")
+    flip(artifact(tiny_run, "knowledge", 2) / "knowledge.json", 5)
+    said = walked(tiny, tiny_run)
+    assert "3 damaged artifacts made again" in said.lines
+    assert made(tiny_run.parent) == before
+    assert verify(tiny_run) == []
+    assert walked(tiny, tiny_run).lines == [f"nothing to do: {tiny_run} is complete"]
+
+
+def test_a_damaged_shard_is_made_again_for_a_new_student_too(tiny, tiny_run):
+    shard = artifact(tiny_run, "knowledge") / "00000.safetensors"
+    whole = shard.read_bytes()
+    flip(shard)
+    said = walked(tiny, tiny_run.with_name("warm"), sets=["student.*.distill.temperature=8"])
+    assert f"{shard} is damaged: made again" in said.lines
+    assert shard.read_bytes() == whole
+
+
+def test_two_views_that_were_swapped_are_noticed_and_made_again(tiny, tiny_run):
+    before = made(tiny_run.parent)
+    first, second = (artifact(tiny_run, "knowledge", number) for number in range(2))
+    first.rename(first.with_name("aside"))
+    second.rename(first)
+    first.with_name("aside").rename(second)
+    assert len(verify(tiny_run)) == 2
+    walked(tiny, tiny_run.with_name("warm"), sets=["student.*.distill.temperature=8"])
+    after = made(tiny_run.parent)
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_a_damaged_prediction_is_made_again_by_the_same_command(tiny, tiny_run, damage):
+    before = made(tiny_run.parent)
+    path = tiny_run / "predictions" / "student" / "2x16-temperature=4.safetensors"
+    if damage == "flipped":
+        flip(path)
+    else:
+        path.unlink()
+    walked(tiny, tiny_run)
+    assert made(tiny_run.parent) == before
+    assert verify(tiny_run) == []
+
+
+@pytest.mark.parametrize("name", ["report.html", "run.json", "results.json"])
+def test_a_missing_file_of_the_run_is_written_again_without_training(tiny, tiny_run, name):
+    (tiny_run / name).unlink()
+    assert walked(tiny, tiny_run).stages == []
+    assert (tiny_run / name).exists()
+
+
+def test_costs_are_measured_once(tiny, tiny_run):
+    before = json.loads((tiny_run / "results.json").read_text())
+    (tiny_run / "report.html").unlink()
+    assert run(tiny, tiny_run) == before
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_chosen_of_a_grid_is_mended_too(tiny, tiny_run, refit):
+    out, sets = tiny_run.with_name("grid"), [GRID, f"student.*.train.refit={str(refit).lower()}"]
+    run(tiny, out, sets=sets)
+    chosen = next((out / "models" / "student").iterdir()).resolve()
+    before = made(tiny_run.parent)
+    flip(chosen / "model.safetensors")
+    assert "1 damaged artifacts made again" in walked(tiny, out, sets=sets).lines
+    assert made(tiny_run.parent) == before
+    assert verify(out) == []
+
+
+def test_of_a_grid_the_best_on_the_validation_rows_is_chosen(tiny, tiny_run):
+    results = run(tiny, tiny_run.with_name("grid"), sets=[GRID])
+    scores = {}
+    for folder in (tiny_run.parent / "artifacts" / "student").iterdir():
+        described = json.loads((folder / "model.json").read_text())["identity"]
+        history = json.loads((folder / "history.json").read_text())
+        kept = history["epochs"][history["kept_epoch"] - 1]
+        if described["settings"]["objective"]["loss"] == "soft_targets":
+            temperature = described["settings"]["objective"]["temperature"]
+            scores[temperature] = (kept["validation_accuracy"], -kept["validation_nll"])
+    assert scores.keys() == {2, 4}
+    assert results["models"][1]["variant"]["temperature"] == max(scores, key=scores.get)
+    assert (results["models"][1]["trials"], results["models"][2]["trials"]) == (2, 1)
+
+
+# ---------------------------------------------------------------- a teacher given by path
+
+
+def given(path):
+    return f'teacher=[{{name="convnet", from="{path}"}}]'
+
+
+@pytest.mark.parametrize("where", ["artifacts", "models"])
+def test_a_teacher_is_given_as_an_artifact_or_by_a_run_s_name_for_it(tiny, tiny_run, where):
+    path = artifact(tiny_run, "teacher") if where == "artifacts" else tiny_run / "models" / "teacher" / "convnet"
+    out = tiny_run.with_name("given")
+    said = walked(tiny, out, sets=[given(path)])
+    assert said.stages == []  # same teacher, same knowledge, same student
+    before, after = (json.loads((folder / "results.json").read_text())["models"] for folder in (tiny_run, out))
+    assert [row["errors"] for row in after] == [row["errors"] for row in before]
+    assert verify(out) == []
+
+
+def test_a_damaged_given_teacher_is_refused_and_stays(tiny, tiny_run, contents, tmp_path):
+    folder = shutil.copytree(artifact(tiny_run, "teacher"), tmp_path / "given")
+    flip(folder / "model.safetensors")
+    before = contents(folder)
+    with pytest.raises(LimbeckError, match=f"{folder}/model.safetensors is damaged"):
+        run(tiny, tmp_path / "new" / "tiny", sets=[given(folder)])
+    assert contents(folder) == before
+
+
+def test_a_given_teacher_whose_outputs_are_not_finite_is_refused_by_row(tiny, tmp_path, digits):
+    model = build_model({"kind": "mlp", "widths": [4]}, (8, 8), 10, digits.inputs)
+    with torch.no_grad():
+        model.layers[0].weight.fill_(torch.inf)
+    save_model(tmp_path / "model", model, digits.classes)
+    with pytest.raises(LimbeckError, match="the teacher's output for row 0 is not finite"):
+        run(tiny, tmp_path / "runs" / "tiny", sets=[given(tmp_path / "model")])
+    assert not list((tmp_path / "runs" / "artifacts").rglob("SHA256SUMS"))
+
+
+def test_a_given_teacher_that_knows_nothing_is_refused(tiny, tmp_path, digits):
+    torch.manual_seed(0)
+    save_model(tmp_path / "model", build_model({"kind": "mlp", "widths": [4]}, (8, 8), 10), digits.classes)
+    with pytest.raises(LimbeckError, match=r"the teacher agrees with the labels on .* and chance would give"):
+        run(tiny, tmp_path / "runs" / "tiny", sets=[given(tmp_path / "model")])
+
+
+def test_a_given_teacher_with_its_classes_in_another_order_is_refused(tiny, tiny_run, tmp_path):
+    model, _ = library.load_model(artifact(tiny_run, "teacher"))
+    with torch.no_grad():
+        order = [1, 0, *range(2, 10)]
+        model.head.weight.copy_(model.head.weight[order])
+        model.head.bias.copy_(model.head.bias[order])
+    save_model(tmp_path / "model", model, tuple("0123456789"))
+    with pytest.raises(LimbeckError, match=r"if its classes are renamed \(.*0→1, 1→0"):
+        run(tiny, tiny_run.with_name("renamed"), sets=[given(tmp_path / "model")])
+
+
+def test_knowledge_that_the_teacher_no_longer_agrees_with_is_refused(tiny, tiny_run, tmp_path):
+    road = Road.open(tiny, tiny_run.with_name("warm"), sets=["student.*.distill.temperature=8"])
+    folder = artifact(tiny_run, "teacher")
+    model, classes = library.load_model(folder)
+    with torch.no_grad():
+        model.head.weight.mul_(3)
+    details = {"identity": json.loads((folder / "model.json").read_text())["identity"]}
+    save_model(folder, model, classes, details)
+    (folder / "SHA256SUMS").unlink()
+    from limbeck.artifacts import write_sums
+
+    write_sums(folder)
+    with pytest.raises(LimbeckError, match=r"asked again about row \d+, the teacher answers otherwise than is stored"):
+        road.walk()
