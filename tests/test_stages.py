@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import limbeck as library
-from limbeck.artifacts import TIMES
+from limbeck.artifacts import TIMES, write_sums
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.inspection import verify
 from limbeck.models import build_model, save_model
+from limbeck.precision import resolve_precision
 from limbeck.road import Road, run
 
 GRID = 'student.2x16.grid={"distill.temperature"=[2, 4]}'
@@ -163,11 +164,20 @@ def begun(tiny, tmp_path):
     return begin
 
 
-def test_a_training_goes_on_with_the_threads_that_it_was_begun_with(tiny, begun, monkeypatch):
+def test_a_training_goes_on_with_the_threads_that_it_was_begun_with(tiny, begun):
     before = torch.get_num_threads()
-    road = Road.open(tiny, begun(precision="float32", threads=before + 1)[0])
-    precision = road.workshop._plan(begun.__closure__ and next(road.store.root.glob("*/*.part")), road.planner.teachers()[0])["precision"]
-    assert precision == "float32"
+    out, _ = begun(precision=resolve_precision("auto", "convnet"), threads=before + 1)
+    threads = set()
+
+    class Looks(Said):
+        def at(self, done, note=""):
+            threads.add(torch.get_num_threads())
+
+    run(tiny, out, until="teach", progress=(said := Looks()))
+    assert threads == {before + 1}
+    assert torch.get_num_threads() == before
+    assert said.lines == [f"teacher convnet was begun with {before + 1} threads and goes on with as many"]
+    assert json.loads((artifact(out, "teacher") / "plan.json").read_text())["threads"] == before + 1
 
 
 def test_a_training_begun_in_another_precision_is_refused_and_stays(tiny, begun, contents):
@@ -181,16 +191,16 @@ def test_a_training_begun_in_another_precision_is_refused_and_stays(tiny, begun,
 
 
 def test_a_stage_that_another_process_works_on_is_left_to_it(tiny, begun):
-    precision = Road.open(tiny, "x").planner.teachers()[0].settings.precision
-    out, part = begun(precision="float32", threads=torch.get_num_threads())
+    out, part = begun(precision="float32", threads=1)
     program = (
         "import pathlib, sys, time\nfrom limbeck.artifacts import hold\n"
         "with hold(pathlib.Path(sys.argv[1]), 'x'): print('held', flush=True); time.sleep(60)"
     )
-    assert precision == "auto"
     with subprocess.Popen([sys.executable, "-c", program, part / "lock"], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        with pytest.raises(LimbeckError, match=rf"teacher .* is being made by another process \(it holds {part}/lock\)"):
+        with pytest.raises(
+            LimbeckError, match=rf"teacher .* is being made by another process \(it holds {part}/lock\)"
+        ):
             run(tiny, out)
         other.kill()
 
@@ -357,9 +367,6 @@ def test_knowledge_that_the_teacher_no_longer_agrees_with_is_refused(tiny, tiny_
         model.head.weight.mul_(3)
     details = {"identity": json.loads((folder / "model.json").read_text())["identity"]}
     save_model(folder, model, classes, details)
-    (folder / "SHA256SUMS").unlink()
-    from limbeck.artifacts import write_sums
-
     write_sums(folder)
     with pytest.raises(LimbeckError, match=r"asked again about row \d+, the teacher answers otherwise than is stored"):
         road.walk()

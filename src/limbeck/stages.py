@@ -115,7 +115,7 @@ class Workshop:
         """A recording, made or completed if it is not whole; its shards are checked when they are read."""
         if self.store.is_complete(recording.identity):
             try:
-                return Knowledge.open(self.store.folder(recording.identity))
+                return Knowledge.open(self.store.folder(recording.identity), recording.identity)
             except DamagedFileError:
                 return self._repaired(recording, teacher)
         asked = self.teacher(teacher)
