@@ -218,19 +218,3 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(finished, recipe,
         process.wait()
     subprocess.run(command("run", str(recipe), "--out", str(out)), check=True, capture_output=True, env=environment)
     assert digests(tmp_path / "runs") == digests(finished.parent)
-
-
-@pytest.mark.slow
-def test_an_interrupted_run_says_so_and_goes_on(finished, recipe, tmp_path):
-    out = tmp_path / "runs" / "tiny"
-    arguments = command("run", str(recipe), "--out", str(out), "--set", "teacher.convnet.train.epochs=500")
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob("runs/artifacts/teacher/*.part")):
-        time.sleep(0.1)
-        assert process.poll() is None
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "limbeck: interrupted: the same command continues"
-    assert "Traceback" not in errors

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.artifacts import content_digest, damages, read_tensors, write_tensors
+from limbeck.artifacts import content_digest, damages, read_tensors, write_sums, write_tensors
 from limbeck.data import ViewSettings, view_pixels
 from limbeck.errors import LimbeckError
 from limbeck.knowledge import Knowledge, Recording, extract, repair
@@ -140,10 +140,37 @@ def test_the_plan_is_written_first_and_obeyed_by_whoever_continues(teacher, reco
     with pytest.raises(KeyboardInterrupt):
         extract(teacher, recording, store, progress=StopsAfter(100))
     plan = json.loads((store.part(recording.identity) / "plan.json").read_text())
-    assert plan == {"batch_size": 50, "precision": "float32", "threads": torch.get_num_threads()}
+    assert plan == {"batch_size": 50, "precision": "float32", "threads": torch.get_num_threads(), "shard_rows": 100}
     later = TorchTeacher(network, precision="float32", batch_size=500)
-    extract(later, recording, store)
+    folder = extract(later, recording, store).folder
     assert later.batch_size == 50
+    assert len(list(folder.glob("0*"))) == 6
+
+
+def test_knowledge_is_whole_whatever_size_a_later_version_gives_its_shards(teacher, recording, store, monkeypatch):
+    extract(teacher, recording, store)
+    monkeypatch.setattr("limbeck.knowledge.store.SHARD_BYTES", 10**6)
+    knowledge = Knowledge.open(store.folder(recording.identity))
+    assert knowledge.damaged_shards() == []
+    assert len(knowledge.log_probs()) == 570
+
+
+def test_knowledge_whose_plan_does_not_say_the_size_of_its_shards_is_read(teacher, recording, store):
+    folder = extract(teacher, recording, store).folder
+    plan = json.loads((folder / "plan.json").read_text())
+    plan.pop("shard_rows")
+    (folder / "plan.json").write_text(json.dumps(plan))
+    write_sums(folder)
+    assert Knowledge.open(folder).damaged_shards() == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"batch_size": 50}'])
+def test_a_plan_that_is_none_is_named(teacher, recording, store, content):
+    part = store.part(recording.identity)
+    part.mkdir(parents=True)
+    (part / "plan.json").write_text(content)
+    with pytest.raises(LimbeckError, match=rf"{part}/plan\.json is damaged"):
+        extract(teacher, recording, store)
 
 
 def test_the_plan_s_threads_hold_while_it_is_recorded_and_no_longer(recording, store, network):

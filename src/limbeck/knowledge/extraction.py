@@ -27,6 +27,7 @@ from limbeck.knowledge.store import (
     Recording,
     read_shard,
     recorded_digests,
+    rows_in_shard,
     shard_name,
     shard_ranges,
 )
@@ -63,10 +64,10 @@ def extract(
         return Knowledge.open(store.folder(identity), identity)
     part = store.part(identity)
     part.mkdir(parents=True, exist_ok=True)
-    plan = _plan(part, teacher)
+    plan = _plan(part, teacher, recording)
     write_json(part / DESCRIPTION, recording.describe())
     began = time.monotonic()
-    ranges = shard_ranges(len(recording.part), len(recording.part.classes), recording.dtype, plan["batch_size"])
+    ranges = shard_ranges(len(recording.part), plan["shard_rows"])
     missing = [number for number, place in enumerate(ranges) if not _whole(part, number, identity.key, place)]
     with using_threads(plan["threads"]):
         _record(teacher, recording, part, ranges, {number: set() for number in missing}, pixels, progress)
@@ -106,26 +107,33 @@ def repair(
     recorded = {number: recorded_digests(folder / shard_name(number), number) for number, _ in damaged}
     for _, found in damaged:
         progress.line(f"{found.path} is damaged: made again")
-    with using_threads(_plan(folder, teacher)["threads"]):
+    with using_threads(_plan(folder, teacher, recording)["threads"]):
         _record(teacher, recording, folder, ranges, recorded, pixels, progress)
     return Knowledge.open(folder)
 
 
-def _plan(folder: Path, teacher: Teacher) -> dict[str, Any]:
+def _plan(folder: Path, teacher: Teacher, recording: Recording) -> dict[str, Any]:
     """What decides bytes but is no setting: written first, obeyed by whoever continues."""
     path = folder / PLAN
-    own = {"batch_size": teacher.batch_size, "precision": teacher.precision, "threads": thread_count()}
+    own = {
+        "batch_size": teacher.batch_size,
+        "precision": teacher.precision,
+        "threads": thread_count(),
+        "shard_rows": rows_in_shard(len(recording.part.classes), recording.dtype, teacher.batch_size),
+    }
     if not path.exists():
         write_json(path, own)
         return own
     plan: dict[str, Any] = read_json(path)
+    if not isinstance(plan, dict) or not {"batch_size", "precision", "threads"} <= plan.keys():
+        raise DamagedFileError(path, f"expected {', '.join(own)} in it")
     teacher.batch_size = plan["batch_size"]
     if plan["precision"] != teacher.precision:
         raise LimbeckError(
             f"{folder} was begun in {plan['precision']}, but this machine computes the teacher in "
             f"{teacher.precision}: continue where it was begun, or delete {folder} to begin anew"
         )
-    return plan
+    return {**own, **plan}
 
 
 def _whole(folder: Path, number: int, key: str, place: tuple[int, int]) -> bool:

@@ -104,12 +104,15 @@ def shard_name(number: int) -> str:
     return f"{number:05d}.safetensors"
 
 
-def shard_ranges(rows: int, classes: int, dtype: str, batch_size: int) -> list[tuple[int, int]]:
-    """The row range of each shard: about 64 MB each, whole batches, so that a batch never depends on a neighbour."""
-    per_row = classes * np.dtype(dtype).itemsize
-    batches = max(1, SHARD_BYTES // (per_row * batch_size))
-    size = batches * batch_size
-    return [(start, min(start + size, rows)) for start in range(0, rows, size)]
+def rows_in_shard(classes: int, dtype: str, batch_size: int) -> int:
+    """How many rows make about 64 MB, in whole batches, so that a batch never depends on a neighbour."""
+    per_batch = classes * np.dtype(dtype).itemsize * batch_size
+    return max(1, SHARD_BYTES // per_batch) * batch_size
+
+
+def shard_ranges(rows: int, shard_rows: int) -> list[tuple[int, int]]:
+    """The row range of each shard."""
+    return [(start, min(start + shard_rows, rows)) for start in range(0, rows, shard_rows)]
 
 
 def read_shard(folder: Path, number: int, key: str, start: int, stop: int) -> npt.NDArray[Any]:
@@ -195,7 +198,8 @@ class Knowledge:
         """The row range of each shard, by the plan it was written to."""
         assert self.folder is not None
         plan = json.loads(read_checked(self.folder, PLAN))
-        return shard_ranges(self.rows, len(self.classes), self.description["dtype"], plan["batch_size"])
+        rows = rows_in_shard(len(self.classes), self.description["dtype"], plan["batch_size"])
+        return shard_ranges(self.rows, plan.get("shard_rows", rows))  # the first plans did not say it
 
     def damaged_shards(self) -> list[tuple[int, DamagedFileError]]:
         """Number and damage of every shard that is not whole."""
