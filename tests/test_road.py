@@ -155,6 +155,7 @@ def test_a_folder_with_something_else_is_refused_and_untouched(recipe, tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "thesis.txt"]
 
 
+@pytest.mark.slow
 def test_fresh_sets_the_old_run_aside_and_makes_the_same_again(copied, recipe):
     whole = digests(copied.parent)
     text = said(copied, recipe, fresh=True)
@@ -176,6 +177,7 @@ def test_a_model_of_another_run_can_teach(copied, recipe):
     assert "knowledge" not in text  # the teacher's key is the same, and so is its knowledge
 
 
+@pytest.mark.slow
 def test_a_grid_is_chosen_on_validation_rows_with_as_many_trials_for_the_baseline(copied, recipe):
     grid = 'student.2x16.grid={"train.learning_rate" = [5e-3, 1e-5]}'
     results = limbeck.run(recipe, copied.parent / "grid", sets=[grid])
@@ -185,6 +187,7 @@ def test_a_grid_is_chosen_on_validation_rows_with_as_many_trials_for_the_baselin
     assert student["errors"] == alone["errors"]  # 1e-5 learns nothing in four epochs
 
 
+@pytest.mark.slow
 def test_a_refit_trains_on_all_rows(recipe, tmp_path):
     sets = ["student.*.train.refit=true"]
     limbeck.run(recipe, tmp_path / "refit", sets=sets)
@@ -194,6 +197,7 @@ def test_a_refit_trains_on_all_rows(recipe, tmp_path):
     assert len(road.planner.all_rows.train) == len(road.split.train) + 200
 
 
+@pytest.mark.slow
 def test_classes_left_out_are_left_out_of_training(recipe, tmp_path):
     results = limbeck.run(recipe, tmp_path / "without", sets=["transfer.views.select={without=[3]}"])
     assert results["models"][1]["variant"] == {"temperature": 4, "without": [3]}

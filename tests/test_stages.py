@@ -76,6 +76,7 @@ def test_a_second_run_of_the_same_trains_and_records_nothing(tiny, tiny_run):
     assert (other / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_two_recipes_that_ask_for_the_same_teacher_share_it_whatever_its_name(tiny, tiny_run):
     text = tiny.read_text().replace('name = "convnet"', 'name = "other"').replace("[16, 16]", "[17]")
     recipe = tiny_run.parent / "renamed.toml"
@@ -83,6 +84,7 @@ def test_two_recipes_that_ask_for_the_same_teacher_share_it_whatever_its_name(ti
     assert walked(recipe, tiny_run.with_name("renamed")).stages == ["student 2x16", "baseline 2x16"]
 
 
+@pytest.mark.slow
 def test_stage_after_stage_comes_to_the_same_as_all_at_once(tiny, tmp_path, finished):
     out = tmp_path / "runs" / "tiny"
     kinds = {}
@@ -277,6 +279,7 @@ def test_costs_are_measured_once(tiny, tiny_run):
     assert run(tiny, tiny_run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refit", [False, True])
 def test_the_chosen_of_a_grid_is_mended_too(tiny, tiny_run, refit):
     out, sets = tiny_run.with_name("grid"), [GRID, f"student.*.train.refit={str(refit).lower()}"]
@@ -289,6 +292,7 @@ def test_the_chosen_of_a_grid_is_mended_too(tiny, tiny_run, refit):
     assert verify(out) == []
 
 
+@pytest.mark.slow
 def test_of_a_grid_the_best_on_the_validation_rows_is_chosen(tiny, tiny_run):
     results = run(tiny, tiny_run.with_name("grid"), sets=[GRID])
     scores = {}

@@ -222,7 +222,7 @@ def test_history_has_a_row_for_each_epoch(part, validation):
 
 
 def test_the_best_epoch_on_the_validation_rows_is_kept(part, validation):
-    settings = TrainSettings(epochs=8, batch_size=8, learning_rate=0.3, schedule="constant")
+    settings = TrainSettings(epochs=8, batch_size=8, learning_rate=0.3, schedule="constant", precision="float32")
     model = new(inputs=part.inputs)
     history = train(
         model, StoredBatches(part.inputs[np.newaxis], 8), labels(part), LABELS, settings, seed=0, validation=validation
@@ -237,7 +237,9 @@ def test_the_best_epoch_on_the_validation_rows_is_kept(part, validation):
 
 
 def test_the_last_epoch_is_kept_on_request(part, validation):
-    settings = TrainSettings(epochs=8, batch_size=8, learning_rate=0.3, schedule="constant", keep="last")
+    settings = TrainSettings(
+        epochs=8, batch_size=8, learning_rate=0.3, schedule="constant", keep="last", precision="float32"
+    )
     model = new(inputs=part.inputs)
     history = train(
         model, StoredBatches(part.inputs[np.newaxis], 8), labels(part), LABELS, settings, seed=0, validation=validation
@@ -465,7 +467,7 @@ def test_epochs_of_few_steps_are_kept_too(part, validation, tmp_path):
 
 @pytest.mark.usefixtures("always")
 def test_the_best_epoch_before_the_cut_is_still_the_best(part, validation, tmp_path):
-    settings = TrainSettings(epochs=8, batch_size=8, learning_rate=0.3, schedule="constant")
+    settings = TrainSettings(epochs=8, batch_size=8, learning_rate=0.3, schedule="constant", precision="float32")
     batches = StoredBatches(part.inputs[np.newaxis], 8)
     whole = new(inputs=part.inputs)
     expected = train(whole, batches, labels(part), LABELS, settings, seed=3, validation=validation)

@@ -26,6 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_OUT_OF_MEMORY = "out of memory: close other programs, or take a smaller network, a smaller batch or fewer views"
+
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name, or the path of a TOML file.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE].", show_default=False)]
 Sets = Annotated[
@@ -178,8 +180,10 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}: mend that, and the same command continues", 1, debug)
     except MemoryError:
-        _fail("out of memory: close other programs, or take a smaller batch or fewer views", 1, debug)
+        _fail(_OUT_OF_MEMORY, 1, debug)
     except Exception as error:
+        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # what torch makes of it
+            _fail(_OUT_OF_MEMORY, 1, debug)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
             _fail(error.format_message(), error.exit_code, debug)
         _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
