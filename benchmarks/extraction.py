@@ -16,6 +16,7 @@ from limbeck.teachers import TorchTeacher, log_probabilities
 from measuring import Entry, in_turns, seconds_of
 
 PLAIN_BATCH = 2000
+SLICES = 5  # a repeat asks about the rows so many times, both ways in turns
 GOAL = 3.0
 
 
@@ -71,7 +72,7 @@ def ask_plainly(model: nn.Module, inputs: npt.NDArray[Any], batch: int = PLAIN_B
 
 
 def entries(
-    part: Part, *, model: ConvNet | None = None, plain_batch: int = PLAIN_BATCH, repeats: int = 5
+    part: Part, *, model: ConvNet | None = None, plain_batch: int = PLAIN_BATCH, slices: int = SLICES, repeats: int = 5
 ) -> list[Entry]:
     """One entry; its note says how far the answers are from each other.
 
@@ -79,6 +80,7 @@ def entries(
         part: the rows asked about.
         model: the teacher; by default the recipe's.
         plain_batch: rows asked at once when asked plainly.
+        slices: of a repeat.
         repeats: of the measurement.
     """
     model = model or convnet(part)
@@ -87,10 +89,11 @@ def entries(
         lambda: seconds_of(lambda: ask_plainly(plain, part.inputs, plain_batch)),
         lambda: seconds_of(lambda: log_probabilities(teacher, part.inputs)),
         repeats=repeats,
+        slices=slices,
     )
     rows = part.inputs[:plain_batch]
     difference = np.abs(np.exp(ask_plainly(plain, rows, plain_batch)) - np.exp(log_probabilities(teacher, rows))).max()
-    plain_us, own_us = (turns.median(number) / len(part) * 1e6 for number in (0, 1))
+    plain_us, own_us = (turns.median(number) / (slices * len(part)) * 1e6 for number in (0, 1))
     return [
         Entry.of(
             f"extraction: asked plainly, batch {plain_batch}, float32 / as limbeck asks ({teacher.precision})",

@@ -18,7 +18,7 @@ from limbeck.progress import Progress
 from limbeck.training import History, TrainSettings, train
 
 SOFT_TARGETS = Objective(temperature=4.0)
-VIEWS = 7  # as in the recipe `mnist`: the digits and six views of them
+VIEWS = 12  # as in the recipe `mnist`: the digits and eleven views of them
 VALIDATION = 5000
 SMALL, LARGE = (30, 30), (800, 800)
 
@@ -73,15 +73,16 @@ class Lesson:
         student: MLP,
         batch_size: int,
         *,
+        rows: int | None = None,
         epochs: int = 1,
         precision: Precision = "float32",
         validation: Part | None = None,
         progress: Progress | None = None,
     ) -> History:
-        """Train from stored knowledge, as `limbeck run` does."""
+        """Train from stored knowledge, as `limbeck run` does; on all rows, or on so many of them."""
         return train(
             student,
-            StoredBatches(self.inputs, batch_size),
+            StoredBatches(self.inputs, batch_size, None if rows is None else np.arange(rows)),
             self.targets,
             SOFT_TARGETS,
             TrainSettings(epochs=epochs, batch_size=batch_size, precision=precision),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from lesson import LARGE, Lesson
 from limbeck.data import Part
 from limbeck.precision import Precision, has_bfloat16
-from measuring import Entry, in_turns, seconds_of
+from measuring import Entry, seconds_of
 
 BATCH = 512
 GOAL = {"float32": 1.2, "bfloat16": 0.75}
@@ -43,6 +44,35 @@ def multiply(operands: list[tuple[Tensor, Tensor, Tensor]], steps: int) -> None:
             torch.mm(left, right, out=result)
 
 
+class Between:
+    """Told by the training loop how far it is, it does that many steps' bare products in between, and times them.
+
+    So both are measured within a fraction of a second of each other, whatever else the machine does meanwhile.
+
+    Args:
+        operands: of one step's products.
+    """
+
+    def __init__(self, operands: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        self.operands = operands
+        self.done = 0
+        self.seconds = 0.0
+
+    def line(self, text: str) -> None:
+        """Nothing to do."""
+
+    def start(self, title: str, total: int) -> None:
+        """Nothing to do."""
+
+    def at(self, done: int, note: str = "") -> None:
+        """The products of the steps since it was last told."""
+        steps, self.done = done - self.done, done
+        self.seconds += seconds_of(lambda: multiply(self.operands, steps))
+
+    def end(self, note: str = "") -> None:
+        """Nothing to do."""
+
+
 def entries(
     lesson: Lesson,
     *,
@@ -66,31 +96,28 @@ def entries(
         precisions = ["float32", "bfloat16"] if has_bfloat16() else ["float32"]
     operands = list(products((lesson.part.inputs[0].size, *widths, len(lesson.part.classes)), batch))
     # The epoch's last batch is smaller: what whole batches take is scaled to its rows.
-    steps = -(-len(lesson.part) // batch)
-    scale = len(lesson.part) / (steps * batch)
+    scale = len(lesson.part) / (-(-len(lesson.part) // batch) * batch)
 
-    def bare() -> float:
-        return seconds_of(lambda: multiply(operands, steps)) * scale
+    def once(precision: Precision) -> tuple[float, float]:
+        student, between = lesson.student(widths), Between(operands)
+        seconds = seconds_of(lambda: lesson.train(student, batch, precision=precision, progress=between))
+        return seconds - between.seconds, between.seconds * scale
 
-    def epoch(precision: Precision) -> Callable[[], float]:
-        def measure() -> float:
-            student = lesson.student(widths)
-            return seconds_of(lambda: lesson.train(student, batch, precision=precision))
-
-        return measure
-
-    turns = in_turns(bare, *map(epoch, precisions), repeats=repeats)
-    size = "×".join(map(str, widths)) if len(set(widths)) > 1 else f"{len(widths)}×{widths[0]}"
     found = []
-    for number, precision in enumerate(precisions, start=1):
-        note = f"epoch {turns.median(number):.2f} s, products {turns.median(0):.2f} s"
+    size = "×".join(map(str, widths)) if len(set(widths)) > 1 else f"{len(widths)}×{widths[0]}"
+    for precision in precisions:
+        once(precision)
+    rounds = [[once(precision) for precision in precisions] for _ in range(repeats)]
+    for precision, pairs in zip(precisions, zip(*rounds, strict=True), strict=True):
+        epoch, bare = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+        note = f"epoch {epoch:.2f} s, products {bare:.2f} s"
         if precision == "bfloat16" and validation is not None:
             errors = {kind: _errors(lesson, widths, batch, kind, validation) for kind in precisions}
             note += "; errors after 3 epochs: " + ", ".join(f"{kind} {count}" for kind, count in errors.items())
         found.append(
             Entry.of(
                 f"epoch of {size} from knowledge, batch {batch}, {precision} / bare float32 products",
-                turns.ratios(number, 0),
+                [above / below for above, below in pairs],
                 GOAL[precision],
                 "lower",
                 note,

@@ -86,20 +86,21 @@ def seconds_of(action: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def in_turns(*actions: Callable[[], float], repeats: int = REPEATS) -> Turns:
-    """Measure actions in turns: every repeat measures each once; the first round warms up and does not count.
+def in_turns(*actions: Callable[[], float], repeats: int = REPEATS, slices: int = 1) -> Turns:
+    """Measure actions in turns, after a first round that warms up and does not count.
 
-    Every second repeat goes backwards, so that none always comes after the same other one.
+    Every second round goes backwards, so that none always comes after the same other one.
 
     Args:
         actions: each gives the seconds that it took.
-        repeats: rounds that count.
+        repeats: how many to count.
+        slices: rounds that make one repeat; many short ones, where a machine's speed changes from second to second.
     """
-    seconds: list[list[float]] = [[] for _ in actions]
     for action in actions:
         action()
-    for repeat in range(repeats):
-        order = range(len(actions)) if repeat % 2 == 0 else reversed(range(len(actions)))
+    seconds = [[0.0] * repeats for _ in actions]
+    for each in range(repeats * slices):
+        order = range(len(actions)) if each % 2 == 0 else reversed(range(len(actions)))
         for number in order:
-            seconds[number].append(actions[number]())
+            seconds[number][each // slices] += actions[number]()
     return Turns(seconds)

@@ -70,7 +70,7 @@ def measure(rows: int | None, views: int) -> dict[str, float]:
     return {"early": watch.peaks[EARLY - 1], "late": watch.peaks[-1], "needed": lesson.nbytes + 5 * weights}
 
 
-def entries(*, rows: int | None = None, views: int = 7, repeats: int = 5) -> list[Entry]:
+def entries(*, rows: int | None = None, views: int = 12, repeats: int = 5) -> list[Entry]:
     """One entry, each repeat in a process of its own: memory that another benchmark freed would hide growth.
 
     Args:

@@ -41,7 +41,7 @@ def _usual_way() -> list[Entry]:
 BENCHMARKS: dict[str, Callable[[], list[Entry]]] = {
     "matrix_products": _matrix_products,
     "usual_way": _usual_way,
-    "extraction": lambda: extraction.entries(digits(6000), repeats=REPEATS),
+    "extraction": lambda: extraction.entries(digits(extraction.PLAIN_BATCH), repeats=REPEATS),
     "memory": lambda: memory.entries(repeats=REPEATS),
     "startup": lambda: startup.entries(repeats=REPEATS),
 }

@@ -18,7 +18,8 @@ from limbeck.models import MLP, ConvNet, logits_of
 from measuring import Entry, in_turns, seconds_of
 
 BATCH = 128
-STEPS = 40  # of the usual way; all of them cost the same, so they stand for the epoch
+STEPS = 10  # of the usual way in one slice; all steps cost the same, so they stand for the epoch
+SLICES = 4  # a repeat is measured in slices, each way a quarter of it in turns
 GOALS: dict[tuple[int, ...], float] = {LARGE: 4.0, SMALL: 15.0}
 
 
@@ -98,6 +99,7 @@ def entries(
     students: tuple[tuple[int, ...], ...] = (LARGE, SMALL),
     batch: int = BATCH,
     steps: int = STEPS,
+    slices: int = SLICES,
     repeats: int = 5,
 ) -> list[Entry]:
     """For each student the usual way with views, and without them, each divided by the epoch from knowledge.
@@ -107,17 +109,19 @@ def entries(
         teacher: asked in every step; by default the recipe's convnet.
         students: their hidden layers.
         batch: rows in a step.
-        steps: of the usual way to measure.
+        steps: of the usual way to measure in a slice.
+        slices: of a repeat.
         repeats: of the measurement.
     """
     teacher = teacher or ConvNet(lesson.part.inputs.shape[1:], len(lesson.part.classes))
     found = []
     for widths in students:
         turns = in_turns(
-            _stored(lesson, widths, batch, epochs=1 if widths == LARGE else 3),
+            _stored(lesson, widths, batch, len(lesson.part) // slices, epochs=1 if widths == LARGE else 3),
             _usual(lesson, teacher, widths, batch, steps, augment=True),
             _usual(lesson, teacher, widths, batch, steps, augment=False),
             repeats=repeats,
+            slices=slices,
         )
         size = f"{len(widths)}×{widths[0]}"
         for number, way in ((1, "usual way, views"), (2, "usual way, plain images")):
@@ -127,16 +131,17 @@ def entries(
                     turns.ratios(number, 0),
                     GOALS.get(widths) if number == 1 else None,
                     "higher",
-                    f"{turns.median(number):.1f} s, from knowledge {turns.median(0):.2f} s",
+                    f"{turns.median(number) / slices:.1f} s, from knowledge {turns.median(0) / slices:.2f} s",
                 )
             )
     return found
 
 
-def _stored(lesson: Lesson, widths: tuple[int, ...], batch: int, epochs: int) -> Callable[[], float]:
+def _stored(lesson: Lesson, widths: tuple[int, ...], batch: int, rows: int, epochs: int) -> Callable[[], float]:
     def measure() -> float:
         student = lesson.student(widths)
-        return seconds_of(lambda: lesson.train(student, batch, epochs=epochs)) / epochs
+        seconds = seconds_of(lambda: lesson.train(student, batch, rows=rows, epochs=epochs))
+        return seconds * len(lesson.part) / (rows * epochs)
 
     return measure
 

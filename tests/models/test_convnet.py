@@ -35,6 +35,19 @@ def test_the_inference_form_is_the_same_function(trained, digits):
         assert (trained.eval()(inputs).logits - expected).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (28, 28), (9, 13), (13, 32, 3), (15, 17), (18, 26, 1)])
+def test_what_pooling_drops_is_not_computed_and_changes_nothing(shape):
+    torch.manual_seed(0)
+    model = ConvNet(shape, 5, [4, 6, 8], hidden=6)
+    images = torch.randint(0, 256, (16, *shape), dtype=torch.uint8)
+    model.preprocessing.fit(images.numpy())
+    model(images)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            model.inference_form()(images).logits, model.eval()(images).logits, atol=1e-4, rtol=1e-4
+        )
+
+
 def test_the_inference_form_leaves_the_model_as_it_is(trained, digits):
     trained.train()
     before = {name: tensor.clone() for name, tensor in trained.state_dict().items()}

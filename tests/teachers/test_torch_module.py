@@ -67,7 +67,7 @@ def test_an_answer_in_bfloat16_comes_out_as_float32(digits):
 
 
 @pytest.mark.parametrize(
-    ("model", "size"), [(ConvNet((8, 8), 10, [4, 4, 4]), 125), (MLP((8, 8), 10, [4]), 500), (Own(), 250)]
+    ("model", "size"), [(ConvNet((8, 8), 10, [4, 4, 4]), 250), (MLP((8, 8), 10, [4]), 500), (Own(), 250)]
 )
 def test_the_batch_size_is_a_fixed_rule_by_kind(model, size):
     assert TorchTeacher(model).batch_size == size

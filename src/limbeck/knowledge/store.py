@@ -30,7 +30,7 @@ from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
 from limbeck.teachers import FLOOR
 
-VERSION = 1
+VERSION = 2
 DESCRIPTION = "knowledge.json"
 PLAN = "plan.json"
 SHARD_BYTES = 64 * 2**20

@@ -83,7 +83,11 @@ class ConvNet(nn.Module):
         return Outputs(self.head(self.hidden(images.flatten(1))))
 
     def inference_form(self) -> ConvNet:
-        """The same function for inference only: batch normalisation folded into the layers before it."""
+        """The same function for inference only.
+
+        Batch normalisation is folded into the layers before it, and the convolutions before a pooling leave out
+        what that would drop: a quarter of the last one's outputs for MNIST's images.
+        """
         folded = copy.deepcopy(self).eval()
         for stage in (folded.stem, folded.middle, folded.last, folded.hidden):
             layer, normalisation = stage[0], stage[1]
@@ -93,7 +97,32 @@ class ConvNet(nn.Module):
                 stage[0] = fuse_linear_bn_eval(layer, normalisation)
             stage[1] = nn.Identity()
         _channels_last(folded)
+        for stage in (folded.middle, folded.last):
+            layer = stage[0]
+            if isinstance(layer, nn.Conv2d):
+                stage[0] = _EvenConvolution(layer)
         return folded
+
+
+class _EvenConvolution(nn.Module):
+    """A 3×3 convolution without the last row or column of an odd size, which pooling by two does not look at.
+
+    Args:
+        layer: padded by one, with a stride of one.
+    """
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shape (batch, channels, height, width) in; the height and width that come out are even."""
+        height, width = images.shape[2:]
+        if height % 2 == width % 2 == 0:
+            outputs: Tensor = self.layer(images)
+            return outputs
+        padded = nn.functional.pad(images, (1, 1 - width % 2, 1, 1 - height % 2))
+        return nn.functional.conv2d(padded, self.layer.weight, self.layer.bias)
 
 
 def _channels_last(model: nn.Module) -> None:

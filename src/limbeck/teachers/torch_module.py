@@ -15,7 +15,7 @@ from limbeck.precision import Precision, autocast, resolve_precision
 from limbeck.teachers.protocol import Teacher
 
 # Rows asked at once, by kind of model: activations of a small batch stay in the cache (benchmarks/).
-EXTRACTION_BATCH = {"convnet": 125, "mlp": 500}
+EXTRACTION_BATCH = {"convnet": 250, "mlp": 500}
 EXTRACTION_BATCH_OTHERWISE = 250
 
 
