@@ -13,6 +13,12 @@ from torch import Tensor
 
 from limbeck.data import Part, ViewSettings, view_pixels
 
+# Numbers of views: a teacher must not be asked about the very pixels it was trained on, so fresh views have a
+# range that no numbered view of a transfer set reaches.
+FRESH_VIEWS = 2**32
+# Keys of the generator beside the seed; views have the keys below, each its own number.
+_ORDERS, _FIRST_VIEWS, _HELD_OUT = 2**61, 2**63, 2**62
+
 
 @dataclass
 class Batch:
@@ -36,7 +42,16 @@ class BatchSource(Protocol):
 
 def epoch_order(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int64]:
     """A permutation of the rows, by a counter-based generator: epoch 7 needs no epochs 0 to 6."""
-    return np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64))).permutation(rows)
+    return np.random.Generator(_stream(seed, _ORDERS + epoch)).permutation(rows)
+
+
+def held_out_order(seed: int, rows: int) -> npt.NDArray[np.int64]:
+    """A permutation of the rows of which the first are held out for validation."""
+    return np.random.Generator(_stream(seed, _HELD_OUT)).permutation(rows)
+
+
+def _stream(seed: int, purpose: int) -> np.random.Philox:
+    return np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64))
 
 
 def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
@@ -70,9 +85,7 @@ class StoredBatches:
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
         rows = torch.from_numpy(self.selected[epoch_order(seed, epoch, self.rows)])
-        first = np.random.Generator(np.random.Philox(key=np.array([seed, 2**63], dtype=np.uint64))).integers(
-            self.count, size=self.of_each
-        )
+        first = np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each)
         view = (torch.from_numpy(first)[rows] + epoch) % self.count
         flat = view * self.of_each + rows
         for start, stop in self.bounds[start_step:]:
@@ -86,7 +99,7 @@ class FreshBatches:
         part: the rows.
         settings: how far a view strays.
         batch_size: rows in a step.
-        view_seed: of the views; epoch e shows view e + 1.
+        view_seed: of the views; epoch e, counted from 0, shows view `FRESH_VIEWS` + e.
         selected: the row numbers to use; all by default.
     """
 
@@ -118,11 +131,13 @@ class FreshBatches:
                 view_pixels(
                     self.part.inputs[drawn],
                     self.part.ids[drawn],
-                    view=epoch + 1,
+                    view=FRESH_VIEWS + epoch,
                     seed=self.view_seed,
                     settings=self.settings,
                 )
             )
             for start, stop in bounds:
                 chosen = torch.from_numpy(rows[start:stop])
-                yield Batch(pixels[start - offset : stop - offset], chosen, torch.full_like(chosen, epoch + 1))
+                yield Batch(
+                    pixels[start - offset : stop - offset], chosen, torch.full_like(chosen, FRESH_VIEWS + epoch)
+                )

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from limbeck.batches import StoredBatches
+from limbeck.batches import StoredBatches, held_out_order
 from limbeck.data import Part
 from limbeck.errors import UsageError
 from limbeck.knowledge import (
@@ -94,7 +94,7 @@ def distill(
     held = round(validation * len(rows))
     if held >= len(rows):
         raise UsageError(f"validation = {validation} leaves none of the {len(rows)} inputs to train on: ask for less")
-    order = np.random.Generator(np.random.Philox(key=np.array([seed, 2**62], dtype=np.uint64))).permutation(len(rows))
+    order = held_out_order(seed, len(rows))
     chosen, kept = np.sort(order[:held]), np.sort(order[held:])
     truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))
     judged = Part("validation", rows[chosen], truth[chosen], chosen, part.classes)

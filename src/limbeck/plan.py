@@ -22,7 +22,7 @@ from limbeck.objectives import Objective
 from limbeck.recipe import Recipe, Select, Student, Teacher, Train, Transfer, ViewSpec
 from limbeck.training import TrainSettings
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 
 
 @dataclass(frozen=True)
