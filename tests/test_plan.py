@@ -55,7 +55,8 @@ VIEWS, ALL = {"view 1", "view 2"}, {"teacher", "view 0", "view 1", "view 2", "st
         ("student.2x16.distill.temperature=8", {"student"}),
         ("student.2x16.distill.loss=logit_matching", {"student"}),
         ("student.2x16.distill.hard=0.5", {"student"}),
-        ("student.2x16.distill.label_smoothing=0.1", {"student", "baseline"}),
+        ("student.2x16.distill.label_smoothing=0.1", {"baseline"}),
+        ("student.2x16.train.momentum=0.5", set()),
         ("student.2x16.train.epochs=5", {"student", "baseline"}),
         ("student.2x16.model.widths=[16, 17]", {"student", "baseline"}),
         ("student.2x16.train.precision=bfloat16", {"student", "baseline"}),
@@ -67,6 +68,23 @@ VIEWS, ALL = {"view 1", "view 2"}, {"teacher", "view 0", "view 1", "view 2", "st
 )
 def test_a_change_moves_the_keys_of_what_it_decides_and_no_others(planner, setting, moved):
     assert changed(keys(planner()), keys(planner(setting))) == moved
+
+
+@pytest.mark.parametrize(
+    ("given", "changed_too"),
+    [
+        ("distill.loss=logit_matching", "distill.temperature=8"),
+        ("distill={soft = 0, hard = 1}", "distill.temperature=8"),
+    ],
+)
+def test_a_setting_without_effect_moves_no_key(planner, given, changed_too):
+    one, other = f"student.2x16.{given}", f"student.2x16.{changed_too}"
+    assert keys(planner(one)) == keys(planner(one, other))
+
+
+def test_sgd_s_momentum_moves_the_keys(planner):
+    sgd = "student.2x16.train.optimizer=sgd"
+    assert changed(keys(planner(sgd)), keys(planner(sgd, "student.2x16.train.momentum=0.5"))) == {"student", "baseline"}
 
 
 def test_one_view_more_adds_its_knowledge_and_keeps_the_others(planner):

@@ -184,13 +184,17 @@ def test_targets_belong_to_the_rows_and_views_of_their_inputs(part, stored, answ
 
 
 def test_a_student_learns_from_stored_knowledge_without_labels(part, stored, answers):
-    model = new(inputs=part.inputs)
-    history = train(
-        model, StoredBatches(stored, 8), StoredTargets(answers), Objective(temperature=4.0),
-        TrainSettings(epochs=12, batch_size=8, learning_rate=0.01), seed=0, validation=part,
-    )  # fmt: skip
-    assert history.kept["validation_accuracy"] > 0.9
-    assert history.epochs[-1]["loss"] < history.epochs[0]["loss"]
+    def accuracy_after(answers):
+        history = train(
+            new(inputs=part.inputs), StoredBatches(stored, 8), StoredTargets(answers), Objective(temperature=4.0),
+            TrainSettings(epochs=12, batch_size=8, learning_rate=0.01), seed=0, validation=part,
+        )  # fmt: skip
+        assert history.epochs[-1]["loss"] < history.epochs[0]["loss"]
+        return history.kept["validation_accuracy"]
+
+    # These answers name the label in 91% of the rows; another row's, in about a tenth.
+    assert accuracy_after(answers) > 0.7
+    assert accuracy_after(np.random.default_rng(1).permutation(answers, axis=1)) < 0.4
 
 
 def test_a_live_teacher_s_forward_pass_is_not_recorded_for_gradients(part):

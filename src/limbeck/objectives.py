@@ -11,8 +11,8 @@ shapes and settings only.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -191,6 +191,20 @@ class Objective:
     def uses_labels(self) -> bool:
         """Whether the labels have a part in the sum."""
         return self.loss == "hard_labels" or self.hard > 0
+
+    def in_effect(self) -> dict[str, Any]:
+        """The settings that make a difference: equal for objectives that are the same sum."""
+        settings = asdict(self)
+        without = set()
+        if self.loss == "hard_labels":
+            without |= {"temperature", "soft", "hard"}
+        if not self.uses_teacher:
+            without |= {"temperature", "soft"}
+        if self.loss == "logit_matching":
+            without |= {"temperature"}
+        if not self.uses_labels:
+            without |= {"label_smoothing"}
+        return {name: value for name, value in settings.items() if name not in without}
 
     def __call__(
         self,

@@ -255,15 +255,12 @@ def _trained(
         recordings=recordings, variant={**(variant or {}), **chosen},
         selected=selected,
     )  # fmt: skip
-    own: dict[str, Any] = asdict(objective)
-    if objective.loss == "hard_labels":
-        own = {"loss": own["loss"], "label_smoothing": own["label_smoothing"]}
     views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
     identity = Identity(
         kind="teacher" if role == "teacher" else "student",
         version=MODEL_VERSION,
         settings={
-            "model": dict(model), "train": asdict(stage.settings), "objective": own,
+            "model": dict(model), "train": stage.settings.in_effect(), "objective": objective.in_effect(),
             "fresh_views": views, "select": chosen or None,
         },
         inputs={**rows.hashes, "knowledge": [recording.identity.key for recording in recordings]},

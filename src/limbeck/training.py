@@ -77,6 +77,10 @@ class TrainSettings:
             if not holds:
                 raise UsageError(f"train.{name} = {getattr(self, name)!r}, expected {expected}: change {name}")
 
+    def in_effect(self) -> dict[str, Any]:
+        """The settings that make a difference: AdamW has no momentum of that name."""
+        return {k: v for k, v in asdict(self).items() if k != "momentum" or self.optimizer == "sgd"}
+
     def rate(self, progress: float) -> float:
         """The learning rate after this fraction of all steps."""
         if progress < self.warmup:
