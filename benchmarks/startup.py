@@ -9,7 +9,7 @@ import sys
 from measuring import Entry, seconds_of
 
 HALF_A_SECOND = 0.5
-COMMAND = (sys.executable, "-c", "from limbeck.cli import main; main()", "--help")
+COMMAND = (sys.executable, "-c", "from limbeck.__main__ import main; main()", "--help")
 
 
 def entries(*, repeats: int = 5) -> list[Entry]:

@@ -12,24 +12,26 @@ from hypothesis.extra import numpy as hnp
 from limbeck.artifacts import (
     CHECKPOINTS,
     ArtifactStore,
-    DamagedFileError,
     Identity,
-    canonical_json,
     damages,
     hold,
-    key_of,
     read_checked,
-    read_header,
-    read_json,
     read_sums,
-    read_tensors,
     set_aside,
-    write_bytes,
-    write_json,
     write_sums,
-    write_tensors,
 )
 from limbeck.errors import LimbeckError
+from limbeck.files import (
+    DamagedFileError,
+    canonical_json,
+    key_of,
+    read_header,
+    read_json,
+    read_tensors,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 
 IDENTITY = Identity("knowledge", 1, {"view": None, "dtype": "float16"}, {"teacher": "3f9a1c"}, seed=None)
 
@@ -236,7 +238,8 @@ def test_a_file_with_bytes_behind_its_end_is_damaged(small_file, tmp_path):
 SAVE = """
 import sys, pathlib
 import numpy as np
-from limbeck.artifacts import Identity, write_json, write_tensors
+from limbeck.artifacts import Identity
+from limbeck.files import write_json, write_tensors
 folder = pathlib.Path(sys.argv[1])
 tensors = {name: np.arange(5, dtype=np.float32) for name in ("weight", "bias", "mean", "std", "steps")}
 about = {"alpha": 1, "beta": {"x": 1, "y": 2}, "gamma": 3, "delta": 4, "epsilon": 5}
@@ -281,7 +284,7 @@ def test_the_sums_are_those_of_sha256sum(folder):
 
 def test_shards_times_checkpoints_and_hidden_files_are_not_summed(folder):
     before = (folder / "SHA256SUMS").read_bytes()
-    for name in (*CHECKPOINTS, "lock", ".knowledge.json.1a2b3c4d.tmp", "00001.safetensors"):
+    for name in (*CHECKPOINTS, ".knowledge.json.1a2b3c4d.tmp", "00001.safetensors"):
         (folder / name).write_bytes(b"x")
     write_json(folder / "times.json", {"seconds": 2})
     write_sums(folder)
@@ -358,7 +361,7 @@ def test_an_artifact_is_a_part_until_it_is_complete(store):
 
 def test_what_only_the_making_needed_is_gone_when_complete(store):
     part = make(store)
-    for name in (*CHECKPOINTS, "lock", ".knowledge.json.1a2b3c4d.tmp"):
+    for name in (*CHECKPOINTS, ".knowledge.json.1a2b3c4d.tmp"):
         (part / name).write_bytes(b"x")
     assert sorted(path.name for path in store.complete(IDENTITY).iterdir()) == ["SHA256SUMS", "knowledge.json"]
 
@@ -386,7 +389,7 @@ def test_a_part_is_held_by_one_process_alone(store):
         assert part == store.part(IDENTITY)
         with (
             pytest.raises(
-                LimbeckError, match=r"knowledge d27266007607 is being made by another process \(it holds .*lock\)"
+                LimbeckError, match=r"knowledge d27266007607 is being made by another process \(it holds .*\.locks/.*\)"
             ),
             ArtifactStore(store.root).locked(IDENTITY),
         ):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.artifacts import CHECKPOINTS, read_tensors
+from limbeck.artifacts import CHECKPOINTS
 from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from limbeck.files import read_tensors
 from limbeck.models import ConvNet
 
 TRAINING = {"seed": 3, "rows": 8}

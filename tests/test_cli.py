@@ -247,7 +247,7 @@ def test_every_command_has_help(limbeck, command):
 @pytest.mark.slow
 def test_a_reader_that_stops_reading_is_no_error(finished, tmp_path):
     model = finished / "models" / "student" / "2x16-temperature=4"
-    command = [sys.executable, "-m", "limbeck.cli", "predict", str(model), "digits", "--top", "10"]
+    command = [sys.executable, "-m", "limbeck", "predict", str(model), "digits", "--top", "10"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()

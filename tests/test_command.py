@@ -138,5 +138,5 @@ def test_an_unknown_command_is_wrong_usage(refused):
 
 
 def test_help_answers_in_a_process_of_its_own():
-    ended = subprocess.run([sys.executable, "-m", "limbeck.cli", "--help"], capture_output=True, text=True, check=True)
+    ended = subprocess.run([sys.executable, "-m", "limbeck", "--help"], capture_output=True, text=True, check=True)
     assert "distill" in ended.stdout

@@ -18,10 +18,12 @@ def row(role="student", name="2x16", *, errors=10, verdict=None, variant=None, *
 def results(tmp_path):
     """A function that writes a run's results and gives its folder."""
 
-    def write(seed, *models, recipe="tiny"):
-        folder = tmp_path / f"{recipe}-{seed}"
+    def write(seed, *models, recipe="tiny", settings="3f9a", name=""):
+        folder = tmp_path / f"{recipe}-{seed}{name}"
         folder.mkdir(exist_ok=True)
-        (folder / "results.json").write_text(json.dumps({"recipe": recipe, "seed": seed, "models": models}))
+        (folder / "results.json").write_text(
+            json.dumps({"recipe": recipe, "seed": seed, "settings": settings, "models": models})
+        )
         return folder
 
     return write
@@ -88,3 +90,20 @@ def test_what_holds_no_results_is_refused_by_its_path(tmp_path, content):
 def test_a_run_without_results_is_asked_to_be_finished(tmp_path):
     with pytest.raises(LimbeckError, match=r"results\.json: no such file: finish the run first"):
         read_results(tmp_path)
+
+
+def test_runs_with_other_settings_are_refused(results):
+    runs = [results(0, row()), results(1, row(), settings="77ab")]
+    with pytest.raises(LimbeckError, match=f"{runs[1]} was made with other settings than {runs[0]}"):
+        comparison_table(runs)
+
+
+def test_one_seed_twice_is_refused(results):
+    runs = [results(0, row()), results(1, row()), results(1, row(), name="-again")]
+    with pytest.raises(LimbeckError, match=f"{runs[2]} and {runs[1]} both have seed 1"):
+        comparison_table(runs)
+
+
+def test_what_each_seed_chose_is_shown(results):
+    runs = [results(seed, row(chosen={"train.learning_rate": rate})) for seed, rate in ((0, 2e-3), (1, 4e-3))]
+    assert "2x16 (chosen: learning_rate 0.002) / 2x16 (chosen: learning_rate 0.004)" in comparison_table(runs)

@@ -4,12 +4,13 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from limbeck.evaluation import measure_cost, model_id, multiply_adds, result_row, serving_form
+from limbeck.evaluation import measure_cost, multiply_adds, result_row, serving_form
 from limbeck.models import MLP, ConvNet
+from limbeck.rows import model_id
 
 FIELDS = [
     "role", "name", "data", "variant", "teacher", "transfer", "parameters", "bytes", "multiply_adds", "accuracy",
-    "errors", "nll", "ece", "agreement", "latency_ms", "examples_per_second", "train_seconds", "trials", "metrics",
+    "errors", "nll", "ece", "agreement", "latency_ms", "examples_per_second", "train_seconds", "trials", "chosen", "metrics",
     "gap_recovered", "p_value", "verdict",
 ]  # fmt: skip
 LABELS = np.arange(200) % 4

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from limbeck import inspection
-from limbeck.artifacts import DamagedFileError
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError
 from limbeck.inspection import inspect, verify
 from limbeck.models import build_model, save_model
 

@@ -142,7 +142,10 @@ def test_another_seed_or_recipe_in_the_folder_is_refused(copied, recipe):
     whole = digests(copied.parent)
     with pytest.raises(LimbeckError, match="holds a run of another seed"):
         limbeck.run(recipe, copied, seed=1)
-    with pytest.raises(LimbeckError, match=r"another recipe .*temperature"):
+    with pytest.raises(
+        LimbeckError,
+        match=r"another recipe, or other settings \(student\.2x16\.distill\.temperature: 4\.0 there, 9\.0 here\)",
+    ):
         limbeck.run(recipe, copied, sets=["student.*.distill.temperature=9"])
     assert digests(copied.parent) == whole
 
@@ -204,7 +207,7 @@ def test_classes_left_out_are_left_out_of_training(recipe, tmp_path):
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "limbeck.cli", *arguments]
+    return [sys.executable, "-m", "limbeck", *arguments]
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.inspection import verify
 from limbeck.models import build_model, save_model
 from limbeck.precision import resolve_precision
+from limbeck.progress import Lines
 from limbeck.road import Road, run
 
 GRID = 'student.2x16.grid={"distill.temperature"=[2, 4]}'
@@ -90,7 +92,7 @@ def test_stage_after_stage_comes_to_the_same_as_all_at_once(tiny, tmp_path, fini
     kinds = {}
     for until in ("teach", "extract", "distill", "evaluate", "report"):
         results = run(tiny, out, until=until)
-        kinds[until] = sorted(path.name for path in (tmp_path / "runs" / "artifacts").iterdir())
+        kinds[until] = sorted(path.name for path in (tmp_path / "runs" / "artifacts").glob("[!.]*"))
         assert ("models" in results) == (until in ("evaluate", "report"))
         assert (out / "results.json").exists() == (until in ("evaluate", "report"))
         assert (out / "report.html").exists() == (until == "report")
@@ -192,19 +194,22 @@ def test_a_training_begun_in_another_precision_is_refused_and_stays(tiny, begun,
     assert after == before
 
 
-def test_a_stage_that_another_process_works_on_is_left_to_it(tiny, begun):
+def test_a_stage_that_another_process_works_on_is_waited_for(tiny, begun, finished):
     out, part = begun(precision="float32", threads=1)
+    lock = out.parent / "artifacts" / ".locks" / part.stem
+    # The other process holds the stage, completes it as the finished run did, and ends.
     program = (
-        "import pathlib, sys, time\nfrom limbeck.artifacts import hold\n"
-        "with hold(pathlib.Path(sys.argv[1]), 'x'): print('held', flush=True); time.sleep(60)"
+        "import pathlib, shutil, sys, time\nfrom limbeck.artifacts import hold\nlock, made, part = map(pathlib.Path, sys.argv[1:])\n"
+        "with hold(lock, 'x'): print('held', flush=True); time.sleep(1.5); shutil.rmtree(part); shutil.copytree(made, part.with_suffix(''))"
     )
-    with subprocess.Popen([sys.executable, "-c", program, part / "lock"], stdout=subprocess.PIPE) as other:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    made = finished.parent / "artifacts" / "teacher" / part.stem
+    said = io.StringIO()
+    with subprocess.Popen([sys.executable, "-c", program, lock, made, part], stdout=subprocess.PIPE) as other:
         other.stdout.readline()
-        with pytest.raises(
-            LimbeckError, match=rf"teacher .* is being made by another process \(it holds {part}/lock\)"
-        ):
-            run(tiny, out)
-        other.kill()
+        run(tiny, out, until="teach", progress=Lines(said))
+    (line,) = said.getvalue().splitlines()
+    assert line == f"teacher {part.stem[:12]} is being made by another process: waiting for it"
 
 
 def test_a_run_that_another_process_works_on_is_neither_walked_nor_set_aside(tiny, tiny_run, contents):

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from limbeck import training
-from limbeck.artifacts import CHECKPOINTS, read_tensors, write_tensors
+from limbeck.artifacts import CHECKPOINTS
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.data import Part, ViewSettings, view_pixels
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.files import read_tensors, write_tensors
 from limbeck.knowledge import CombinedTargets, LabelTargets, LiveTargets, StoredTargets, Targets
 from limbeck.metrics import accuracy, nll
 from limbeck.models import MLP, build_model

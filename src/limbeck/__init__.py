@@ -9,7 +9,7 @@ from limbeck.errors import LimbeckError, UsageError
 
 if TYPE_CHECKING:
     from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
-    from limbeck.distillation import Distilled, distill
+    from limbeck.distillation import Distilled, distill, evaluate, extract, teach
     from limbeck.knowledge import Knowledge
     from limbeck.models import MLP, ConvNet, build_model, load_model, save_model
     from limbeck.objectives import Objective
@@ -27,6 +27,9 @@ _HOMES = {
     "load_dataset": "limbeck.data",
     "Distilled": "limbeck.distillation",
     "distill": "limbeck.distillation",
+    "evaluate": "limbeck.distillation",
+    "extract": "limbeck.distillation",
+    "teach": "limbeck.distillation",
     "Knowledge": "limbeck.knowledge",
     "MLP": "limbeck.models",
     "ConvNet": "limbeck.models",
@@ -56,11 +59,14 @@ __all__ = [
     "__version__",
     "build_model",
     "distill",
+    "evaluate",
+    "extract",
     "load_dataset",
     "load_model",
     "predict_log_probs",
     "run",
     "save_model",
+    "teach",
     "train",
 ]
 

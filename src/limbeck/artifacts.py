@@ -1,56 +1,26 @@
 """Artifacts: folders named by what made them, written so that a crash loses nothing and damage is noticed.
 
 An artifact's key is the SHA-256 of canonical JSON of its identity. While it is being made it is `KEY.part`;
-it is complete when SHA256SUMS is written and the folder renamed. Files are written beside their place, synced
-and renamed.
+it is complete when SHA256SUMS is written and the folder renamed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import os
-import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, key_of, read_json, sha256_hex, sync_folder, write_bytes, write_json
 
-Array = npt.NDArray[Any]
-
-METADATA_KEY = "limbeck"
 SUMS = "SHA256SUMS"
 TIMES = "times.json"
+PLAN = "plan.json"
 CHECKPOINTS = ("checkpoint.safetensors", "checkpoint-previous.safetensors")
 _SUMS_OWN = "# sha256 of the lines above: "
-
-
-class DamagedFileError(LimbeckError):
-    """A file does not hold what was written into it."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        self.path = path
-        super().__init__(f"{path} is damaged: {what}; delete it or run the same `limbeck run` again to make it anew")
-
-
-# ---------------------------------------------------------------- identity
-
-
-def canonical_json(value: object) -> bytes:
-    """JSON with sorted keys, no spaces and no NaN, in UTF-8: equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
-def sha256_hex(data: bytes) -> str:
-    """SHA-256 of `data`, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -92,129 +62,17 @@ class Identity:
         return cls(value["kind"], value["version"], value["settings"], value["inputs"], value["seed"])
 
 
-def key_of(value: object) -> str:
-    """SHA-256 of canonical JSON."""
-    return sha256_hex(canonical_json(value))
-
-
-# ---------------------------------------------------------------- writing and reading
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: beside its place, synced, renamed, the folder synced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON for people to read (indented, sorted keys), atomically."""
-    text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a file that is not JSON is damaged."""
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DamagedFileError(path, f"not JSON ({error})") from None
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Array], header: Mapping[str, Any]) -> None:
-    """Write arrays as safetensors, atomically and with the same bytes for the same content.
-
-    All metadata goes into one key as canonical JSON, because safetensors writes several keys in an order that
-    differs from process to process. The header gains `digest`, the SHA-256 of header and tensors.
-    """
-    from safetensors.numpy import save
-
-    # asarray and not ascontiguousarray, which gives a scalar a dimension.
-    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    digest = content_digest(arrays, header)
-    metadata = {METADATA_KEY: canonical_json({**header, "digest": digest}).decode()}
-    write_bytes(path, save(arrays, metadata=metadata))
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read what `write_tensors` wrote, and check it against its digest.
-
-    Returns:
-        The arrays by name, and the header (with `digest`).
-
-    Raises:
-        DamagedFileError: if the file is not whole or its content does not give its digest.
-        FileNotFoundError: if there is none.
-    """
-    from safetensors.numpy import load
-
-    data = path.read_bytes()
-    try:
-        header = _header(data)
-        arrays = load(data)
-    except Exception as error:  # safetensors, JSON and numpy each have their own exceptions for a bad file
-        raise DamagedFileError(path, f"not a safetensors file of limbeck ({' '.join(str(error).split())})") from None
-    if content_digest(arrays, {key: value for key, value in header.items() if key != "digest"}) != header.get("digest"):
-        raise DamagedFileError(path, "its content does not give the digest in its header")
-    return arrays, header
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The header of a file that `write_tensors` wrote, without reading or checking the tensors."""
-    with path.open("rb") as file:
-        start = file.read(8)
-        # A damaged length may claim more bytes than there is memory for.
-        length = min(int.from_bytes(start, "little"), path.stat().st_size)
-        data = start + file.read(length)
-    try:
-        return _header(data)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFileError(path, f"its header cannot be read ({error})") from None
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 + length:
-        raise ValueError("cut short")
-    header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][METADATA_KEY])
-    if not isinstance(header, dict):
-        raise TypeError("the header is no object")
-    return header
-
-
-def content_digest(arrays: Mapping[str, Array], header: Mapping[str, Any]) -> str:
-    """The digest that `write_tensors` puts into a header: SHA-256 of the header and the arrays."""
-    shapes = {name: [array.dtype.str, list(array.shape)] for name, array in arrays.items()}
-    digest = hashlib.sha256(canonical_json([header, shapes]))
-    for name in sorted(arrays):
-        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 # ---------------------------------------------------------------- checking
 
 
-def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS: every file but shards (digests of their own), times and checkpoints; then its own digest."""
-    lines = [f"{sha256_hex((folder / name).read_bytes())}  {name}\n" for name in _summed(folder)]
+def write_sums(folder: Path, names: Sequence[str] | None = None) -> None:
+    """Write SHA256SUMS: the digest of each file, and at the end of these lines.
+
+    Args:
+        folder: in which the files lie.
+        names: of the files; by default all but shards (which have their own digest), times and checkpoints.
+    """
+    lines = [f"{sha256_hex((folder / name).read_bytes())}  {name}\n" for name in names or _summed(folder)]
     text = "".join(lines)
     write_bytes(folder / SUMS, f"{text}{_SUMS_OWN}{sha256_hex(text.encode())}\n".encode())
 
@@ -265,17 +123,25 @@ def damages(folder: Path) -> list[DamagedFileError]:
     return found
 
 
+def recorded_seconds(folder: Path) -> float | None:
+    """What times.json says an artifact took to make; None where it does not say."""
+    try:
+        return float(read_json(folder / TIMES)["seconds"])
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError, ValueError):
+        return None
+
+
 def is_shard(name: str) -> bool:
     """Whether a file's name is a shard's: five digits and `.safetensors`."""
     return len(name) == 17 and name[:5].isdigit() and name.endswith(".safetensors")
 
 
 def _summed(folder: Path) -> list[str]:
-    left_out = {SUMS, TIMES, "lock", *CHECKPOINTS}
+    left_out = {SUMS, TIMES, *CHECKPOINTS}
     return sorted(
         path.name
         for path in folder.iterdir()
-        if path.name not in left_out and not is_shard(path.name) and not path.name.startswith(".")
+        if path.is_file() and path.name not in left_out and not is_shard(path.name) and not path.name.startswith(".")
     )
 
 
@@ -301,55 +167,107 @@ class ArtifactStore:
         return self.folder(identity).is_dir()
 
     def complete(self, identity: Identity) -> Path:
-        """Make a `.part` folder the artifact: SHA256SUMS, then the rename; a lost race counts as done."""
+        """Make a `.part` folder the artifact: SHA256SUMS, then the rename; a lost race counts as done.
+
+        Until SHA256SUMS is there the checkpoints stay, so that nothing is computed again after a crash.
+        """
         part, folder = self.part(identity), self.folder(identity)
         try:
-            for left in (*part.glob(".*.tmp"), *(part / name for name in CHECKPOINTS), part / "lock"):
-                left.unlink(missing_ok=True)
             write_sums(part)
+            for left in (*part.glob(".*.tmp"), *(part / name for name in CHECKPOINTS)):
+                left.unlink(missing_ok=True)
             part.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
             shutil.rmtree(part, ignore_errors=True)  # what was written after the winner's rename
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
         return folder
+
+    def is_all_there(self, identity: Identity) -> bool:
+        """Whether an artifact lacks the rename alone: its SHA256SUMS was written, and fits."""
+        part = self.part(identity)
+        return (part / SUMS).exists() and not damages(part)
 
     def set_aside(self, identity: Identity) -> Path:
         """Move a damaged artifact out of the way, so that it can be made again and nothing is lost."""
         return set_aside(self.folder(identity), "damaged")
 
     @contextlib.contextmanager
-    def locked(self, identity: Identity) -> Iterator[Path]:
-        """Hold a `.part` folder alone, for stages that only one process can work on.
+    def locked(self, identity: Identity, waiting: Callable[[str], None] | None = None) -> Iterator[Path]:
+        """Hold an artifact alone, for stages that only one process can work on.
+
+        Args:
+            identity: of the artifact.
+            waiting: told once that another process holds it, which may well complete it; then waits for it.
 
         Yields:
-            The `.part` folder.
+            The `.part` folder, made if neither it nor the artifact is there.
 
         Raises:
-            LimbeckError: if another process holds it.
+            LimbeckError: if another process holds it, and `waiting` is not given.
         """
-        part = self.part(identity)
-        part.mkdir(parents=True, exist_ok=True)
-        with hold(part / "lock", f"{identity.kind} {identity.key[:12]} is being made"):
+        # Locks lie outside of what is renamed, and stay: a lock that is deleted can be held twice.
+        lock = self.root / ".locks" / identity.key
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with hold(lock, f"{identity.kind} {identity.key[:12]} is being made", waiting):
+            part = self.part(identity)
+            if not self.is_complete(identity):
+                part.mkdir(parents=True, exist_ok=True)
             yield part
+
+
+def kept_plan(part: Path, own: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """What decides bytes but is no setting: written before anything else, obeyed by whoever continues.
+
+    Args:
+        part: the `.part` folder. Without a plan that can be read, what is in it is worth nothing and set aside.
+        own: what this process would do.
+        say: told when that happens.
+
+    Returns:
+        The plan that the folder was begun with, else `own`.
+    """
+    path = part / PLAN
+    if path.exists():
+        try:
+            plan = read_json(path)
+            if isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == {k: type(v) for k, v in own.items()}:
+                return plan
+        except DamagedFileError:
+            pass
+        say(f"{path} is damaged: what was begun is set aside as {set_aside(part, 'damaged').name}, and begun anew")
+        part.mkdir()
+    write_json(path, own)
+    return own
 
 
 def set_aside(path: Path, why: str) -> Path:
     """Rename `NAME` to `NAME.WHY-N`, the first such name that is free."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
-        number += 1
+    aside = free_name(path, why)
     path.rename(aside)
     return aside
 
 
+def free_name(path: Path, why: str) -> Path:
+    """`NAME.WHY-N` with the first number that is free."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
+        number += 1
+    return aside
+
+
 @contextlib.contextmanager
-def hold(path: Path, what: str) -> Iterator[None]:
+def hold(path: Path, what: str, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a lock file; the operating system lets go of it when the process ends, however it ends.
 
+    Args:
+        path: of the lock file, made if it is not there.
+        what: what the message says of it.
+        waiting: told once that another process holds it; then waits. Without it, that is an error.
+
     Raises:
-        LimbeckError: if another process holds it.
+        LimbeckError: if another process holds it, and `waiting` is not given.
     """
     try:
         import fcntl
@@ -360,8 +278,11 @@ def hold(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            message = f"{what} by another process (it holds {path}): wait for it to end, or stop it"
-            raise LimbeckError(message) from None
+            if waiting is None:
+                message = f"{what} by another process (it holds {path}): wait for it to end, or stop it"
+                raise LimbeckError(message) from None
+            waiting(f"{what} by another process: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:
             pass
         yield

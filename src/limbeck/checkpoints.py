@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck.artifacts import CHECKPOINTS, DamagedFileError, read_tensors, write_tensors
+from limbeck.artifacts import CHECKPOINTS
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, read_tensors, write_tensors
 
 _MODEL, _BEST, _OPTIMIZER, _GENERATOR, _LOSS = "model.", "best.", "optimizer.", "generator", "loss_sum"
 

@@ -145,7 +145,7 @@ def inspect(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="A model's folder: an artifact, or a run's models/….")],
-    inputs: Annotated[str, typer.Argument(help="An idx, .npy or .npz file, or a data set's name for its test rows.")],
+    inputs: Annotated[str, typer.Argument(help="An idx, .npy or .npz file, or a data set's name (its test rows).")],
     top: Annotated[int, typer.Option(help="Classes to show for each row.", min=1)] = 3,
     rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1, show_default=False)] = None,
 ) -> None:
@@ -251,7 +251,3 @@ def _progress() -> Iterator[Progress]:
 
 def _minutes(minutes: float) -> str:
     return f"{minutes * 60:.0f} seconds" if minutes < 1 else f"{minutes:g} minutes"
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from limbeck.errors import LimbeckError
+from limbeck.rows import row_label
 from limbeck.terminal import plain_table
 
 # No times: those of several runs are of several moments; benchmarks/ has speed as ratios within one run.
@@ -32,7 +33,7 @@ def read_results(path: Path) -> dict[str, Any]:
     file = path / "results.json" if path.is_dir() else path
     try:
         found = json.loads(file.read_bytes())
-        found["recipe"], found["seed"]
+        found["recipe"], found["seed"], found["settings"]
         for row in found["models"]:
             _row_id(row), row["verdict"], [row[name] for name in COLUMNS]
     except FileNotFoundError:
@@ -50,12 +51,22 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         markdown: as a Markdown table.
 
     Raises:
-        LimbeckError: if they are of different recipes or have different rows.
+        LimbeckError: if they are of different recipes or settings, of one seed twice, or have different rows.
     """
     results = [read_results(path) for path in runs]
     recipes = {found["recipe"] for found in results}
     if len(recipes) > 1:
         raise LimbeckError(f"these are runs of different recipes ({', '.join(sorted(recipes))}): compare runs of one")
+    for number, (path, found) in enumerate(zip(runs, results, strict=True)):
+        if found["settings"] != results[0]["settings"]:
+            raise LimbeckError(
+                f"{path} was made with other settings than {runs[0]} (their recipe.toml differ): compare runs that "
+                "differ in seed alone"
+            )
+        seeds_before = [before["seed"] for before in results[:number]]
+        if found["seed"] in seeds_before:
+            twice = runs[seeds_before.index(found["seed"])]
+            raise LimbeckError(f"{path} and {twice} both have seed {found['seed']}: compare runs of different seeds")
     rows = [[_row_id(row) for row in found["models"]] for found in results]
     for path, ids in zip(runs, rows, strict=True):
         if ids != rows[0]:
@@ -70,7 +81,7 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         verdicts = [row["verdict"] for row in same if row["verdict"]]
         cells = [_spread([row[name] for row in same], name) for name in shown]
         counted = ", ".join(f"{verdicts.count(v)} × {v}" for v in dict.fromkeys(verdicts))
-        body.append([first["role"], _label(first), *cells, counted if len(same) > 1 else "".join(verdicts)])
+        body.append([first["role"], _label(same), *cells, counted if len(same) > 1 else "".join(verdicts)])
     of = "median (lowest to highest)" if len(results) > 1 else "one run"
     caption = (
         f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
@@ -83,9 +94,9 @@ def _row_id(row: dict[str, Any]) -> str:
     return f"{row['role']} {row['name']} {sorted(row['variant'])}"
 
 
-def _label(row: dict[str, Any]) -> str:
-    variant = ", ".join(f"{name} {value}" for name, value in row["variant"].items())
-    return f"{row['name']} ({variant})" if variant else str(row["name"])
+def _label(rows: Sequence[dict[str, Any]]) -> str:
+    # A setting chosen on validation rows is shown with every value that some seed has.
+    return " / ".join(dict.fromkeys(row_label(row) for row in rows))
 
 
 def _spread(values: Sequence[float | None], name: str) -> str:

@@ -1,28 +1,36 @@
-"""Distilling in one call: a teacher, a student and inputs, without a recipe or a run folder."""
+"""The road in Python, stage by stage, without a recipe or a run folder: teach, extract, distill, evaluate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
-from limbeck.batches import StoredBatches, held_out_order
-from limbeck.data import Part
-from limbeck.errors import UsageError
+from limbeck.artifacts import ArtifactStore
+from limbeck.batches import BatchSource, FreshBatches, StoredBatches, held_out_order
+from limbeck.data import Part, ViewSettings
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.evaluation import measure_cost, result_row
+from limbeck.files import content_digest, key_of
 from limbeck.knowledge import (
     CombinedTargets,
     Knowledge,
     LabelTargets,
+    Recording,
     StoredTargets,
-    TargetSource,
     check_knowledge,
 )
+from limbeck.knowledge import extract as extract_recording
+from limbeck.models import Standardize, logits_of
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
 from limbeck.teachers import as_teacher, log_probabilities
-from limbeck.training import History, TrainSettings, train
+from limbeck.training import History, TrainSettings, predict_log_probs, train
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,94 @@ class Distilled:
     history: History
 
 
+def teach(
+    model: nn.Module,
+    part: Part,
+    settings: TrainSettings | None = None,
+    *,
+    validation: Part | None = None,
+    views: ViewSettings | None = None,
+    label_smoothing: float = 0.0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> History:
+    """Train a model on labels alone, in place: a teacher, or the baseline that a student has to beat.
+
+    Args:
+        model: a torch module from raw inputs (batch, …) to logits. The preprocessing of an `MLP` or `ConvNet`
+            that has learnt none yet learns it from the part.
+        part: the training rows, with labels.
+        settings: how to train; ten epochs at 1e-3 by default.
+        validation: labelled rows on which the epoch is chosen; without them the last is kept.
+        views: images in new random views in every epoch.
+        label_smoothing: ε, at least 0 and below 1.
+        seed: of order, dropout and views; the model's weights are as they were given.
+        progress: told by step.
+
+    Raises:
+        UsageError: if the arguments do not fit each other.
+    """
+    settings = settings or TrainSettings()
+    _check_seed(seed)
+    if not (part.labels >= 0).all():
+        raise UsageError(f'part "{part.name}" has rows without labels: leave them out, or distill')
+    _prepare(model, part.inputs, len(part.classes), "the model")
+    batches: BatchSource = (
+        StoredBatches(part.inputs[np.newaxis], settings.batch_size)
+        if views is None or views.is_plain
+        else FreshBatches(part, views, settings.batch_size, seed)
+    )
+    objective = Objective(loss="hard_labels", label_smoothing=label_smoothing)
+    return train(
+        model, batches, LabelTargets(part.labels), objective, settings,
+        seed=seed, validation=validation, progress=progress, title="teacher",
+    )  # fmt: skip
+
+
+def extract(
+    teacher: object,
+    part: Part,
+    artifacts: Path | str = "runs/artifacts",
+    *,
+    name: str | None = None,
+    dtype: Literal["float16", "float32"] = "float16",
+    progress: Progress | None = None,
+) -> Knowledge:
+    """Ask a teacher once about every row, and keep its answers on disk; the same call again only reads them.
+
+    Args:
+        teacher: a torch module or a function from raw inputs (batch, …) to logits, or an object with
+            `answer(inputs)`.
+        part: the rows; labels are not needed.
+        artifacts: the folder in which knowledge is kept, shared with runs.
+        name: of the teacher. A module is known by its weights; anything else needs a name, and another teacher
+            another one.
+        dtype: in which log-probabilities are kept.
+        progress: told by batch.
+
+    Raises:
+        UsageError: if there is no way to tell this teacher from another.
+        LimbeckError: if its outputs are not finite, or what is kept under its name is not its own.
+    """
+    if isinstance(teacher, nn.Module):
+        key = key_of({"module": _module_digest(teacher), "name": name})
+    elif name is not None:
+        key = key_of({"name": name})
+    else:
+        raise UsageError(f"{type(teacher).__name__} cannot be told from another teacher by its weights: pass name=…")
+    recording = Recording(key, part, dtype=dtype)
+    return extract_recording(as_teacher(teacher), recording, ArtifactStore(Path(artifacts)), progress=progress)
+
+
 def distill(
     teacher: object,
     student: nn.Module,
     inputs: npt.ArrayLike | Part,
+    settings: TrainSettings | None = None,
     *,
     labels: npt.ArrayLike | None = None,
     objective: Objective | None = None,
-    settings: TrainSettings | None = None,
-    validation: float = 0.1,
+    validation: float | Part = 0.1,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Distilled:
@@ -57,13 +144,14 @@ def distill(
     Args:
         teacher: a torch module or a function from raw inputs (batch, …) to logits, an object with
             `answer(inputs)`, or `Knowledge` about the same rows that was kept from before.
-        student: a torch module from the same raw inputs to logits, trained in place.
+        student: a torch module from the same raw inputs to logits, trained in place. The preprocessing of an
+            `MLP` or `ConvNet` that has learnt none yet learns it from these inputs.
         inputs: shape (n, …), uint8 or floats, without labels; or a part, with its own.
+        settings: how to train; ten epochs at 1e-3 by default.
         labels: shape (n,), whole numbers, −1 for a row without; needed if the objective uses labels.
         objective: soft targets at T = 4 by default.
-        settings: how to train; ten epochs at 1e-3 by default.
-        validation: fraction of the rows on which the epoch is chosen: by agreement with their labels, or with the
-            teacher's class where there are no labels. 0 keeps the last epoch.
+        validation: the rows on which the epoch is chosen: a part, or the fraction of these rows that is held out,
+            judged by their labels, or by the teacher's class where there are none. 0 keeps the last epoch.
         seed: of order, dropout and the validation rows.
         progress: told by step.
 
@@ -73,36 +161,36 @@ def distill(
     """
     objective = objective or Objective(temperature=4.0)
     settings = settings or TrainSettings()
-    if not 0 <= validation < 1:
+    _check_seed(seed)
+    if not isinstance(validation, Part) and not 0 <= validation < 1:
         raise UsageError(f"validation = {validation}: expected a fraction of the rows, at least 0 and below 1")
     part = _part(inputs, labels)
-    rows = part.inputs
     if objective.uses_labels and not (part.labels >= 0).any():
         raise UsageError("the objective uses labels, but none were given: pass labels, or hard=0")
     if isinstance(teacher, Knowledge):
+        _prepare(student, part.inputs, len(teacher.classes), "the student")
         knowledge = teacher
     else:
-        answers = log_probabilities(as_teacher(teacher), rows)
-        names = [str(number) for number in range(answers.shape[1])]
-        if isinstance(inputs, Part) and len(part.classes) == len(names):
-            names = list(part.classes)
-        knowledge = Knowledge.in_memory(answers, names)
-    log_probs = knowledge.log_probs()
+        _prepare(student, part.inputs, None, "the student")
+        answers = log_probabilities(as_teacher(teacher), part.inputs)
+        _prepare(student, part.inputs, answers.shape[1], "the student")
+        known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]
+        names = list(part.classes) if known else [str(number) for number in range(answers.shape[1])]
+        knowledge = Knowledge.in_memory(answers, names, part.inputs_hash)
+    if (view := knowledge.description.get("view")) is not None:
+        raise LimbeckError(
+            f"{knowledge.folder} was recorded for view {view['number']} of the rows, not for the rows as they are: "
+            "give knowledge of the rows themselves"
+        )
     if not isinstance(inputs, Part):
-        part = Part(part.name, rows, part.labels, part.ids, knowledge.classes)
-    check_knowledge(knowledge, part, "the teacher's output")
-    held = round(validation * len(rows))
-    if held >= len(rows):
-        raise UsageError(f"validation = {validation} leaves none of the {len(rows)} inputs to train on: ask for less")
-    order = held_out_order(seed, len(rows))
-    chosen, kept = np.sort(order[:held]), np.sort(order[held:])
-    truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))
-    judged = Part("validation", rows[chosen], truth[chosen], chosen, part.classes)
-    targets: TargetSource = CombinedTargets(StoredTargets(log_probs[np.newaxis]), LabelTargets(part.labels))
+        part = Part(part.name, part.inputs, part.labels, part.ids, knowledge.classes)
+    check_knowledge(knowledge, part, str(knowledge.folder or "the teacher's output"))
+    log_probs = knowledge.log_probs()
+    kept, judged = _held_out(part, log_probs, validation, seed)
     history = train(
         student,
-        StoredBatches(rows[np.newaxis], settings.batch_size, kept),
-        targets,
+        StoredBatches(part.inputs[np.newaxis], settings.batch_size, kept),
+        CombinedTargets(StoredTargets(log_probs[np.newaxis]), LabelTargets(part.labels)),
         objective,
         settings,
         seed=seed,
@@ -111,6 +199,102 @@ def distill(
         title="student",
     )
     return Distilled(student, knowledge, history)
+
+
+def evaluate(
+    model: nn.Module,
+    part: Part,
+    *,
+    teacher: nn.Module | None = None,
+    baseline: nn.Module | None = None,
+) -> dict[str, Any]:
+    """A model measured on labelled rows: a row as in results.json.
+
+    Args:
+        model: a torch module from raw inputs (batch, …) to logits.
+        part: the rows, best ones that no choice has seen.
+        teacher: for agreement, and with a baseline for the gap recovered.
+        baseline: the same model trained on labels alone, for the paired test and the verdict.
+
+    Raises:
+        UsageError: if rows have no labels, or the model does not fit them.
+    """
+    if not len(part) or not (part.labels >= 0).all():
+        raise UsageError(
+            f'part "{part.name}" has no rows, or rows without labels: they cannot be counted right or wrong'
+        )
+    models = {"the model": model, "the teacher": teacher, "the baseline": baseline}
+    for what, given in models.items():
+        if given is not None:
+            _probe(given, part.inputs, len(part.classes), what)
+    found = {what: predict_log_probs(given, part.inputs) for what, given in models.items() if given is not None}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    return result_row(
+        "reference" if baseline is None else "student",
+        type(model).__name__,
+        found["the model"],
+        part.labels,
+        cost=measure_cost(model, size, part.inputs),
+        teacher_log_probs=found.get("the teacher"),
+        baseline_log_probs=found.get("the baseline"),
+    )
+
+
+def _held_out(
+    part: Part, log_probs: npt.NDArray[Any], validation: float | Part, seed: int
+) -> tuple[npt.NDArray[np.int64] | None, Part]:
+    """The rows to train on (None: all), and those on which the epoch is chosen."""
+    if isinstance(validation, Part):
+        return None, validation
+    rows = len(part)
+    held = round(validation * rows)
+    if held >= rows:
+        raise UsageError(f"validation = {validation} leaves none of the {rows} inputs to train on: ask for less")
+    order = held_out_order(seed, rows)
+    chosen, kept = np.sort(order[:held]), np.sort(order[held:])
+    truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))
+    return kept, Part("validation", part.inputs[chosen], truth[chosen], chosen, part.classes)
+
+
+def _prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
+    """Let a model of a known kind learn its preprocessing, and see that it takes the inputs."""
+    preprocessing = getattr(model, "preprocessing", None)
+    if isinstance(preprocessing, Standardize) and not preprocessing.is_fitted:
+        preprocessing.fit(inputs)
+    _probe(model, inputs, classes, what)
+
+
+def _probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
+    """Ask a model about two rows, so that a misfit shows before any work is done."""
+    some = torch.from_numpy(np.ascontiguousarray(inputs[:2]))
+    was_training = model.training
+    try:
+        with torch.inference_mode():
+            shape = tuple(logits_of(model.eval()(some)).shape)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        kind = f"{inputs.dtype} inputs of shape (batch, {', '.join(map(str, inputs.shape[1:]))})"
+        raise UsageError(f"{what} ({type(model).__name__}) does not take {kind}: {reason}") from error
+    finally:
+        model.train(was_training)
+    if len(shape) != 2 or shape[0] != len(some) or classes not in (None, shape[1]):
+        raise UsageError(
+            f"{what} ({type(model).__name__}) returned {shape} for {len(some)} inputs: expected "
+            f"({len(some)}, {classes or 'classes'})"
+        )
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**31:
+        raise UsageError(f"seed = {seed}: expected a whole number from 0 to {2**31 - 1}")
+
+
+def _module_digest(module: nn.Module) -> str:
+    """What tells modules apart: what they are made of, and their weights."""
+    tensors = {name: tensor.detach().cpu().float().numpy() for name, tensor in module.state_dict().items()}
+    return content_digest(
+        tensors, {"type": f"{type(module).__module__}.{type(module).__qualname__}", "as": repr(module)}
+    )
 
 
 def _part(inputs: npt.ArrayLike | Part, labels: npt.ArrayLike | None) -> Part:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from limbeck import metrics
 from limbeck.models import ConvNet, logits_of
-from limbeck.precision import Precision, autocast
 
 Array = npt.NDArray[Any]
 
@@ -71,19 +70,18 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
     return count
 
 
-def measure_cost(model: nn.Module, file_bytes: int, inputs: Array, precision: Precision = "float32") -> Cost:
-    """Size and speed of a model, in its serving form, warmed up, medians of many repeats.
+def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
+    """Size and speed of a model, in its serving form and in float32, warmed up, medians of many repeats.
 
     Args:
         model: any module that takes raw inputs.
         file_bytes: size of its file.
         inputs: raw inputs to run it on, shape (n, …).
-        precision: what it computes in.
     """
     served = serving_form(model)
     one = torch.from_numpy(np.ascontiguousarray(inputs[:1]))
     many = torch.from_numpy(np.ascontiguousarray(np.resize(inputs, (500, *inputs.shape[1:]))))
-    with torch.inference_mode(), autocast(precision):
+    with torch.inference_mode():
         latency = _median_seconds(lambda: logits_of(served(one)), repeats=200, at_most=1.0)
         batch = _median_seconds(lambda: logits_of(served(many)), repeats=20, at_most=1.0)
     return Cost(
@@ -119,6 +117,7 @@ def result_row(
     cost: Cost | None = None,
     train_seconds: float | None = None,
     trials: int | None = None,
+    chosen: dict[str, Any] | None = None,
     teacher_log_probs: Array | None = None,
     baseline_log_probs: Array | None = None,
     metrics_by_name: dict[str, float] | None = None,
@@ -136,6 +135,7 @@ def result_row(
         cost: size and speed.
         train_seconds: spent on training it.
         trials: settings tried on validation rows.
+        chosen: of those, the ones that were best, by dotted path.
         teacher_log_probs: the teacher's on the same rows, for agreement and the gap.
         baseline_log_probs: the baseline's on the same rows, for a student: gap, paired test and verdict.
         metrics_by_name: anything else.
@@ -156,6 +156,7 @@ def result_row(
         "agreement": None if teacher_log_probs is None else metrics.agreement(log_probs, teacher_log_probs),
         "train_seconds": train_seconds,
         "trials": trials,
+        "chosen": chosen,
         "metrics": metrics_by_name or {},
         "gap_recovered": None,
         "p_value": None,
@@ -170,13 +171,3 @@ def result_row(
             of_teacher = metrics.accuracy(teacher_log_probs, labels)
             row["gap_recovered"] = metrics.gap_recovered(share, of_baseline, of_teacher)
     return row
-
-
-def model_id(role: str, name: str, variant: Any) -> str:
-    """ROLE/NAME[-KEY=VALUE,…]."""
-    shown = ",".join(f"{key}={_plain(value)}" for key, value in variant.items())
-    return f"{role}/{name}" + (f"-{shown}" if shown else "")
-
-
-def _plain(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -10,17 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.artifacts import (
-    SUMS,
-    DamagedFileError,
-    Identity,
-    damages,
-    is_shard,
-    read_checked,
-    read_header,
-    read_json,
-)
+from limbeck.artifacts import SUMS, Identity, damages, is_shard, read_checked
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, read_header, read_json
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
 from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import most_alike

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.artifacts import Identity, sha256_hex
+from limbeck.artifacts import Identity
 from limbeck.data import Part, Split, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
+from limbeck.files import sha256_hex
 from limbeck.knowledge import Recording
 from limbeck.models import read_description
 from limbeck.models.saving import WEIGHTS
@@ -60,6 +61,7 @@ class ModelStage:
         selected: row numbers it trains on; None for all.
         recordings: the knowledge a student learns from, one for each view.
         variant: what tells its row apart from others of the name.
+        tried: of a grid, the values that this stage stands for, by dotted path.
         path: the folder of a teacher given by path.
     """
 
@@ -75,6 +77,7 @@ class ModelStage:
     selected: npt.NDArray[np.int64] | None = None
     recordings: tuple[Recording, ...] = ()
     variant: Mapping[str, Any] = field(default_factory=dict)
+    tried: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
     @property
@@ -145,7 +148,9 @@ class Planner:
         for teacher in self.recipe.teacher:
             students = [student for student in self.recipe.student if student.teacher == teacher.name]
             wanted = {self.final_refit(student) for student in students} or {_refits(teacher.train)}
-            stages += [self.teacher(teacher.name, refit) for refit in sorted(wanted, reverse=True)]
+            found = [self.teacher(teacher.name, refit) for refit in sorted(wanted, reverse=True)]
+            # A refitted teacher comes first; beside it, one of the split's rows has to be told apart.
+            stages += [found[0], *(replace(stage, variant={"refit": False}) for stage in found[1:])]
         return stages
 
     def teacher(self, name: str, refit: bool) -> ModelStage:
@@ -180,20 +185,28 @@ class Planner:
 
     def student(self, student: Student) -> StudentPlan:
         """One student with its baseline."""
-        trials = [self.student_stage(trial, self.final_refit(trial) and not student.grid) for trial in student.trials()]
-        baselines: dict[str, ModelStage] = {}
-        if student.baseline:
-            for trial in student.trials():
-                stage = self.baseline_stage(trial, self.final_refit(trial) and not student.grid)
-                baselines.setdefault(stage.identity.key, stage)
-        return StudentPlan(student, tuple(trials), tuple(baselines.values()))
+        refit = self.final_refit(student) and not student.grid
+        return StudentPlan(student, self._trials(student, refit), self._baselines(student, refit))
 
     def refitted(self, student: Student, stage: ModelStage) -> ModelStage:
         """The stage chosen on validation rows, trained anew on all rows."""
-        trials = student.trials()
         make = self.student_stage if stage.role == "student" else self.baseline_stage
-        chosen = next(trial for trial in trials if make(trial, False).identity == stage.identity)
-        return make(chosen, True)
+        pairs = zip(student.trials(), student.grid_values(), strict=True)
+        chosen = next(trial for trial, values in pairs if _tried(stage.role, values) == stage.tried)
+        return replace(make(chosen, True), tried=stage.tried)
+
+    def _trials(self, student: Student, refit: bool) -> tuple[ModelStage, ...]:
+        pairs = zip(student.trials(), student.grid_values(), strict=True)
+        return tuple(replace(self.student_stage(trial, refit), tried=values) for trial, values in pairs)
+
+    def _baselines(self, student: Student, refit: bool) -> tuple[ModelStage, ...]:
+        if not student.baseline:
+            return ()
+        found: dict[str, ModelStage] = {}
+        for trial, values in zip(student.trials(), student.grid_values(), strict=True):
+            stage = self.baseline_stage(trial, refit)
+            found.setdefault(stage.identity.key, replace(stage, tried=_tried("baseline", values)))
+        return tuple(found.values())
 
     def student_stage(self, student: Student, refit: bool) -> ModelStage:
         """A student without a grid."""
@@ -225,6 +238,13 @@ class Planner:
         """Whether the student that is shown is trained on all rows, and so by a teacher that was."""
         teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
         return student.train.refit or _refits(teacher.train)
+
+
+def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a grid's values, those that make a difference: what is asked of the teacher makes none to a baseline."""
+    if role == "student":
+        return dict(values)
+    return {k: v for k, v in values.items() if not k.startswith("distill.") or k == "distill.label_smoothing"}
 
 
 def _refits(train: Train | None) -> bool:

@@ -21,7 +21,8 @@ def predictions(model: Path, inputs: str, *, top: int = 3, rows: int | None = No
 
     Args:
         model: a folder with a saved model.
-        inputs: an idx, .npy or .npz file of raw inputs, or a data set's name for its test rows.
+        inputs: an idx, .npy or .npz file of raw inputs, or a data set's name for its test rows (all
+            rows of one that has no test rows of its own).
         top: classes in a line.
         rows: only the first so many.
 

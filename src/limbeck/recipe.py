@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
-from limbeck.recipe_errors import phrases
+from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Student, Teacher, Transfer
 from limbeck.recipe_overrides import apply_overrides
 from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, TransferViews, ViewSpec
@@ -34,6 +34,7 @@ __all__ = [
     "apply_overrides",
     "bundled_recipes",
     "dump_recipe",
+    "first_difference",
     "load_recipe",
     "parse_recipe",
     "read_recipe",
@@ -118,3 +119,24 @@ def parse_recipe(data: Mapping[str, Any], where: str) -> Recipe:
 def dump_recipe(recipe: Recipe) -> str:
     """A recipe as TOML, with every default filled in: `parse_recipe(tomllib.loads(…))` gives an equal one."""
     return toml_document(recipe.model_dump(by_alias=True, exclude_none=True))
+
+
+def first_difference(there: Recipe, here: Recipe) -> str | None:
+    """Where two recipes first differ, as `student.2x128.train.epochs: 20 there, 30 here`; None if they are equal."""
+    tables = [recipe.model_dump(by_alias=True, exclude_none=True) for recipe in (there, here)]
+    return _difference(tables[0], tables[1], (), tables[1])
+
+
+def _difference(there: Any, here: Any, location: tuple[int | str, ...], whole: dict[str, Any]) -> str | None:
+    if there == here:
+        return None
+    inner: list[tuple[int | str, Any, Any]] = []
+    if isinstance(there, dict) and isinstance(here, dict):
+        inner = [(key, there.get(key), here.get(key)) for key in {**there, **here}]
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        inner = [(index, *pair) for index, pair in enumerate(zip(there, here, strict=True))]
+    for key, one, other in inner:
+        if (found := _difference(one, other, (*location, key), whole)) is not None:
+            return found
+    written = ("not" if value is None else shown(value) for value in (there, here))
+    return f"{dotted(location, whole)}: {' there, '.join(written)} here"

@@ -115,15 +115,19 @@ class Student(Table):
 
     def trials(self) -> list[Student]:
         """Every combination of the grid's values, as students without a grid; without one, this student."""
-        grid = self.grid or {}
         trials = []
-        for values in product(*grid.values()):
+        for values in self.grid_values():
             settings = self.model_dump(by_alias=True, exclude={"grid"})
-            for path, value in zip(grid, values, strict=True):
+            for path, value in values.items():
                 table, _, key = path.partition(".")
                 settings[table][key] = value
             trials.append(Student.model_validate(settings))
         return trials
+
+    def grid_values(self) -> list[dict[str, Any]]:
+        """What each of the trials tries, by dotted path; without a grid, nothing once."""
+        grid = self.grid or {}
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
     @model_validator(mode="after")
     def _grid_can_be_tried(self) -> Student:

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from limbeck import __version__
-from limbeck.artifacts import (
-    ArtifactStore,
-    DamagedFileError,
-    read_tensors,
-    write_bytes,
-    write_json,
-    write_tensors,
-)
+from limbeck.artifacts import ArtifactStore
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.evaluation import Cost, measure_cost, model_id, result_row
 from limbeck.models import build_model
-from limbeck.models.saving import WEIGHTS
+from limbeck.outcome import Entry, Outcome, settings_key, versions
 from limbeck.plan import ModelStage, Planner
-from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
-from limbeck.recipe import Recipe, Student, dump_recipe, load_recipe, recipe_name
-from limbeck.report import render_report
-from limbeck.run_folder import RECIPE, RUN, RunFolder
-from limbeck.stages import Model, Workshop
-from limbeck.threads import thread_count, use_available_cores
-from limbeck.training import predict_log_probs
+from limbeck.recipe import Recipe, Student, load_recipe, recipe_name
+from limbeck.run_folder import RECIPE, RunFolder
+from limbeck.stages import Workshop
+from limbeck.threads import use_available_cores
 
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
 
@@ -91,6 +77,10 @@ class Road:
         self.store = ArtifactStore(self.folder.path.parent / "artifacts")
         cache = ViewCache(self.folder.path.parent / "cache")
         self.workshop = Workshop(self.store, cache, self.progress)
+        about = {"recipe": self.name, "settings": settings_key(self.recipe), "seed": self.seed, "versions": versions()}
+        changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
+        command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
+        self.outcome = Outcome(about, command, self.split, self.folder, self.workshop)
 
     @classmethod
     def open(
@@ -108,8 +98,10 @@ class Road:
             raise UsageError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1}: change the seed")
         name = "recipe" if isinstance(recipe, Recipe) else recipe_name(recipe)
         checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
-        folder = RunFolder(Path(out) if out is not None else Path("runs") / name)
-        folder.check(dump_recipe(checked), seed, fresh)
+        path = Path(out) if out is not None else Path("runs") / name
+        # Artifacts lie beside the run: what is beside "." has to be known.
+        folder = RunFolder(path.resolve() if path.name in ("", "..") else path)
+        folder.check(checked, seed, fresh)
         data = checked.data
         dataset = load_dataset(data.source)
         split = dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
@@ -123,33 +115,35 @@ class Road:
 
     def walk(self, until: str = "report") -> dict[str, Any]:
         """Make what is not made yet, as far as a stage; a fresh run sets the old one aside first."""
-        if self.fresh and self.folder.path.exists():
+        if self.fresh and self.folder.is_run() and not self.folder.fresh_is_under_way():
             self._set_old_aside()
-        self.fresh = False
         with self.folder.held():
-            self.folder.begin(dump_recipe(self.recipe), self.seed)
-            if until == "report" and (finished := self._finished()) is not None:
-                return finished
-            self._warn()
-            results: dict[str, Any] = {"recipe": self.name, "seed": self.seed, "versions": versions()}
+            if self.fresh:
+                self.folder.begin_fresh()
+            self.fresh = False
+            self.folder.begin(self.recipe, self.seed)
+            results = self.outcome.about
             reached = STAGES.index(until)
+            if (finished := self._finished()) is not None:
+                return finished if reached >= STAGES.index("evaluate") else results
+            self._warn()
             for stage in self.planner.teachers():
                 self.workshop.model(stage)
             if reached >= STAGES.index("extract"):
                 self._extract()
             if reached >= STAGES.index("distill"):
                 entries = self._distill()
-                self._write_run(entries)
+                self.outcome.write_run(entries)
                 if reached >= STAGES.index("evaluate"):
-                    results = self._evaluate(entries, results)
+                    results = self.outcome.evaluate(entries)
                 if reached >= STAGES.index("report"):
-                    self._report(entries, results)
+                    self.outcome.report(entries, results)
             return results
 
     def _finished(self) -> dict[str, Any] | None:
         """The results of a run that is all there, once what is damaged in its artifacts has been made again."""
         results = self.folder.results()
-        if results is None or results.get("versions") != versions():
+        if results is None or any(results.get(name) != value for name, value in self.outcome.about.items()):
             return None
         mended = 0
         for plan in self.planner.students():
@@ -159,7 +153,7 @@ class Road:
                     if not (self.workshop.is_done(teacher) and self.workshop.is_done(stage)):
                         return None
                     mended += self.workshop.mend(teacher, teacher) + self.workshop.mend(stage, teacher)
-        if self.folder.damages() or not self.folder.is_finished():
+        if not self.folder.is_finished():
             return None
         self.progress.line(
             f"{mended} damaged artifacts made again" if mended else f"nothing to do: {self.folder.path} is complete"
@@ -178,24 +172,28 @@ class Road:
         return self.planner.refitted(student, chosen) if refit else chosen
 
     def _warn(self) -> None:
-        shared = shared_rows(self.split.validation, self.split.train)
-        if len(shared):
-            self.progress.line(
-                f"{len(shared)} of {len(self.split.validation)} validation rows are also training rows: "
-                "choices made on them favour what remembers"
-            )
-        shared = shared_rows(self.split.test, self.split.train)
-        if len(shared):
-            self.progress.line(
-                f"{len(shared)} of {len(self.split.test)} test rows are also training rows: "
-                "test accuracy says more than it should"
-            )
+        for part, say in (
+            (
+                self.split.validation,
+                "validation rows are also training rows: choices made on them favour what remembers",
+            ),
+            (self.split.test, "test rows are also training rows: test accuracy says more than it should"),
+        ):
+            shared = shared_rows(part, self.split.train)
+            if len(shared):
+                self.progress.line(f"{len(shared)} of {len(part)} {say}")
+        for stage in self.planner.teachers():
+            fitted_to = stage.identity.inputs.get("train")
+            if stage.path is not None and fitted_to not in (None, stage.rows.hashes["train"]):
+                self.progress.line(
+                    f"teacher {stage.name} was trained on other rows than this run's training rows: if validation or "
+                    "test rows were among them, it and its students look better than they are"
+                )
 
     def _extract(self) -> None:
         for student in self.recipe.student:
             for stage in self.planner.student(student).trials:
-                refit = stage.rows is self.planner.all_rows
-                teacher = self.planner.teacher(student.teacher, refit)
+                teacher = self.teacher_of(stage, student.teacher)
                 for recording in stage.recordings:
                     title = f"knowledge of {teacher.name}, " + (
                         f"view {recording.view}" if recording.view else "inputs"
@@ -203,126 +201,21 @@ class Road:
                     self.workshop.knowledge(recording, teacher, title)
 
     def _distill(self) -> list[Entry]:
-        entries = [Entry(stage, None, None) for stage in self._final_teachers()]
+        entries = [Entry(stage, None, None) for stage in self.planner.teachers()]
         for plan in self.planner.students():
             student = plan.student
-            pairs = []
             for stages in (plan.trials, plan.baselines):
                 if not stages:
                     continue
                 chosen = self._chosen(stages, student)
                 teacher = self.teacher_of(chosen, student.teacher)
                 self.workshop.model(chosen, teacher)
-                pairs.append(Entry(chosen, teacher, student.transfer, len(stages)))
-            entries += pairs
+                entries.append(Entry(chosen, teacher, student.transfer, len(stages)))
         return entries
-
-    def _final_teachers(self) -> list[ModelStage]:
-        # Where a teacher exists both on the split and refitted, the refitted one is what the report shows.
-        shown: dict[str, ModelStage] = {}
-        for stage in self.planner.teachers():
-            shown.setdefault(stage.name, stage)
-        return list(shown.values())
 
     def teacher_of(self, stage: ModelStage, name: str) -> ModelStage:
         """The teacher trained on the same rows as the stage."""
         return self.planner.teacher(name, refit=stage.rows is self.planner.all_rows)
-
-    def _evaluate(self, entries: list[Entry], results: dict[str, Any]) -> dict[str, Any]:
-        before = self.folder.results() or {"models": []}
-        same = {key: before.get(key) for key in results} == results
-        known = {model_id(row["role"], row["name"], row["variant"]): row for row in before["models"] if same}
-        predictions = {entry.id: self._predictions(entry) for entry in entries}
-        costs = {entry.id: self._cost(entry, known) for entry in entries}
-        labels = self.split.test.labels
-        by_teacher = {e.stage.name: predictions[e.id] for e in entries if e.stage.role == "teacher"}
-        baselines = {e.stage.name: predictions[e.id] for e in entries if e.stage.role == "baseline"}
-        rows = []
-        for entry in entries:
-            stage = entry.stage
-            rows.append(
-                result_row(
-                    stage.role,
-                    stage.name,
-                    predictions[entry.id],
-                    labels,
-                    variant=dict(stage.variant),
-                    teacher=entry.teacher.name if entry.teacher and stage.role == "student" else None,
-                    transfer=entry.transfer,
-                    cost=costs[entry.id],
-                    train_seconds=self.workshop.seconds(stage),
-                    trials=entry.trials,
-                    teacher_log_probs=by_teacher[entry.teacher.name] if entry.teacher else None,
-                    baseline_log_probs=baselines.get(stage.name) if stage.role == "student" else None,
-                )
-            )
-        results = {**results, "models": rows}
-        self.folder.write_results(results)
-        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
-        return results
-
-    def _predictions(self, entry: Entry) -> npt.NDArray[Any]:
-        path = self.folder.prediction(entry.id)
-        header = {"model": entry.stage.identity.key, "test": self.split.test.inputs_hash}
-        try:
-            tensors, found = read_tensors(path)
-            if {name: found.get(name) for name in header} == header:
-                return tensors["log_probs"]
-        except (FileNotFoundError, DamagedFileError):
-            pass
-        model = self._model(entry)
-        log_probs = predict_log_probs(model, self.split.test.inputs)
-        write_tensors(path, {"log_probs": log_probs}, header)
-        return log_probs
-
-    def _cost(self, entry: Entry, known: dict[str, dict[str, Any]]) -> Cost:
-        row = known.get(entry.id)
-        if row is not None:
-            return Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
-        size = (self.workshop.folder(entry.stage) / WEIGHTS).stat().st_size
-        precision = resolve_precision("auto", getattr(self._model(entry), "kind", None))
-        return measure_cost(self._model(entry), size, self.split.test.inputs, precision)
-
-    def _model(self, entry: Entry) -> Model:
-        return self.workshop.model(entry.stage, entry.teacher)
-
-    def _report(self, entries: list[Entry], results: dict[str, Any]) -> None:
-        test = self.split.test
-        histories = {entry.id: self.workshop.history(entry.stage) for entry in entries}
-        page = render_report(
-            results,
-            self.folder.run_json(),
-            {entry.id: self._predictions(entry) for entry in entries},
-            {name: history for name, history in histories.items() if history is not None},
-            test.inputs,
-            test.labels,
-            list(test.classes),
-        )
-        write_bytes(self.folder.report, page.encode())
-
-    def _write_run(self, entries: list[Entry]) -> None:
-        parts: dict[str, Any] = {entry.id: entry.stage.identity.key for entry in entries}
-        precision = {}
-        for entry in entries:
-            for recording in entry.stage.recordings:
-                name = f"knowledge/{entry.teacher.name if entry.teacher else ''}-{entry.transfer}-view={recording.view}"
-                parts[name] = recording.identity.key
-            if entry.stage.model is not None:
-                precision[entry.id] = resolve_precision(entry.stage.settings.precision, entry.stage.model["kind"])
-        changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
-        command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
-        write_json(
-            self.folder.path / RUN,
-            {
-                "recipe": self.name,
-                "command": command,
-                "seed": self.seed,
-                "versions": versions(),
-                "threads": thread_count(),
-                "precision": precision,
-                "parts": parts,
-            },
-        )
 
     def _check_models(self) -> None:
         """Refuse what cannot be built from these data, before anything is written."""
@@ -333,14 +226,28 @@ class Road:
                 build_model(stage.model, train.inputs.shape[1:], len(train.classes))
 
     def _set_old_aside(self) -> None:
+        """Artifacts first, into the run, then the run: cut off in between, the same command goes on."""
         stages = self._all_model_stages()
-        aside = self.folder.set_aside()
-        for stage in stages:
-            for folder in (self.store.folder(stage.identity), self.store.part(stage.identity)):
-                _move(folder, aside)
-            for recording in stage.recordings:
-                for folder in (self.store.folder(recording.identity), self.store.part(recording.identity)):
-                    _move(folder, aside)
+        kinds = {stage.identity.key: stage.identity for stage in stages}
+        kinds |= {recording.identity.key: recording.identity for stage in stages for recording in stage.recordings}
+        with self.folder.held():
+            self._refuse_shared(set(kinds))
+            for identity in kinds.values():
+                with self.store.locked(identity) if self.store.part(identity).exists() else nullcontext():
+                    for folder in (self.store.folder(identity), self.store.part(identity)):
+                        _move(folder, self.folder.path)
+            aside = self.folder.set_aside()
+        self.progress.line(f"the run before was set aside as {aside}")
+
+    def _refuse_shared(self, keys: set[str]) -> None:
+        for other in self.folder.siblings():
+            shared = keys & set(other.run_json().get("parts", {}).values())
+            if shared or other.is_held():
+                why = f"shares {min(shared)[:12]} with it" if shared else "is being worked on"
+                raise LimbeckError(
+                    f"{self.folder.path} cannot be set aside with its artifacts: {other.path} {why}; give --out a "
+                    "folder elsewhere, or move that run away first"
+                )
 
     def _all_model_stages(self) -> list[ModelStage]:
         """Every model that this run trains, or may train when it has chosen."""
@@ -354,37 +261,9 @@ class Road:
         return [stage for stage in stages if stage.path is None]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A model that the results show: its stage, its teacher, its transfer set, the settings tried for it."""
-
-    stage: ModelStage
-    teacher: ModelStage | None
-    transfer: str | None
-    trials: int | None = None
-
-    @property
-    def id(self) -> str:
-        """ROLE/NAME[-VARIANT]: its name in predictions/ and models/."""
-        return model_id(self.stage.role, self.stage.name, self.stage.variant)
-
-
-def versions() -> dict[str, str]:
-    """What decides numbers: limbeck, python, torch, numpy, scikit-learn."""
-    from importlib.metadata import version
-
-    return {
-        "limbeck": __version__,
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "scikit-learn": version("scikit-learn"),
-    }
-
-
-def _move(folder: Path, aside: Path) -> None:
+def _move(folder: Path, run: Path) -> None:
     if folder.exists():
-        place = aside / "artifacts" / folder.parent.name / folder.name
+        place = run / "artifacts" / folder.parent.name / folder.name
         place.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(place)
 

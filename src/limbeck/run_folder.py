@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.artifacts import DamagedFileError, hold, read_json, read_tensors, set_aside, write_bytes, write_json
+from limbeck.artifacts import SUMS, damages, free_name, hold, write_sums
 from limbeck.errors import LimbeckError
-from limbeck.evaluation import model_id
+from limbeck.files import DamagedFileError, read_json, read_tensors, write_bytes, write_json
+from limbeck.recipe import Recipe, dump_recipe, first_difference, parse_recipe
+from limbeck.rows import row_id
 
-RECIPE, RUN, RESULTS, LOCK = "recipe.toml", "run.json", "results.json", ".lock"
+RECIPE, RUN, RESULTS, REPORT = "recipe.toml", "run.json", "results.json", "report.html"
+LOCK, FRESH = ".lock", ".fresh"
 SEED = "# seed = "
 
 
@@ -27,13 +32,13 @@ class RunFolder:
     @property
     def report(self) -> Path:
         """The page."""
-        return self.path / "report.html"
+        return self.path / REPORT
 
     def prediction(self, model_id: str) -> Path:
         """A model's log-probabilities on the test rows."""
         return self.path / "predictions" / f"{model_id}.safetensors"
 
-    def check(self, recipe: str, seed: int, fresh: bool) -> None:
+    def check(self, recipe: Recipe, seed: int, fresh: bool) -> None:
         """Refuse a folder that holds something else, or another recipe's or seed's run.
 
         Raises:
@@ -44,31 +49,50 @@ class RunFolder:
         names = sorted(filter(_is_content, self.path.iterdir())) if self.path.is_dir() else []
         if not names:
             return
-        found = self._recipe()
         if not self.is_run():
             raise LimbeckError(
                 f'{self.path} holds something else than a run ("{names[0].name}"): give --out a folder that is new or '
                 "empty"
             )
-        if not fresh and found != self._text(recipe, seed):
-            what = "another seed" if _body(found) == recipe else "another recipe (or other settings)"
+        if fresh and not self.fresh_is_under_way():
+            return
+        if (difference := self._difference(recipe, seed)) is not None:
             raise LimbeckError(
-                f"{self.path} holds a run of {what}{_difference(_body(found), recipe)}: give --out another folder, or "
-                "--fresh to set that run aside"
+                f"{self.path} holds a run of {difference}: give --out another folder, or --fresh to set that run aside"
             )
 
     def is_run(self) -> bool:
         """Whether the folder is a run's, begun or finished: a recipe that says its seed lies in it."""
-        return self._recipe().startswith(SEED)
+        return self._text().startswith(SEED)
 
-    def _recipe(self) -> str:
+    def _text(self) -> str:
         path = self.path / RECIPE
         return path.read_text(errors="replace") if path.is_file() else ""
 
-    def begin(self, recipe: str, seed: int) -> None:
+    def _difference(self, recipe: Recipe, seed: int) -> str | None:
+        """What the run that is there is of, unless it is this recipe's and seed's."""
+        first, _, body = self._text().partition("\n")
+        try:
+            # As read today: a setting that is newer than the run has the default it was made with.
+            found = parse_recipe(tomllib.loads(body), str(self.path / RECIPE))
+        except (ValueError, LimbeckError):
+            return "another recipe (one that cannot be read any more)"
+        if (where := first_difference(found, recipe)) is not None:
+            return f"another recipe, or other settings ({where})"
+        return None if first == f"{SEED}{seed}" else f"another seed ({first.removeprefix(SEED)}, not {seed})"
+
+    def begin(self, recipe: Recipe, seed: int) -> None:
         """Write the recipe as resolved, unless it is there."""
         if not (self.path / RECIPE).exists():
-            write_bytes(self.path / RECIPE, self._text(recipe, seed).encode())
+            write_bytes(self.path / RECIPE, f"{SEED}{seed}\n{dump_recipe(recipe)}".encode())
+
+    def fresh_is_under_way(self) -> bool:
+        """Whether a fresh run was begun here and not finished: --fresh then goes on with it."""
+        return (self.path / FRESH).exists()
+
+    def begin_fresh(self) -> None:
+        """Mark the run as a fresh one, until it is finished."""
+        write_bytes(self.path / FRESH, b"")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -85,30 +109,53 @@ class RunFolder:
             raise LimbeckError(f"{error.filename} cannot be written to: give --out a folder of your own") from None
 
     def set_aside(self) -> Path:
-        """Rename an old run to DIR.old-N.
+        """Rename an old run, which the caller holds, to DIR.old-N."""
+        aside = free_name(self.path, "old")
+        self.path.rename(aside)
+        return aside
 
-        Raises:
-            LimbeckError: if another process works on it.
-        """
-        with self.held():
-            return set_aside(self.path, "old")
+    def siblings(self) -> list[RunFolder]:
+        """The other runs that share this one's artifacts."""
+        here = self.path.resolve()
+        folders = (RunFolder(path) for path in sorted(here.parent.iterdir()) if path.is_dir() and path != here)
+        return [folder for folder in folders if folder.is_run() and not _is_old(folder.path)]
+
+    def is_held(self) -> bool:
+        """Whether a process works on the run now."""
+        if not (self.path / LOCK).exists():
+            return False
+        try:
+            with hold(self.path / LOCK, ""):
+                return False
+        except LimbeckError:
+            return True
 
     def is_finished(self) -> bool:
-        """Whether all that a run writes is there."""
-        return self.report.exists() and (self.path / RUN).exists() and self.results() is not None
+        """Whether all that a run writes is there and whole."""
+        return (self.path / SUMS).exists() and (self.path / REPORT).exists() and not self.damages()
+
+    def reopen(self) -> None:
+        """Say that the run's files are about to change: until `seal` it is unfinished."""
+        (self.path / SUMS).unlink(missing_ok=True)
+
+    def seal(self) -> None:
+        """Say that the run is finished, with the digests of its files."""
+        (self.path / FRESH).unlink(missing_ok=True)
+        write_sums(self.path, (RUN, RESULTS, REPORT))
 
     def damages(self) -> list[DamagedFileError]:
         """Everything that is wrong with the files of the run itself, each file named; empty if they are whole."""
-        found = []
+        found = damages(self.path) if (self.path / SUMS).exists() else []
+        named = {damage.path for damage in found}
         for path in (self.path / RUN, self.path / RESULTS):
             try:
                 read_json(path)
             except FileNotFoundError:
                 pass
             except DamagedFileError as damage:
-                found.append(damage)
-        rows = (self.results() or {"models": []})["models"]
-        shown = {self.prediction(model_id(row["role"], row["name"], row["variant"])) for row in rows}
+                found += [] if path in named else [damage]
+        names = [row_id(row) for row in (self.results() or {"models": []})["models"]]
+        shown = {self.prediction(name) for name in names}
         for path in sorted(shown | set((self.path / "predictions").rglob("*.safetensors"))):
             try:
                 read_tensors(path)
@@ -116,6 +163,8 @@ class RunFolder:
                 found.append(DamagedFileError(path, "it is missing"))
             except DamagedFileError as damage:
                 found.append(damage)
+        links = (self.path / "models" / name for name in names)
+        found += [DamagedFileError(path, "it is missing") for path in links if not os.path.lexists(path)]
         return found
 
     def results(self) -> dict[str, Any] | None:
@@ -131,8 +180,11 @@ class RunFolder:
         write_json(self.path / RESULTS, results)
 
     def run_json(self) -> dict[str, Any]:
-        """What run.json says."""
-        value = read_json(self.path / RUN)
+        """What run.json says; nothing if there is none or it cannot be read."""
+        try:
+            value = read_json(self.path / RUN)
+        except (FileNotFoundError, DamagedFileError):
+            return {}
         return value if isinstance(value, dict) else {}
 
     def link_models(self, folders: Mapping[str, Path]) -> None:
@@ -149,21 +201,11 @@ class RunFolder:
             except OSError:
                 shutil.copytree(folder, link)
 
-    def _text(self, recipe: str, seed: int) -> str:
-        return f"{SEED}{seed}\n{recipe}"
-
-
-def _body(text: str) -> str:
-    return text.split("\n", 1)[1] if text.startswith(SEED) else text
-
-
-def _difference(found: str, wanted: str) -> str:
-    for there, here in zip(found.splitlines(), wanted.splitlines(), strict=False):
-        if there != here:
-            return f" ({there.strip()} there, {here.strip()} here)"
-    return ""
-
 
 def _is_content(path: Path) -> bool:
     # A run killed as it began leaves its lock, and perhaps the half-written beginning of its recipe.
-    return path.name != LOCK and not (path.name.startswith(".") and path.name.endswith(".tmp"))
+    return path.name not in (LOCK, FRESH) and not (path.name.startswith(".") and path.name.endswith(".tmp"))
+
+
+def _is_old(path: Path) -> bool:
+    return re.fullmatch(r".+\.old-\d+", path.name) is not None

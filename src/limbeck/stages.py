@@ -11,19 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limbeck.artifacts import (
-    TIMES,
-    ArtifactStore,
-    DamagedFileError,
-    damages,
-    read_checked,
-    read_json,
-    read_sums,
-    write_json,
-)
+from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, write_json
 from limbeck.inspection import verify
 from limbeck.knowledge import (
     CombinedTargets,
@@ -37,7 +29,6 @@ from limbeck.knowledge import (
     repair,
     spot_check,
 )
-from limbeck.knowledge.store import PLAN
 from limbeck.models import ConvNet, build_model, load_model, save_model
 from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
@@ -88,7 +79,7 @@ class Workshop:
         if not self.is_done(stage):
             return self._train(stage, teacher)
         try:
-            if stage.path is None and (found := damages(self.folder(stage))):
+            if stage.path is None and (found := verify(self.folder(stage))):
                 raise found[0]
             return load_model(self.folder(stage))[0]
         except DamagedFileError as damage:
@@ -137,7 +128,7 @@ class Workshop:
                 self._repaired(recording, teacher)
                 mended += 1
             self._whole.add(recording.identity.key)
-        if stage.path is None and damages(self.folder(stage)):
+        if stage.path is None and verify(self.folder(stage)):
             self.model(stage, teacher)
             mended += 1
         return mended
@@ -152,8 +143,7 @@ class Workshop:
 
     def seconds(self, stage: ModelStage) -> float | None:
         """How long the training took, if that was recorded."""
-        path = self.folder(stage) / TIMES
-        return float(read_json(path)["seconds"]) if path.exists() else None
+        return recorded_seconds(self.folder(stage))
 
     def choose(self, stages: Sequence[ModelStage], teacher: ModelStage | None = None) -> ModelStage:
         """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
@@ -169,7 +159,11 @@ class Workshop:
 
     def _train(self, stage: ModelStage, teacher: ModelStage | None) -> Model:
         assert stage.model is not None
-        with self.store.locked(stage.identity) as part:
+        with self.store.locked(stage.identity, self.progress.line) as part:
+            if self.store.is_complete(stage.identity):  # whoever held the lock made it
+                return load_model(self.folder(stage))[0]
+            if self.store.is_all_there(stage.identity):
+                return load_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
             targets, batches = self._lesson(stage, teacher)
             model = new_model(stage)
@@ -196,15 +190,11 @@ class Workshop:
 
     def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""
-        path = part / PLAN
         own: dict[str, Any] = {
             "precision": resolve_precision(stage.settings.precision, str((stage.model or {})["kind"])),
             "threads": thread_count(),
         }
-        if not path.exists():
-            write_json(path, own)
-            return own
-        plan: dict[str, Any] = read_json(path)
+        plan = kept_plan(part, own, self.progress.line)
         if plan["precision"] != own["precision"]:
             raise LimbeckError(
                 f"{part} was begun in {plan['precision']}, but here {stage.title} would train in {own['precision']}: "

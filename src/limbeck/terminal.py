@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from limbeck.rows import row_label
+
 
 def plain_table(head: Sequence[str], body: Sequence[Sequence[str]], *, markdown: bool = False) -> str:
     """Columns as wide as their widest cell; the first two to the left, numbers to the right."""
@@ -32,14 +34,12 @@ def results_table(models: Sequence[dict[str, Any]]) -> str:
 
 
 def _line(row: dict[str, Any]) -> list[str]:
-    variant = ", ".join(f"{name} {value}" for name, value in row["variant"].items())
-
     def shown(name: str, form: str) -> str:
         return "–" if row[name] is None else format(row[name], form)
 
     return [
         row["role"],
-        row["name"] + (f" ({variant})" if variant else ""),
+        row_label(row),
         shown("errors", ",d"),
         shown("accuracy", ".2%"),
         shown("ece", ".4f"),

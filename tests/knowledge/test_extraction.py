@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.artifacts import content_digest, damages, read_tensors, write_sums, write_tensors
+from limbeck.artifacts import damages
 from limbeck.data import ViewSettings, view_pixels
 from limbeck.errors import LimbeckError
+from limbeck.files import content_digest, read_tensors, write_tensors
 from limbeck.knowledge import Knowledge, Recording, extract, repair
+from limbeck.progress import Silent
 from limbeck.teachers import FunctionTeacher, TorchTeacher, log_probabilities
 
 SHARDS = [f"{number:05d}.safetensors" for number in range(6)]
@@ -23,7 +25,7 @@ def flip(path, place=-1):
     path.write_bytes(bytes(content))
 
 
-class StopsAfter:
+class StopsAfter(Silent):
     """Progress that ends the work, as a kill would, once so many rows are done."""
 
     def __init__(self, rows):
@@ -77,7 +79,15 @@ def test_complete_knowledge_is_not_recorded_again(teacher, recording, store):
     extract(teacher, recording, store)
     asked = teacher.rows
     extract(teacher, recording, store, pixels=lambda: pytest.fail("no pixels are needed"))
-    assert teacher.rows == asked
+    assert teacher.rows == asked + 16  # the spot check
+
+
+def test_complete_knowledge_of_another_teacher_under_the_same_name_is_refused(teacher, recording, view, store):
+    for asked in (recording, view):
+        extract(teacher, asked, store)
+        other = FunctionTeacher(lambda inputs: np.roll(teacher.answer(inputs), 1, axis=1), batch_size=50)
+        with pytest.raises(LimbeckError, match="the teacher answers otherwise than is stored"):
+            extract(other, asked, store)
 
 
 def test_a_recording_cut_off_computes_only_the_missing_shards_and_ends_with_the_same_bytes(
@@ -155,22 +165,16 @@ def test_knowledge_is_whole_whatever_size_a_later_version_gives_its_shards(teach
     assert len(knowledge.log_probs()) == 570
 
 
-def test_knowledge_whose_plan_does_not_say_the_size_of_its_shards_is_read(teacher, recording, store):
-    folder = extract(teacher, recording, store).folder
-    plan = json.loads((folder / "plan.json").read_text())
-    plan.pop("shard_rows")
-    (folder / "plan.json").write_text(json.dumps(plan))
-    write_sums(folder)
-    assert Knowledge.open(folder).damaged_shards() == []
-
-
 @pytest.mark.parametrize("content", ["{", "[]", '{"batch_size": 50}'])
-def test_a_plan_that_is_none_is_named(teacher, recording, store, content):
+def test_what_was_begun_with_a_plan_that_is_none_is_set_aside_and_begun_anew(teacher, recording, store, content):
     part = store.part(recording.identity)
     part.mkdir(parents=True)
     (part / "plan.json").write_text(content)
-    with pytest.raises(LimbeckError, match=rf"{part}/plan\.json is damaged"):
-        extract(teacher, recording, store)
+    (part / "00000.safetensors").write_text("of no use without its plan")
+    knowledge = extract(teacher, recording, store)
+    assert knowledge.damaged_shards() == []
+    aside = part.with_name(f"{part.name}.damaged-1")
+    assert sorted(path.name for path in aside.iterdir()) == ["00000.safetensors", "plan.json"]
 
 
 def test_the_plan_s_threads_hold_while_it_is_recorded_and_no_longer(recording, store, network):

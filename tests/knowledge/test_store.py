@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limbeck.artifacts import DamagedFileError
 from limbeck.data import Part, ViewCache, ViewSettings
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError
 from limbeck.knowledge import Knowledge, Recording, extract
 from limbeck.knowledge.store import SHARD_BYTES, read_shard, rows_in_shard, shard_ranges
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.artifacts import DamagedFileError, read_tensors, write_sums, write_tensors
+from limbeck.artifacts import write_sums
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.files import DamagedFileError, read_tensors, write_tensors
 from limbeck.models import MLP, ConvNet, build_model, load_model, save_model
 
 NAMES = tuple("0123456789")

@@ -6,12 +6,11 @@ from limbeck.report.models import families, read_models
 from limbeck.report.wording import (
     Finding,
     describe,
-    duration,
     p_value,
     percent,
     scaled,
     significant,
-    variant_text,
+    time_taken,
     whole,
 )
 
@@ -106,6 +105,5 @@ def test_a_p_value_is_not_rounded_across_its_threshold(value: float, text: str) 
 
 
 def test_durations_and_the_rest() -> None:
-    assert [duration(s) for s in (4.5, 59.4, 125, 7260)] == ["4.5 s", "59 s", "2 min 5 s", "2 h 1 min"]
+    assert [time_taken(s) for s in (4.5, 125, None)] == ["4.5 s", "2 min 05 s", "–"]
     assert (whole(10_000), percent(0.98765), percent(-0.28, 0)) == ("10,000", "98.8", "−28")
-    assert variant_text({"temperature": 4.0, "without": [3, 5]}) == "temperature 4, without 3 and 5"

@@ -32,7 +32,7 @@ class ViewCache:
         made = part.inputs.dtype == np.uint8 and view != 0 and not settings.is_plain
         if not made:
             return view_pixels(part.inputs, part.ids, view=view, seed=seed, settings=settings)
-        from limbeck.artifacts import key_of, write_tensors
+        from limbeck.files import key_of, write_tensors
 
         about = {
             "kind": "view",
@@ -56,7 +56,7 @@ class ViewCache:
 
 
 def _read(path: Path, about: dict[str, object], inputs: np.ndarray) -> np.ndarray | None:
-    from limbeck.artifacts import read_tensors
+    from limbeck.files import read_tensors
 
     try:
         tensors, header = read_tensors(path)

@@ -33,16 +33,17 @@ def check_knowledge(knowledge: Knowledge, part: Part, where: str) -> None:
     Raises:
         LimbeckError: saying what does not fit.
     """
+    recorded_for = knowledge.description.get("part")
     if knowledge.rows != len(part):
-        recorded = f" (part {knowledge.description['part'][:6]})" if knowledge.description else ""
+        recorded = f" (part {recorded_for[:6]})" if recorded_for else ""
         raise LimbeckError(
             f'{where} was recorded for {knowledge.rows} rows{recorded}, but this data set\'s part "{part.name}" has '
             f"{len(part)} rows ({part.inputs_hash[:6]}): run `limbeck extract` again, or set data.source to the set "
             "it was recorded for"
         )
-    if knowledge.description and knowledge.description["part"] != part.inputs_hash:
+    if recorded_for not in (None, part.inputs_hash):
         raise LimbeckError(
-            f"{where} was recorded for other inputs (part {knowledge.description['part'][:6]}) than this data set's "
+            f"{where} was recorded for other inputs (part {recorded_for[:6]}) than this data set's "
             f'part "{part.name}" ({part.inputs_hash[:6]}): run `limbeck extract` again, or set data.source to the '
             "set it was recorded for"
         )
@@ -98,7 +99,7 @@ def spot_check(
     teacher: Teacher,
     knowledge: Knowledge,
     recording: Recording,
-    pixels: npt.NDArray[Any],
+    pixels: npt.NDArray[Any] | None,
     where: str,
     rows: int = 16,
 ) -> None:
@@ -108,7 +109,7 @@ def spot_check(
         teacher: the one that the knowledge was recorded from.
         knowledge: in one view.
         recording: says which rows and view.
-        pixels: the inputs in that view, shape (rows, …).
+        pixels: the inputs in that view, shape (rows, …); made anew for these few rows where they are not at hand.
         where: what the message calls the knowledge.
         rows: how many to ask about.
 
@@ -116,7 +117,8 @@ def spot_check(
         LimbeckError: naming the first row whose answer is another.
     """
     chosen = np.unique(np.linspace(0, len(recording.part) - 1, rows).round().astype(np.int64))
-    again = np.exp(log_probabilities(teacher, pixels[chosen]))
+    asked = recording.pixels_of(chosen) if pixels is None else pixels[chosen]
+    again = np.exp(log_probabilities(teacher, asked))
     stored = np.exp(knowledge.log_probs()[chosen].astype(np.float32))
     off = np.abs(again - stored).max(axis=1) > TOLERANCE
     if off.any():

@@ -10,19 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.artifacts import (
-    TIMES,
-    ArtifactStore,
-    DamagedFileError,
-    content_digest,
-    read_json,
-    write_json,
-    write_tensors,
-)
+from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, recorded_seconds
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, content_digest, write_json, write_tensors
+from limbeck.knowledge.checks import spot_check
 from limbeck.knowledge.store import (
     DESCRIPTION,
-    PLAN,
     Knowledge,
     Recording,
     read_shard,
@@ -56,22 +49,25 @@ def extract(
         progress: told by batch.
 
     Raises:
-        LimbeckError: if the teacher's outputs are not finite or do not fit the classes, or if the plan that a
-            half-done recording was begun with cannot be kept.
+        LimbeckError: if the teacher's outputs are not finite or do not fit the classes, if the plan that a
+            half-done recording was begun with cannot be kept, or if what is there is another teacher's.
     """
+    progress = progress or Silent()
     identity = recording.identity
     if store.is_complete(identity):
-        return Knowledge.open(store.folder(identity), identity)
+        knowledge = Knowledge.open(store.folder(identity), identity)
+        spot_check(teacher, knowledge, recording, None, f"knowledge {knowledge.folder}")
+        return knowledge
     part = store.part(identity)
     part.mkdir(parents=True, exist_ok=True)
-    plan = _plan(part, teacher, recording)
+    plan = _plan(part, teacher, recording, progress)
     write_json(part / DESCRIPTION, recording.describe())
     began = time.monotonic()
     ranges = shard_ranges(len(recording.part), plan["shard_rows"])
     missing = [number for number, place in enumerate(ranges) if not _whole(part, number, identity.key, place)]
     with using_threads(plan["threads"]):
         _record(teacher, recording, part, ranges, {number: set() for number in missing}, pixels, progress)
-    write_json(part / TIMES, {"seconds": round(_seconds(part) + time.monotonic() - began, 3)})
+    write_json(part / TIMES, {"seconds": round((recorded_seconds(part) or 0.0) + time.monotonic() - began, 3)})
     whole = all(_whole(part, number, identity.key, place) for number, place in enumerate(ranges))
     if whole or store.is_complete(identity):  # another writer may have been first
         return Knowledge.open(store.complete(identity), identity)
@@ -107,33 +103,27 @@ def repair(
     recorded = {number: recorded_digests(folder / shard_name(number), number) for number, _ in damaged}
     for _, found in damaged:
         progress.line(f"{found.path} is damaged: made again")
-    with using_threads(_plan(folder, teacher, recording)["threads"]):
+    with using_threads(_plan(folder, teacher, recording, progress)["threads"]):
         _record(teacher, recording, folder, ranges, recorded, pixels, progress)
     return Knowledge.open(folder)
 
 
-def _plan(folder: Path, teacher: Teacher, recording: Recording) -> dict[str, Any]:
+def _plan(folder: Path, teacher: Teacher, recording: Recording, progress: Progress) -> dict[str, Any]:
     """What decides bytes but is no setting: written first, obeyed by whoever continues."""
-    path = folder / PLAN
     own = {
         "batch_size": teacher.batch_size,
         "precision": teacher.precision,
         "threads": thread_count(),
         "shard_rows": rows_in_shard(len(recording.part.classes), recording.dtype, teacher.batch_size),
     }
-    if not path.exists():
-        write_json(path, own)
-        return own
-    plan: dict[str, Any] = read_json(path)
-    if not isinstance(plan, dict) or not {"batch_size", "precision", "threads"} <= plan.keys():
-        raise DamagedFileError(path, f"expected {', '.join(own)} in it")
+    plan = kept_plan(folder, own, progress.line)
     teacher.batch_size = plan["batch_size"]
     if plan["precision"] != teacher.precision:
         raise LimbeckError(
             f"{folder} was begun in {plan['precision']}, but this machine computes the teacher in "
             f"{teacher.precision}: continue where it was begun, or delete {folder} to begin anew"
         )
-    return {**own, **plan}
+    return plan
 
 
 def _whole(folder: Path, number: int, key: str, place: tuple[int, int]) -> bool:
@@ -151,10 +141,9 @@ def _record(
     ranges: list[tuple[int, int]],
     missing: Mapping[int, set[str]],
     pixels: Pixels | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     """Write the missing shards; `missing` says which digests each may have, any where none is known."""
-    progress = progress or Silent()
     if not missing:
         return
     inputs = pixels() if pixels else recording.pixels(None)
@@ -185,8 +174,3 @@ def _record(
                 f"from those that it was made with; delete {folder} to make all of it anew"
             )
         write_tensors(path, tensors, header)
-
-
-def _seconds(folder: Path) -> float:
-    path = folder / TIMES
-    return float(read_json(path)["seconds"]) if path.exists() else 0.0

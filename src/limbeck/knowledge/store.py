@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,22 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load
 
-from limbeck.artifacts import (
-    DamagedFileError,
-    Identity,
-    content_digest,
-    read_checked,
-    read_header,
-    read_tensors,
-)
+from limbeck.artifacts import PLAN, SUMS, Identity, read_checked
 from limbeck.data import Part, ViewCache, ViewSettings, view_pixels
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, content_digest, read_header, read_tensors
 from limbeck.teachers import FLOOR
 
 VERSION = 2
 DESCRIPTION = "knowledge.json"
-PLAN = "plan.json"
 SHARD_BYTES = 64 * 2**20
 
 StoredDtype = Literal["float16", "float32"]
@@ -83,6 +76,13 @@ class Recording:
         if cache is not None:
             return cache.pixels(self.part, self.view, self.seed, self.view_settings)
         return view_pixels(self.part.inputs, self.part.ids, view=self.view, seed=self.seed, settings=self.view_settings)
+
+    def pixels_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The raw inputs of a few rows, by their place in the part, in this view; the others are not made."""
+        some, ids = self.part.inputs[rows], self.part.ids[rows]
+        if self.view == 0:
+            return some
+        return view_pixels(some, ids, view=self.view, seed=self.seed, settings=self.view_settings)
 
     def describe(self) -> dict[str, Any]:
         """What knowledge.json says."""
@@ -139,18 +139,35 @@ class Knowledge:
         classes: the classes' names in the order of the columns.
         rows: number of rows.
         folder: where it lies; None in memory.
+        description: what knowledge.json says; in memory, at most the hash of the part's inputs, as `part`.
     """
 
-    def __init__(self, classes: Sequence[str], rows: int, folder: Path | None, values: npt.NDArray[Any] | None) -> None:
+    def __init__(
+        self,
+        description: Mapping[str, Any],
+        classes: Sequence[str],
+        rows: int,
+        folder: Path | None,
+        values: npt.NDArray[Any] | None,
+    ) -> None:
+        self.description = dict(description)
         self.classes = tuple(classes)
         self.rows = rows
         self.folder = folder
         self._values = values
 
     @classmethod
-    def in_memory(cls, log_probs: npt.NDArray[Any], classes: Sequence[str]) -> Knowledge:
-        """Knowledge that was never on disk; log_probs of shape (rows, classes)."""
-        return cls(classes, len(log_probs), None, log_probs)
+    def in_memory(
+        cls, log_probs: npt.NDArray[Any], classes: Sequence[str], inputs_hash: str | None = None
+    ) -> Knowledge:
+        """Knowledge that was never on disk.
+
+        Args:
+            log_probs: shape (rows, classes).
+            classes: the classes' names.
+            inputs_hash: of the part that was asked about, where it is to be checked later.
+        """
+        return cls({"part": inputs_hash} if inputs_hash else {}, classes, len(log_probs), None, log_probs)
 
     @classmethod
     def open(cls, folder: Path | str, identity: Identity | None = None) -> Knowledge:
@@ -167,15 +184,14 @@ class Knowledge:
         if folder.suffix == ".part":
             raise LimbeckError(f"{folder} is unfinished: run the same `limbeck extract` again to complete it")
         if not (folder / DESCRIPTION).is_file():
+            if (folder / SUMS).exists():
+                raise DamagedFileError(folder / DESCRIPTION, "it is missing")
             raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
         description = json.loads(read_checked(folder, DESCRIPTION))
-        knowledge = cls(description["classes"], description["rows"], folder, None)
-        knowledge.description = description
+        knowledge = cls(description, description["classes"], description["rows"], folder, None)
         if identity is not None and knowledge.identity.key != identity.key:
             raise DamagedFileError(folder, f"its content is that of {knowledge.identity.key}")
         return knowledge
-
-    description: dict[str, Any] = {}  # noqa: RUF012 - empty for knowledge in memory, never changed
 
     @cached_property
     def identity(self) -> Identity:
@@ -198,8 +214,7 @@ class Knowledge:
         """The row range of each shard, by the plan it was written to."""
         assert self.folder is not None
         plan = json.loads(read_checked(self.folder, PLAN))
-        rows = rows_in_shard(len(self.classes), self.description["dtype"], plan["batch_size"])
-        return shard_ranges(self.rows, plan.get("shard_rows", rows))  # the first plans did not say it
+        return shard_ranges(self.rows, plan["shard_rows"])
 
     def damaged_shards(self) -> list[tuple[int, DamagedFileError]]:
         """Number and damage of every shard that is not whole."""

@@ -30,6 +30,11 @@ class Standardize(nn.Module):
         """An unfitted one for inputs of this shape, the batch left out."""
         return cls(1 if len(input_shape) == 2 else input_shape[-1])
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it does anything: until `fit`, the mean is 0 and the deviation 1."""
+        return bool((self.mean != 0).any() or (self.std != 1).any())
+
     def fit(self, inputs: npt.NDArray[Any]) -> Standardize:
         """Learn mean and standard deviation from raw training inputs of shape (n, …); constant features keep 1."""
         columns = inputs.reshape(-1, self.mean.numel())

@@ -11,16 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from limbeck.artifacts import (
-    SUMS,
-    DamagedFileError,
-    read_checked,
-    read_json,
-    read_tensors,
-    write_json,
-    write_tensors,
-)
+from limbeck.artifacts import SUMS, read_checked
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
+from limbeck.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 from limbeck.models.convnet import ConvNet
 from limbeck.models.mlp import MLP
 
@@ -64,7 +57,7 @@ def build_model(
 
 
 def save_model(
-    folder: Path, model: nn.Module, class_names: Sequence[str], details: Mapping[str, Any] | None = None
+    folder: Path | str, model: nn.Module, class_names: Sequence[str], details: Mapping[str, Any] | None = None
 ) -> None:
     """Write a model of a known kind into a folder as model.safetensors and model.json.
 
@@ -76,12 +69,16 @@ def save_model(
 
     Raises:
         LimbeckError: if the model is a module of one's own: only its owner can build it again.
+        UsageError: if there are more names than classes, or fewer.
     """
+    folder = Path(folder)
     if not isinstance(model, MLP | ConvNet):
         raise LimbeckError(
             f"{type(model).__name__} is no model of a kind that limbeck can build again ({', '.join(KINDS)}): "
             "save its state_dict with safetensors.torch.save_file and build it in your own code"
         )
+    if len(class_names) != model.classes:
+        raise UsageError(f"{len(class_names)} class names for a model of {model.classes} classes: give one for each")
     tensors = {name: tensor.detach().contiguous().cpu().numpy() for name, tensor in model.state_dict().items()}
     write_tensors(folder / WEIGHTS, tensors, {"model": model.kind})
     description = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.errors import LimbeckError
+from limbeck.rows import row_id
 
 Row = dict[str, Any]
 
@@ -94,37 +95,8 @@ def read_models(
         key = (str(row.get("role")), str(row.get("name")))
         main = key not in seen
         seen.add(key)
-        ids = possible_ids(row, main)
-        log_probs_of_row = next((predictions[i] for i in ids if i in predictions), None)
-        history = next((histories[i] for i in ids if i in histories), None)
-        models.append(Model(row, main, log_probs_of_row, history))
+        models.append(Model(row, main, predictions.get(row_id(row)), histories.get(row_id(row))))
     return models
-
-
-def possible_ids(row: Row, main: bool) -> list[str]:
-    """The ids under which a row's predictions may lie, the full one first.
-
-    "ROLE/NAME-KEY=VALUE,…", lists as "3+5", keys as they come or sorted (JSON may have sorted them); the
-    main row of a name may also go without its variant.
-    """
-    base = f"{row.get('role')}/{row.get('name')}"
-    variant = row.get("variant") or {}
-    ids = []
-    for keys in (list(variant), sorted(variant)):
-        for write in (_plain, _compact):
-            ids.append(f"{base}-" + ",".join(f"{key}={write(variant[key])}" for key in keys))
-    if not variant:
-        return [base]
-    return [*dict.fromkeys(ids), base] if main else list(dict.fromkeys(ids))
-
-
-def _plain(value: Any) -> str:
-    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _compact(value: Any) -> str:
-    """4.0 and 4 alike as "4"."""
-    return f"{value:g}" if isinstance(value, float) else _plain(value)
 
 
 def families(models: Sequence[Model]) -> list[Family]:

@@ -9,14 +9,14 @@ from typing import Any
 from limbeck.report.models import Model, finite
 from limbeck.report.wording import (
     NOTHING,
-    duration,
     p_value,
     percent,
     scaled,
     significant,
-    variant_text,
+    time_taken,
     whole,
 )
+from limbeck.rows import settings_text
 
 ROLES = ("teacher", "student", "baseline", "reference")
 METRIC_COLUMNS = 8
@@ -73,7 +73,7 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
         Column("multiply_adds", "Multiply-adds", cost, "for one example", scaled),
         Column("latency_ms", "Latency, ms", cost, "median for one example alone", significant),
         Column("examples_per_second", "Examples a second", cost, "in large batches", scaled),
-        Column("train_seconds", "Training", cost, "time to train", duration),
+        Column("train_seconds", "Training", cost, "time to train", time_taken),
     ]
     if any((m.number("trials") or 1) > 1 for m in models):
         found.append(Column("trials", "Trials", cost, "settings tried on the validation split", whole))
@@ -103,7 +103,7 @@ def lines(models: Sequence[Model], found: Sequence[Column]) -> list[Line]:
         if model.row.get("data"):
             source.append(f"on {model.row['data']}")
         cells = tuple(_cell(model, column) for column in found)
-        made.append(Line(model, variant_text(model.variant), " ".join(source), cells))
+        made.append(Line(model, settings_text(model.row), " ".join(source), cells))
     return made
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+from limbeck.progress import duration
 from limbeck.report.models import Family, Model
 
 NOTHING = "–"
@@ -59,20 +59,9 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
     return NOTHING if fraction is None else f"{100 * fraction:.{decimals}f}".replace("-", "−")
 
 
-def duration(seconds: float | None) -> str:
-    """125 -> 2 min 5 s."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    total = round(seconds)
-    if total < 60:
-        return f"{total} s"
-    minutes, rest = divmod(total, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+def time_taken(seconds: float | None) -> str:
+    """125 -> 2 min 05 s."""
+    return NOTHING if seconds is None else duration(seconds)
 
 
 def p_value(p: float | None) -> str:
@@ -83,18 +72,6 @@ def p_value(p: float | None) -> str:
         return "<\u00a00.001"
     rounded = f"{p:.3f}"
     return f"{p:.4f}" if rounded == "0.050" and p < 0.05 else rounded
-
-
-def variant_text(variant: dict[str, Any]) -> str:
-    """{"temperature": 4, "without": [3]} -> temperature 4, without 3."""
-    parts = []
-    for key, value in variant.items():
-        if isinstance(value, float):
-            value = f"{value:g}"
-        elif isinstance(value, list):
-            value = " and ".join(str(item) for item in value)
-        parts.append(f"{key} {value}")
-    return ", ".join(parts)
 
 
 def describe(family: Family, test_rows: int) -> Finding:

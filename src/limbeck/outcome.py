@@ -1,0 +1,171 @@
+"""From trained stages to what a run leaves behind: run.json, predictions, results.json and the page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from limbeck import __version__
+from limbeck.data import Split
+from limbeck.evaluation import Cost, measure_cost, result_row
+from limbeck.files import DamagedFileError, key_of, read_tensors, write_bytes, write_json, write_tensors
+from limbeck.models.saving import WEIGHTS
+from limbeck.plan import ModelStage
+from limbeck.precision import resolve_precision
+from limbeck.recipe import Recipe
+from limbeck.report import render_report
+from limbeck.rows import model_id, row_id
+from limbeck.run_folder import RUN, RunFolder
+from limbeck.stages import Workshop
+from limbeck.threads import thread_count
+from limbeck.training import predict_log_probs
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that the results show: its stage, its teacher, its transfer set, the settings tried for it."""
+
+    stage: ModelStage
+    teacher: ModelStage | None
+    transfer: str | None
+    trials: int | None = None
+
+    @property
+    def id(self) -> str:
+        """ROLE/NAME[-VARIANT]: its name in predictions/ and models/."""
+        return model_id(self.stage.role, self.stage.name, self.stage.variant)
+
+
+@dataclass
+class Outcome:
+    """Writes what came of a run into its folder.
+
+    Attributes:
+        about: what results.json says before its rows: recipe, settings, seed, versions.
+        command: which makes the run again.
+        split: the data; the test rows are read here and nowhere else.
+        folder: of the run.
+        workshop: has the models.
+    """
+
+    about: dict[str, Any]
+    command: str
+    split: Split
+    folder: RunFolder
+    workshop: Workshop
+
+    def write_run(self, entries: Sequence[Entry]) -> None:
+        """run.json: each part's artifact, and what its numbers depend on."""
+        parts: dict[str, Any] = {entry.id: entry.stage.identity.key for entry in entries}
+        precision = {}
+        for entry in entries:
+            for recording in entry.stage.recordings:
+                name = f"knowledge/{entry.teacher.name if entry.teacher else ''}-{entry.transfer}-view={recording.view}"
+                parts[name] = recording.identity.key
+            if entry.stage.model is not None:
+                precision[entry.id] = resolve_precision(entry.stage.settings.precision, entry.stage.model["kind"])
+        about = {name: self.about[name] for name in ("recipe", "seed", "versions")}
+        self.folder.reopen()
+        write_json(
+            self.folder.path / RUN,
+            {**about, "command": self.command, "threads": thread_count(), "precision": precision, "parts": parts},
+        )
+
+    def evaluate(self, entries: Sequence[Entry]) -> dict[str, Any]:
+        """results.json: every model on the test rows."""
+        before = self.folder.results() or {"models": []}
+        same = {key: before.get(key) for key in self.about} == self.about
+        known = {row_id(row): row for row in before["models"] if same}
+        predictions = {entry.id: self._predictions(entry) for entry in entries}
+        costs = {entry.id: self._cost(entry, known) for entry in entries}
+        of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries}
+        baselines = {e.stage.name: predictions[e.id] for e in entries if e.stage.role == "baseline"}
+        rows = []
+        for entry in entries:
+            stage = entry.stage
+            rows.append(
+                result_row(
+                    stage.role,
+                    stage.name,
+                    predictions[entry.id],
+                    self.split.test.labels,
+                    variant=dict(stage.variant),
+                    teacher=entry.teacher.name if entry.teacher and stage.role == "student" else None,
+                    transfer=entry.transfer,
+                    cost=costs[entry.id],
+                    train_seconds=self.workshop.seconds(stage),
+                    trials=entry.trials,
+                    chosen=dict(stage.tried) or None,
+                    teacher_log_probs=of_stage[entry.teacher.identity.key] if entry.teacher else None,
+                    baseline_log_probs=baselines.get(stage.name) if stage.role == "student" else None,
+                )
+            )
+        results = {**self.about, "models": rows}
+        self.folder.write_results(results)
+        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
+        return results
+
+    def report(self, entries: Sequence[Entry], results: dict[str, Any]) -> None:
+        """report.html; with it the run is finished."""
+        test = self.split.test
+        histories = {entry.id: self.workshop.history(entry.stage) for entry in entries}
+        page = render_report(
+            results,
+            self.folder.run_json(),
+            {entry.id: self._predictions(entry) for entry in entries},
+            {name: history for name, history in histories.items() if history is not None},
+            test.inputs,
+            test.labels,
+            list(test.classes),
+        )
+        write_bytes(self.folder.report, page.encode())
+        self.folder.seal()
+
+    def _predictions(self, entry: Entry) -> Array:
+        path = self.folder.prediction(entry.id)
+        header = {"model": entry.stage.identity.key, "test": self.split.test.inputs_hash}
+        try:
+            tensors, found = read_tensors(path)
+            if {name: found.get(name) for name in header} == header:
+                return tensors["log_probs"]
+        except (FileNotFoundError, DamagedFileError):
+            pass
+        log_probs = predict_log_probs(self._model(entry), self.split.test.inputs)
+        write_tensors(path, {"log_probs": log_probs}, header)
+        return log_probs
+
+    def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost:
+        row = known.get(entry.id)
+        if row is not None:
+            return Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
+        size = (self.workshop.folder(entry.stage) / WEIGHTS).stat().st_size
+        return measure_cost(self._model(entry), size, self.split.test.inputs)
+
+    def _model(self, entry: Entry) -> torch.nn.Module:
+        return self.workshop.model(entry.stage, entry.teacher)
+
+
+def settings_key(recipe: Recipe) -> str:
+    """The SHA-256 of a recipe's settings: equal for runs that differ in seed, or in words, alone."""
+    return key_of(recipe.model_dump(mode="json", by_alias=True, exclude={"title", "about", "minutes"}))
+
+
+def versions() -> dict[str, str]:
+    """What decides numbers: limbeck, python, torch, numpy, scikit-learn."""
+    from importlib.metadata import version
+
+    return {
+        "limbeck": __version__,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "scikit-learn": version("scikit-learn"),
+    }

@@ -1,0 +1,47 @@
+"""What a row of results.json is called: in words, and as the name of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
+    """ROLE/NAME[-KEY=VALUE,…], keys sorted: the row's name in predictions/ and models/."""
+    shown = ",".join(f"{key}={_plain(variant[key], '+')}" for key in sorted(variant))
+    return f"{role}/{name}" + (f"-{shown}" if shown else "")
+
+
+def row_id(row: Row) -> str:
+    """The `model_id` of a row."""
+    return model_id(row["role"], row["name"], row["variant"] or {})
+
+
+def settings_text(row: Row) -> str:
+    """What tells the row apart, and what was chosen for it: `temperature 2, without 3; chosen: learning_rate 0.004`."""
+    variant = variant_text(row["variant"] or {})
+    # A chosen temperature is in the variant already.
+    chosen = {path.rpartition(".")[2]: value for path, value in (row.get("chosen") or {}).items()}
+    also = variant_text({key: value for key, value in chosen.items() if key not in (row["variant"] or {})})
+    return "; ".join(part for part in (variant, f"chosen: {also}" if also else "") if part)
+
+
+def row_label(row: Row) -> str:
+    """The row's name, with what `settings_text` says in brackets."""
+    settings = settings_text(row)
+    return f"{row['name']} ({settings})" if settings else str(row["name"])
+
+
+def variant_text(variant: Mapping[str, Any]) -> str:
+    """{"temperature": 4, "without": [3]} -> temperature 4, without 3."""
+    return ", ".join(f"{key} {_plain(value, ' and ')}" for key, value in variant.items())
+
+
+def _plain(value: Any, between: str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return between.join(str(item) for item in value) if isinstance(value, list) else str(value)
