@@ -84,10 +84,16 @@ def test_an_artifact_is_described_line_by_line(limbeck, finished):
 
 
 def test_runs_are_compared_as_markdown_on_request(limbeck, finished):
-    code, shown, _ = limbeck("compare", finished, finished, "--markdown")
+    code, shown, _ = limbeck("compare", finished, "--markdown")
     assert code == 0
     assert "| role | model |" in shown
-    assert "seeds 0, 0" in shown
+    assert "tiny, seed 0" in shown
+
+
+def test_a_run_is_not_compared_with_itself(refused, finished):
+    assert refused("compare", finished, finished) == (
+        1, f"{finished} and {finished} both have seed 0: compare runs of different seeds"
+    )  # fmt: skip
 
 
 def test_the_version_is_printed(limbeck):

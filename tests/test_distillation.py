@@ -6,6 +6,7 @@ from torch import nn
 import limbeck
 from limbeck import Knowledge, LimbeckError, Objective, Part, TrainSettings, UsageError
 from limbeck.metrics import agreement
+from limbeck.teachers import FunctionTeacher
 from limbeck.training import predict_log_probs
 
 QUICK = TrainSettings(epochs=8, batch_size=32, learning_rate=2e-2)
@@ -218,3 +219,147 @@ def test_a_teacher_that_disagrees_with_the_labels_is_refused(teacher, student, i
 def test_what_cannot_teach_is_refused(student, images):
     with pytest.raises(TypeError, match="is no teacher"):
         limbeck.distill(None, student, images)
+
+
+# ---------------------------------------------------------------- stage by stage
+
+
+@pytest.fixture(scope="module")
+def split():
+    return limbeck.load_dataset("digits").split(validation=200, test=0.25)
+
+
+def small(kind="mlp"):
+    settings = {
+        "mlp": {"kind": "mlp", "widths": [16]},
+        "convnet": {"kind": "convnet", "widths": [4, 4, 8], "hidden": 8},
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return limbeck.build_model(settings[kind], (8, 8), 10)
+
+
+def test_a_model_of_a_known_kind_learns_its_preprocessing_from_the_rows(split, teacher):
+    taught, student = small(), small()
+    limbeck.teach(taught, split.train, TrainSettings(epochs=1))
+    limbeck.distill(teacher, student, split.train, TrainSettings(epochs=1))
+    for model in (taught, student):
+        assert model.preprocessing.mean.item() == pytest.approx(split.train.inputs.mean(), rel=1e-5)
+        assert model.preprocessing.std.item() == pytest.approx(split.train.inputs.std(), rel=1e-5)
+
+
+def test_preprocessing_that_was_learnt_is_left_as_it_is(split):
+    model = small()
+    model.preprocessing.fit(split.train.inputs[:10])
+    before = model.preprocessing.mean.clone()
+    limbeck.teach(model, split.train, TrainSettings(epochs=1))
+    assert torch.equal(model.preprocessing.mean, before)
+
+
+def test_what_is_taught_is_right_more_often_than_chance_with_views_too(split):
+    for views in (None, limbeck.ViewSettings(rotate=5)):
+        history = limbeck.teach(small(), split.train, QUICK, validation=split.validation, views=views)
+        assert history.kept["validation_accuracy"] > 0.7
+
+
+def test_rows_without_labels_cannot_be_taught_by_labels(split):
+    part = Part("some", split.train.inputs, np.full(len(split.train), -1), split.train.ids, split.train.classes)
+    with pytest.raises(UsageError, match='part "some" has rows without labels'):
+        limbeck.teach(small(), part)
+
+
+def test_a_teacher_is_asked_once_and_known_by_its_weights(split, teacher, tmp_path):
+    kept = limbeck.extract(teacher, split.train, tmp_path)
+    before = kept.folder.stat().st_mtime_ns
+    again = limbeck.extract(teacher, split.train, tmp_path)
+    assert again.folder == kept.folder
+    assert kept.folder.stat().st_mtime_ns == before
+    other = Own(32)
+    other.load_state_dict({name: tensor * 1.01 for name, tensor in teacher.state_dict().items()})
+    assert limbeck.extract(other, split.train, tmp_path).folder != kept.folder
+
+
+def test_a_function_is_known_by_the_name_it_is_given(split, teacher, tmp_path):
+    def function(inputs):
+        return teacher(torch.from_numpy(inputs))
+
+    with pytest.raises(UsageError, match=r"function cannot be told from another teacher by its weights: pass name="):
+        limbeck.extract(function, split.train, tmp_path)
+    kept = limbeck.extract(function, split.train, tmp_path, name="one")
+    with pytest.raises(LimbeckError, match="the teacher answers otherwise than is stored"):
+        limbeck.extract(lambda inputs: -function(inputs), split.train, tmp_path, name="one")
+    assert limbeck.extract(lambda inputs: -function(inputs), split.train, tmp_path, name="two").folder != kept.folder
+
+
+def test_validation_rows_can_be_given(split, teacher, student):
+    distilled = limbeck.distill(teacher, student, split.train, QUICK, validation=split.validation)
+    found = predict_log_probs(student, split.validation.inputs)
+    right = (found.argmax(axis=1) == split.validation.labels).mean()
+    assert distilled.history.kept["validation_accuracy"] == pytest.approx(right)
+
+
+def test_a_model_is_measured_as_in_a_run(split, teacher, student):
+    alone = limbeck.evaluate(student, split.test)
+    assert (alone["role"], alone["name"], alone["parameters"]) == ("reference", "Own", 1210)
+    found = predict_log_probs(student, split.test.inputs)
+    assert alone["errors"] == (found.argmax(axis=1) != split.test.labels).sum()
+    beside = limbeck.evaluate(teacher, split.test, teacher=teacher, baseline=student)
+    assert beside["agreement"] == 1
+    assert beside["gap_recovered"] == 1
+    assert beside["verdict"] == "helps"
+
+
+def test_knowledge_of_altered_views_is_not_taken_for_that_of_the_rows(student, finished):
+    (path, *_) = [path for path in sorted((finished.parent / "artifacts" / "knowledge").iterdir())
+                  if '"view": null' not in (path / "knowledge.json").read_text()]  # fmt: skip
+    split = limbeck.load_dataset("digits").split(validation=200, test=0.25)
+    with pytest.raises(LimbeckError, match=rf"{path} was recorded for view \d of the rows"):
+        limbeck.distill(Knowledge.open(path), student, split.train)
+
+
+def test_knowledge_in_memory_is_of_its_inputs_alone(teacher, student, images):
+    knowledge = limbeck.distill(teacher, student, images, settings=TrainSettings(epochs=1)).knowledge
+    with pytest.raises(LimbeckError, match="was recorded for other inputs"):
+        limbeck.distill(knowledge, student, images[::-1].copy())
+
+
+class Plain(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "says"),
+    [
+        (
+            Plain(),
+            np.zeros((20, 8, 8), np.uint8),
+            r"the student \(Plain\) does not take uint8 inputs of shape \(batch, 8, 8\)",
+        ),
+        (Plain(), np.zeros((20, 9, 9), np.float32), r"the student \(Plain\) does not take float32 inputs of shape"),
+        (
+            Plain(7),
+            np.zeros((20, 8, 8), np.float32),
+            r"the student \(Plain\) returned \(2, 7\) for 2 inputs: expected \(2, 10\)",
+        ),
+        (
+            nn.Identity(),
+            np.zeros((20, 8, 8), np.float32),
+            r"the student \(Identity\) returned \(2, 8, 8\) for 2 inputs",
+        ),
+    ],
+)
+def test_a_student_that_does_not_fit_is_refused_in_words(model, inputs, says):
+    teacher = FunctionTeacher(lambda inputs: np.eye(10, dtype=np.float32)[np.arange(len(inputs)) % 10])
+    with pytest.raises(UsageError, match=says):
+        limbeck.distill(teacher, model, inputs)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_out_of_range_is_refused(teacher, student, images, seed):
+    with pytest.raises(UsageError, match=f"seed = {seed}: expected a whole number from 0 to"):
+        limbeck.distill(teacher, student, images, seed=seed)

@@ -11,7 +11,9 @@ import torch
 import limbeck as library
 from limbeck.artifacts import TIMES, write_sums
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.files import read_tensors
 from limbeck.inspection import verify
+from limbeck.metrics import agreement
 from limbeck.models import build_model, save_model
 from limbeck.precision import resolve_precision
 from limbeck.progress import Lines
@@ -379,3 +381,140 @@ def test_knowledge_that_the_teacher_no_longer_agrees_with_is_refused(tiny, tiny_
     write_sums(folder)
     with pytest.raises(LimbeckError, match=r"asked again about row \d+, the teacher answers otherwise than is stored"):
         road.walk()
+
+
+# ---------------------------------------------------------------- afresh
+
+
+class StopsAt(Said):
+    """Progress that ends the work, as Ctrl-C would, when a stage begins."""
+
+    def __init__(self, stage):
+        super().__init__()
+        self.stage = stage
+
+    def start(self, title, total):
+        super().start(title, total)
+        if title == self.stage:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_fresh_run_that_was_interrupted_is_gone_on_with_by_the_same_command(tiny, tiny_run):
+    before = made(tiny_run.parent)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny, tiny_run, fresh=True, progress=StopsAt("student 2x16"))
+    said = walked(tiny, tiny_run, fresh=True)
+    assert said.stages == ["student 2x16", "baseline 2x16"]
+    now = {name: content for name, content in made(tiny_run.parent).items() if ".old-" not in name}
+    assert now == before
+    assert verify(tiny_run) == []
+    assert [path.name for path in tiny_run.parent.glob("*.old-*")] == ["tiny.old-1"]
+    assert walked(tiny, tiny_run.with_name("other")).stages == []
+
+
+def test_artifacts_that_another_run_has_are_not_set_aside(tiny, tiny_run, contents):
+    other = tiny_run.with_name("warm")
+    run(tiny, other, sets=["student.*.distill.temperature=8"])
+    before = contents(tiny_run.parent)
+    with pytest.raises(LimbeckError, match=f"{tiny_run} cannot be set aside with its artifacts: {other} shares"):
+        run(tiny, tiny_run, fresh=True)
+    assert contents(tiny_run.parent) == before
+
+
+def test_artifacts_are_not_set_aside_while_another_run_is_at_work(tiny, tiny_run):
+    road = Road.open(tiny, tiny_run.with_name("other"), seed=1)
+    with road.folder.held():
+        road.folder.begin(road.recipe, 1)
+        with pytest.raises(LimbeckError, match=f"{road.folder.path} is being worked on"):
+            run(tiny, tiny_run, fresh=True)
+
+
+# ---------------------------------------------------------------- more that is mended
+
+
+@pytest.mark.parametrize("what", ["report.html", "models", "results.json"])
+def test_what_was_emptied_or_deleted_of_a_finished_run_is_noticed_and_written_again(tiny, tiny_run, what):
+    before = made(tiny_run.parent)
+    if what == "models":
+        shutil.rmtree(tiny_run / "models")
+    else:
+        (tiny_run / what).write_text("")
+    assert {damage.path.name for damage in verify(tiny_run)} >= ({"convnet"} if what == "models" else {what})
+    assert walked(tiny, tiny_run).stages == []
+    assert verify(tiny_run) == []
+    assert made(tiny_run.parent) == before
+    assert (tiny_run / "models" / "teacher" / "convnet" / "model.json").exists()
+
+
+@pytest.mark.parametrize("name", ["knowledge.json", "plan.json", "SHA256SUMS"])
+def test_knowledge_without_one_of_its_files_is_recorded_again(tiny, tiny_run, name):
+    before = made(tiny_run.parent)
+    (artifact(tiny_run, "knowledge") / name).unlink()
+    walked(tiny, tiny_run.with_name("warm"), sets=["student.*.distill.temperature=8"])
+    after = made(tiny_run.parent)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_model_that_lacks_only_the_rename_is_not_trained_again(tiny, tiny_run):
+    before = made(tiny_run.parent)
+    folder = artifact(tiny_run, "teacher")
+    folder.rename(folder.with_name(f"{folder.name}.part"))
+    (tiny_run / "results.json").unlink()
+    assert walked(tiny, tiny_run).stages == []
+    assert made(tiny_run.parent) == before
+
+
+@pytest.mark.slow
+def test_a_training_begun_with_a_plan_that_cannot_be_read_is_set_aside_and_begun_anew(tiny, begun):
+    out, part = begun(precision="float32", threads=1)
+    (part / "plan.json").write_text("{")
+    said = walked(tiny, out, until="teach")
+    assert said.stages == ["teacher convnet"]
+    assert f"{part}/plan.json is damaged: what was begun is set aside" in said.lines[0]
+    assert part.with_name(f"{part.name}.damaged-1").is_dir()
+
+
+@pytest.mark.slow
+def test_another_model_in_a_teacher_s_place_is_noticed_and_made_again(tiny, tiny_run):
+    before = made(tiny_run.parent)
+    run(tiny, tiny_run.with_name("other"), seed=1, until="teach")
+    ours = next(tiny_run.glob("models/teacher/convnet")).resolve()
+    (other,) = (folder for folder in (tiny_run.parent / "artifacts" / "teacher").iterdir() if folder.name != ours.name)
+    shutil.rmtree(ours)
+    shutil.copytree(other, ours)
+    assert "1 damaged artifacts made again" in walked(tiny, tiny_run).lines
+    after = made(tiny_run.parent)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_given_teacher_that_was_trained_on_other_rows_is_pointed_out(tiny, tiny_run):
+    path = artifact(tiny_run, "teacher")
+    said = walked(tiny, tiny_run.with_name("given"), sets=[given(path), "data.split_seed=1"], until="teach")
+    assert said.lines[-1].startswith("teacher convnet was trained on other rows than this run's training rows")
+
+
+@pytest.mark.slow
+def test_a_student_is_set_against_the_teacher_that_taught_it_where_another_is_refitted(tiny, tmp_path):
+    text = tiny.read_text()
+    begin = text.index("[[student]]")
+    recipe = tmp_path / "both.toml"
+    again = text[begin:].replace('"2x16"', '"refitted"').replace("epochs = 4", "epochs = 4, refit = true")
+    recipe.write_text(text + again)
+    results = run(recipe, tmp_path / "runs" / "both")
+    rows = {(row["role"], row["name"], str(row["variant"])): row for row in results["models"]}
+    assert [key for key in rows if key[0] == "teacher"] == [
+        ("teacher", "convnet", "{}"), ("teacher", "convnet", "{'refit': False}")
+    ]  # fmt: skip
+    found = {name: read_tensors(path)[0]["log_probs"] for name, path in (
+        (path.stem, path) for path in (tmp_path / "runs" / "both" / "predictions").rglob("*.safetensors"))}  # fmt: skip
+    student = rows["student", "2x16", "{'temperature': 4}"]
+    other = rows["student", "refitted", "{'temperature': 4}"]
+    assert student["agreement"] == agreement(found["2x16-temperature=4"], found["convnet-refit=false"])
+    assert other["agreement"] == agreement(found["refitted-temperature=4"], found["convnet"])
+
+
+def test_a_run_in_the_folder_where_one_is_has_its_artifacts_beside_it(tiny, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert Road.open(tiny, ".").store.root == tmp_path / "artifacts"

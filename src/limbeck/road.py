@@ -109,13 +109,15 @@ class Road:
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
+        # A fresh run that was cut off is gone on with, not begun once more.
+        fresh = fresh and not folder.fresh_is_under_way()
         road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets, fresh)
         road._check_models()
         return road
 
     def walk(self, until: str = "report") -> dict[str, Any]:
         """Make what is not made yet, as far as a stage; a fresh run sets the old one aside first."""
-        if self.fresh and self.folder.is_run() and not self.folder.fresh_is_under_way():
+        if self.fresh and self.folder.is_run():
             self._set_old_aside()
         with self.folder.held():
             if self.fresh:
