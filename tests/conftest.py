@@ -20,6 +20,7 @@ test = 0.25
 [[teacher]]
 name = "convnet"
 model = { kind = "convnet", widths = [8, 8, 16], hidden = 16 }
+views = { rotate = 8, shift = 1 }
 train = { epochs = 3, batch_size = 64, learning_rate = 1e-2 }
 
 [[transfer]]
@@ -28,7 +29,7 @@ views = { count = 2, rotate = 10, shift = 0.5 }
 
 [[student]]
 name = "2x16"
-model = { kind = "mlp", widths = [16, 16] }
+model = { kind = "mlp", widths = [16, 16], dropout = 0.1 }
 train = { epochs = 4, batch_size = 64, learning_rate = 5e-3 }
 """
 
