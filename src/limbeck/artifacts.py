@@ -16,6 +16,7 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, key_of, read_json, sha256_hex, sync_folder, write_bytes, write_json
 
+KINDS = ("teacher", "knowledge", "student")
 SUMS = "SHA256SUMS"
 TIMES = "times.json"
 PLAN = "plan.json"
@@ -87,7 +88,7 @@ def read_sums(folder: Path) -> dict[str, str]:
         entries = {name: digest for digest, name in lines}
     except FileNotFoundError:
         raise DamagedFileError(path, "it is missing") from None
-    except ValueError:
+    except (ValueError, IsADirectoryError, NotADirectoryError):
         raise DamagedFileError(path, "it cannot be read") from None
     if own != sha256_hex(body.encode()) + "\n":
         raise DamagedFileError(path, "it does not give its own digest")
@@ -103,6 +104,8 @@ def read_checked(folder: Path, name: str) -> bytes:
         data = (folder / name).read_bytes()
     except FileNotFoundError:
         raise DamagedFileError(folder / name, "it is missing") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise DamagedFileError(folder / name, "it is no file") from None
     if sha256_hex(data) != recorded:
         raise DamagedFileError(folder / name, f"it does not give the digest in {SUMS}")
     return data
@@ -163,8 +166,8 @@ class ArtifactStore:
         return self.root / identity.kind / f"{identity.key}.part"
 
     def is_complete(self, identity: Identity) -> bool:
-        """Whether the artifact is there; its files are checked when they are touched."""
-        return self.folder(identity).is_dir()
+        """Whether something lies in the artifact's place; its files are checked when they are touched."""
+        return self.folder(identity).exists()
 
     def complete(self, identity: Identity) -> Path:
         """Make a `.part` folder the artifact: SHA256SUMS, then the rename; a lost race counts as done.
@@ -193,6 +196,26 @@ class ArtifactStore:
         """Move a damaged artifact out of the way, so that it can be made again and nothing is lost."""
         return set_aside(self.folder(identity), "damaged")
 
+    def move_out(self, key: str, place: Path) -> None:
+        """Move what has this key, finished or not, to `place/KIND/`.
+
+        Raises:
+            LimbeckError: if a process works on it.
+        """
+        with hold(self._lock(key), f"{key[:12]} is being made"):
+            for kind in KINDS:
+                for name in (key, f"{key}.part"):
+                    found, there = self.root / kind / name, place / kind / name
+                    if found.exists():
+                        there.parent.mkdir(parents=True, exist_ok=True)
+                        found.rename(free_name(there, "old") if there.exists() else there)
+
+    def _lock(self, key: str) -> Path:
+        # Locks lie outside of what is renamed, and stay: a lock that is deleted can be held twice.
+        path = self.root / ".locks" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
     @contextlib.contextmanager
     def locked(self, identity: Identity, waiting: Callable[[str], None] | None = None) -> Iterator[Path]:
         """Hold an artifact alone, for stages that only one process can work on.
@@ -207,11 +230,10 @@ class ArtifactStore:
         Raises:
             LimbeckError: if another process holds it, and `waiting` is not given.
         """
-        # Locks lie outside of what is renamed, and stay: a lock that is deleted can be held twice.
-        lock = self.root / ".locks" / identity.key
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with hold(lock, f"{identity.kind} {identity.key[:12]} is being made", waiting):
+        with hold(self._lock(identity.key), f"{identity.kind} {identity.key[:12]} is being made", waiting):
             part = self.part(identity)
+            if part.exists() and not part.is_dir():
+                set_aside(part, "damaged")
             if not self.is_complete(identity):
                 part.mkdir(parents=True, exist_ok=True)
             yield part
@@ -229,12 +251,12 @@ def kept_plan(part: Path, own: dict[str, Any], say: Callable[[str], None]) -> di
         The plan that the folder was begun with, else `own`.
     """
     path = part / PLAN
-    if path.exists():
+    if path.exists() or any(not found.name.startswith(".") for found in part.iterdir()):
         try:
             plan = read_json(path)
             if isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == {k: type(v) for k, v in own.items()}:
                 return plan
-        except DamagedFileError:
+        except (DamagedFileError, OSError):
             pass
         say(f"{path} is damaged: what was begun is set aside as {set_aside(part, 'damaged').name}, and begun anew")
         part.mkdir()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from limbeck.data import Part, ViewSettings
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.evaluation import measure_cost, result_row
 from limbeck.files import content_digest, key_of
+from limbeck.inspection import artifact_damages
 from limbeck.knowledge import (
     CombinedTargets,
     Knowledge,
@@ -24,8 +25,10 @@ from limbeck.knowledge import (
     Recording,
     StoredTargets,
     check_knowledge,
+    repair,
 )
 from limbeck.knowledge import extract as extract_recording
+from limbeck.knowledge.store import StoredDtype
 from limbeck.models import Standardize, logits_of
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
@@ -77,8 +80,11 @@ def teach(
     """
     settings = settings or TrainSettings()
     _check_seed(seed)
+    _check_part(part, "part")
     if not (part.labels >= 0).all():
         raise UsageError(f'part "{part.name}" has rows without labels: leave them out, or distill')
+    if validation is not None:
+        _check_validation(validation, part)
     _prepare(model, part.inputs, len(part.classes), "the model")
     batches: BatchSource = (
         StoredBatches(part.inputs[np.newaxis], settings.batch_size)
@@ -98,7 +104,7 @@ def extract(
     artifacts: Path | str = "runs/artifacts",
     *,
     name: str | None = None,
-    dtype: Literal["float16", "float32"] = "float16",
+    dtype: StoredDtype = "float16",
     progress: Progress | None = None,
 ) -> Knowledge:
     """Ask a teacher once about every row, and keep its answers on disk; the same call again only reads them.
@@ -117,14 +123,20 @@ def extract(
         UsageError: if there is no way to tell this teacher from another.
         LimbeckError: if its outputs are not finite, or what is kept under its name is not its own.
     """
+    _check_part(part, "part")
+    if dtype not in get_args(StoredDtype):
+        raise UsageError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(StoredDtype))}")
     if isinstance(teacher, nn.Module):
+        _probe(teacher, part.inputs, len(part.classes), "the teacher")
         key = key_of({"module": _module_digest(teacher), "name": name})
     elif name is not None:
         key = key_of({"name": name})
     else:
         raise UsageError(f"{type(teacher).__name__} cannot be told from another teacher by its weights: pass name=…")
-    recording = Recording(key, part, dtype=dtype)
-    return extract_recording(as_teacher(teacher), recording, ArtifactStore(Path(artifacts)), progress=progress)
+    recording, store, asked = Recording(key, part, dtype=dtype), ArtifactStore(Path(artifacts)), as_teacher(teacher)
+    if store.is_complete(recording.identity) and artifact_damages(store.folder(recording.identity)):
+        return repair(asked, recording, store, progress=progress)
+    return extract_recording(asked, recording, store, progress=progress)
 
 
 def distill(
@@ -162,16 +174,21 @@ def distill(
     objective = objective or Objective(temperature=4.0)
     settings = settings or TrainSettings()
     _check_seed(seed)
-    if not isinstance(validation, Part) and not 0 <= validation < 1:
-        raise UsageError(f"validation = {validation}: expected a fraction of the rows, at least 0 and below 1")
+    if not isinstance(validation, Part | int | float) or (not isinstance(validation, Part) and not 0 <= validation < 1):
+        raise UsageError(
+            f"validation = {validation}: expected a part, or a fraction of the rows, at least 0 and below 1"
+        )
     part = _part(inputs, labels)
+    _check_part(part, "inputs")
     if objective.uses_labels and not (part.labels >= 0).any():
         raise UsageError("the objective uses labels, but none were given: pass labels, or hard=0")
     if isinstance(teacher, Knowledge):
         _prepare(student, part.inputs, len(teacher.classes), "the student")
         knowledge = teacher
     else:
-        _prepare(student, part.inputs, None, "the student")
+        _probe(student, part.inputs, None, "the student")
+        if isinstance(teacher, nn.Module):
+            _probe(teacher, part.inputs, None, "the teacher")
         answers = log_probabilities(as_teacher(teacher), part.inputs)
         _prepare(student, part.inputs, answers.shape[1], "the student")
         known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]
@@ -184,6 +201,14 @@ def distill(
         )
     if not isinstance(inputs, Part):
         part = Part(part.name, part.inputs, part.labels, part.ids, knowledge.classes)
+    if isinstance(validation, Part):
+        _check_validation(validation, part)
+    recorded_for = knowledge.description.get("part")
+    if not isinstance(inputs, Part) and knowledge.folder is not None and recorded_for != part.inputs_hash:
+        raise UsageError(
+            f"{knowledge.folder} was recorded for the rows of a part (or for other inputs): hand over that part, with "
+            "its row numbers, in place of an array"
+        )
     check_knowledge(knowledge, part, str(knowledge.folder or "the teacher's output"))
     log_probs = knowledge.log_probs()
     kept, judged = _held_out(part, log_probs, validation, seed)
@@ -219,22 +244,26 @@ def evaluate(
     Raises:
         UsageError: if rows have no labels, or the model does not fit them.
     """
-    if not len(part) or not (part.labels >= 0).all():
-        raise UsageError(
-            f'part "{part.name}" has no rows, or rows without labels: they cannot be counted right or wrong'
-        )
+    _check_part(part, "part")
+    if not (part.labels >= 0).all():
+        raise UsageError(f'part "{part.name}" has rows without labels: they cannot be counted right or wrong')
     models = {"the model": model, "the teacher": teacher, "the baseline": baseline}
+    was_training = model.training
     for what, given in models.items():
+        if given is not None and not isinstance(given, nn.Module):
+            raise UsageError(f"{what} is a {type(given).__name__}: expected a torch module")
         if given is not None:
             _probe(given, part.inputs, len(part.classes), what)
     found = {what: predict_log_probs(given, part.inputs) for what, given in models.items() if given is not None}
-    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    of_file = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    cost = measure_cost(model, of_file, part.inputs)
+    model.train(was_training)
     return result_row(
         "reference" if baseline is None else "student",
         type(model).__name__,
         found["the model"],
         part.labels,
-        cost=measure_cost(model, size, part.inputs),
+        cost=cost,
         teacher_log_probs=found.get("the teacher"),
         baseline_log_probs=found.get("the baseline"),
     )
@@ -258,10 +287,12 @@ def _held_out(
 
 def _prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
     """Let a model of a known kind learn its preprocessing, and see that it takes the inputs."""
+    _probe(model, inputs, classes, what)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
     preprocessing = getattr(model, "preprocessing", None)
     if isinstance(preprocessing, Standardize) and not preprocessing.is_fitted:
         preprocessing.fit(inputs)
-    _probe(model, inputs, classes, what)
 
 
 def _probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
@@ -284,9 +315,33 @@ def _probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what
         )
 
 
+def _check_part(part: object, what: str) -> None:
+    if not isinstance(part, Part):
+        raise UsageError(f"{what} is a {type(part).__name__}: expected a limbeck.Part, as a split has them")
+    if not len(part):
+        raise UsageError(f'part "{part.name}" has no rows: give at least one')
+
+
+def _check_validation(validation: Part, part: Part) -> None:
+    """Rows on which an epoch is chosen must be like those it was trained on, and labelled."""
+    _check_part(validation, "validation")
+    if validation.classes != part.classes:
+        raise UsageError(
+            f"the validation rows have the classes {', '.join(validation.classes[:12])}, but the others "
+            f"{', '.join(part.classes[:12])}: they must be the same, in the same order"
+        )
+    if validation.inputs.shape[1:] != part.inputs.shape[1:] or validation.inputs.dtype != part.inputs.dtype:
+        raise UsageError(
+            f"the validation rows are {validation.inputs.dtype} of shape {validation.inputs.shape[1:]}, but the others "
+            f"{part.inputs.dtype} of shape {part.inputs.shape[1:]}: they must be alike"
+        )
+    if not (validation.labels >= 0).all():
+        raise UsageError("some validation rows have no label: leave them out")
+
+
 def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**31:
-        raise UsageError(f"seed = {seed}: expected a whole number from 0 to {2**31 - 1}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise UsageError(f"seed = {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
 def _module_digest(module: nn.Module) -> str:

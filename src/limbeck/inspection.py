@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import most_alike
 from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import WEIGHTS, load_model, read_description
-from limbeck.run_folder import RECIPE, RUN, SEED, RunFolder
+from limbeck.rows import kind_of
+from limbeck.run_folder import RunFolder
 
 # Soft targets at this temperature show which classes are alike; at 1 the top class hides the others.
 ALIKE_TEMPERATURE = 4.0
@@ -69,14 +69,21 @@ def verify(path: Path | str) -> list[DamagedFileError]:
         return [_unfinished(path)] if inspect(path) else []
     if path.suffix == ".part":
         return [_unfinished(path)]
+    return artifact_damages(path)
+
+
+def artifact_damages(path: Path) -> list[DamagedFileError]:
+    """Everything that is wrong with what lies in a complete artifact's place, whatever it is; empty if it is whole."""
     found = damages(path)
-    if (path / KNOWLEDGE).exists() and not found:
-        knowledge = Knowledge.open(path)
-        found += [damage for _, damage in knowledge.damaged_shards()]
-        found += _wrong_key(path, knowledge.description)
-    elif (path / MODEL).exists() and not found:
-        found += _wrong_key(path, json.loads(read_checked(path, MODEL)))
-    return found
+    if found:
+        return found
+    try:
+        if (path / KNOWLEDGE).exists():
+            knowledge = Knowledge.open(path)
+            return [damage for _, damage in knowledge.damaged_shards()] + _wrong_key(path, knowledge.description)
+        return _wrong_key(path, json.loads(read_checked(path, MODEL)))
+    except DamagedFileError as damage:
+        return [damage]
 
 
 def _unfinished(path: Path) -> DamagedFileError:
@@ -101,16 +108,18 @@ def _model_damages(path: Path) -> list[DamagedFileError]:
 
 
 def _run_damages(path: Path) -> list[DamagedFileError]:
-    found = RunFolder(path).damages()
-    if not (path / RUN).exists() or (found and found[0].path.name == RUN):
-        return found
-    for name, key in read_json(path / RUN)["parts"].items():
-        kind = {"teacher": "teacher", "knowledge": "knowledge"}.get(name.split("/")[0], "student")
-        folder = path.parent / "artifacts" / kind / key
-        if folder.is_dir():
-            found += verify(folder)
-        elif not folder.with_name(f"{key}.part").is_dir() and not (path / "models" / name).exists():
-            found.append(DamagedFileError(folder, f"it is missing ({name} of {path})"))
+    run = RunFolder(path)
+    found = run.damages()
+    parts = run.run_json().get("parts", {})
+    for name, key in parts.items():
+        kind = kind_of(name)
+        # A run that was set aside has its artifacts with it; a teacher given by path may lie anywhere.
+        places = (path / "artifacts" / kind / key, path.parent / "artifacts" / kind / key, path / "models" / name)
+        there = next((place for place in places if place.exists()), None)
+        if there is not None:
+            found += artifact_damages(there.resolve()) if (there / SUMS).exists() or there != places[2] else []
+        elif run.is_sealed() and not places[1].with_name(f"{key}.part").is_dir():
+            found.append(DamagedFileError(places[1], f"it is missing ({name} of {path})"))
     return found
 
 
@@ -179,11 +188,9 @@ def _model(path: Path) -> Inspection:
 
 
 def _run(path: Path) -> Inspection:
-    text = (path / RECIPE).read_text()
-    facts = {"title": tomllib.loads(text)["title"], "seed": text.partition("\n")[0].removeprefix(SEED)}
-    if (path / RUN).exists():
-        run = read_json(path / RUN)
-        facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]}
+    run = RunFolder(path).run_json()
+    facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]} if run else {}
+    if run:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         facts |= {name: key for name, key in run["parts"].items() if not name.startswith("knowledge/")}
         facts["knowledge"] = f"{sum(name.startswith('knowledge/') for name in run['parts'])} artifacts"

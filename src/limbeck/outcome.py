@@ -14,11 +14,9 @@ import torch
 from limbeck import __version__
 from limbeck.data import Split
 from limbeck.evaluation import Cost, measure_cost, result_row
-from limbeck.files import DamagedFileError, key_of, read_tensors, write_bytes, write_json, write_tensors
+from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.models.saving import WEIGHTS
 from limbeck.plan import ModelStage
-from limbeck.precision import resolve_precision
-from limbeck.recipe import Recipe
 from limbeck.report import render_report
 from limbeck.rows import model_id, row_id
 from limbeck.run_folder import RUN, RunFolder
@@ -62,22 +60,16 @@ class Outcome:
     folder: RunFolder
     workshop: Workshop
 
-    def write_run(self, entries: Sequence[Entry]) -> None:
-        """run.json: each part's artifact, and what its numbers depend on."""
-        parts: dict[str, Any] = {entry.id: entry.stage.identity.key for entry in entries}
-        precision = {}
-        for entry in entries:
-            for recording in entry.stage.recordings:
-                name = f"knowledge/{entry.teacher.name if entry.teacher else ''}-{entry.transfer}-view={recording.view}"
-                parts[name] = recording.identity.key
-            if entry.stage.model is not None:
-                precision[entry.id] = resolve_precision(entry.stage.settings.precision, entry.stage.model["kind"])
-        about = {name: self.about[name] for name in ("recipe", "seed", "versions")}
+    def write_run(self, parts: Mapping[str, str], precision: Mapping[str, str]) -> None:
+        """run.json: what the run is made of, and what its numbers depend on.
+
+        Args:
+            parts: the key of each artifact, by name.
+            precision: of each model's training, by name.
+        """
         self.folder.reopen()
-        write_json(
-            self.folder.path / RUN,
-            {**about, "command": self.command, "threads": thread_count(), "precision": precision, "parts": parts},
-        )
+        about = {"command": self.command, "threads": thread_count(), "precision": dict(precision), "parts": dict(parts)}
+        write_json(self.folder.path / RUN, {**self.about, **about})
 
     def evaluate(self, entries: Sequence[Entry]) -> dict[str, Any]:
         """results.json: every model on the test rows."""
@@ -131,7 +123,11 @@ class Outcome:
 
     def _predictions(self, entry: Entry) -> Array:
         path = self.folder.prediction(entry.id)
-        header = {"model": entry.stage.identity.key, "test": self.split.test.inputs_hash}
+        header = {
+            "model": entry.stage.identity.key,
+            "weights": self.workshop.weights_digest(entry.stage),
+            "test": self.split.test.inputs_hash,
+        }
         try:
             tensors, found = read_tensors(path)
             if {name: found.get(name) for name in header} == header:
@@ -151,11 +147,6 @@ class Outcome:
 
     def _model(self, entry: Entry) -> torch.nn.Module:
         return self.workshop.model(entry.stage, entry.teacher)
-
-
-def settings_key(recipe: Recipe) -> str:
-    """The SHA-256 of a recipe's settings: equal for runs that differ in seed, or in words, alone."""
-    return key_of(recipe.model_dump(mode="json", by_alias=True, exclude={"title", "about", "minutes"}))
 
 
 def versions() -> dict[str, str]:

@@ -196,8 +196,11 @@ class Planner:
         return replace(make(chosen, True), tried=stage.tried)
 
     def _trials(self, student: Student, refit: bool) -> tuple[ModelStage, ...]:
-        pairs = zip(student.trials(), student.grid_values(), strict=True)
-        return tuple(replace(self.student_stage(trial, refit), tried=values) for trial, values in pairs)
+        found: dict[str, ModelStage] = {}  # values without effect make no trial of their own
+        for trial, values in zip(student.trials(), student.grid_values(), strict=True):
+            stage = self.student_stage(trial, refit)
+            found.setdefault(stage.identity.key, replace(stage, tried=values))
+        return tuple(found.values())
 
     def _baselines(self, student: Student, refit: bool) -> tuple[ModelStage, ...]:
         if not student.baseline:
@@ -281,7 +284,7 @@ def _trained(
         version=MODEL_VERSION,
         settings={
             "model": dict(model), "train": stage.settings.in_effect(), "objective": objective.in_effect(),
-            "fresh_views": views, "select": chosen or None,
+            "fresh_views": views, "select": {k: rows.train.class_numbers(v) for k, v in chosen.items()} or None,
         },
         inputs={**rows.hashes, "knowledge": [recording.identity.key for recording in recordings]},
         seed=seed,

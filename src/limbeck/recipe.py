@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
+from limbeck.files import key_of
 from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Student, Teacher, Transfer
 from limbeck.recipe_overrides import apply_overrides
@@ -39,7 +40,11 @@ __all__ = [
     "parse_recipe",
     "read_recipe",
     "recipe_name",
+    "settings_key",
 ]
+
+WORDS = {"title", "about", "minutes"}
+"""What a recipe says of itself: it makes no difference to a run."""
 
 
 def load_recipe(name_or_path: str | Path, sets: Sequence[str] = ()) -> Recipe:
@@ -121,9 +126,17 @@ def dump_recipe(recipe: Recipe) -> str:
     return toml_document(recipe.model_dump(by_alias=True, exclude_none=True))
 
 
+def settings_key(recipe: Recipe) -> str:
+    """The SHA-256 of a recipe's settings: equal for runs that differ in seed, or in words, alone."""
+    return key_of(recipe.model_dump(mode="json", by_alias=True, exclude=WORDS))
+
+
 def first_difference(there: Recipe, here: Recipe) -> str | None:
-    """Where two recipes first differ, as `student.2x128.train.epochs: 20 there, 30 here`; None if they are equal."""
-    tables = [recipe.model_dump(by_alias=True, exclude_none=True) for recipe in (there, here)]
+    """Where two recipes first differ, as `student.2x128.train.epochs: 20 there, 30 here`; None if they are equal.
+
+    Words make no difference.
+    """
+    tables = [recipe.model_dump(by_alias=True, exclude_none=True, exclude=WORDS) for recipe in (there, here)]
     return _difference(tables[0], tables[1], (), tables[1])
 
 

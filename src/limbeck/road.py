@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,18 @@ from limbeck.artifacts import ArtifactStore
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.models import build_model
-from limbeck.outcome import Entry, Outcome, settings_key, versions
+from limbeck.outcome import Entry, Outcome, versions
+from limbeck.parts import planned_parts, shown_parts
 from limbeck.plan import ModelStage, Planner
+from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
-from limbeck.recipe import Recipe, Student, load_recipe, recipe_name
+from limbeck.recipe import Recipe, Student, load_recipe, recipe_name, settings_key
+from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, RunFolder
 from limbeck.stages import Workshop
 from limbeck.threads import use_available_cores
 
+ARTIFACTS, CACHE = "artifacts", "cache"
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
 
 
@@ -74,8 +77,8 @@ class Road:
 
     def __post_init__(self) -> None:
         self.planner = Planner(self.recipe, self.split, self.seed)
-        self.store = ArtifactStore(self.folder.path.parent / "artifacts")
-        cache = ViewCache(self.folder.path.parent / "cache")
+        self.store = ArtifactStore(self.folder.path.parent / ARTIFACTS)
+        cache = ViewCache(self.folder.path.parent / CACHE)
         self.workshop = Workshop(self.store, cache, self.progress)
         about = {"recipe": self.name, "settings": settings_key(self.recipe), "seed": self.seed, "versions": versions()}
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
@@ -101,6 +104,8 @@ class Road:
         path = Path(out) if out is not None else Path("runs") / name
         # Artifacts lie beside the run: what is beside "." has to be known.
         folder = RunFolder(path.resolve() if path.name in ("", "..") else path)
+        if folder.path.name in (ARTIFACTS, CACHE):
+            raise LimbeckError(f"{path} is where runs keep their {folder.path.name}: give --out another name")
         folder.check(checked, seed, fresh)
         data = checked.data
         dataset = load_dataset(data.source)
@@ -110,7 +115,7 @@ class Road:
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
         # A fresh run that was cut off is gone on with, not begun once more.
-        fresh = fresh and not folder.fresh_is_under_way()
+        fresh = fresh and not folder.fresh_is_under_way(checked, seed)
         road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets, fresh)
         road._check_models()
         return road
@@ -128,6 +133,7 @@ class Road:
             reached = STAGES.index(until)
             if (finished := self._finished()) is not None:
                 return finished if reached >= STAGES.index("evaluate") else results
+            self.outcome.write_run(planned_parts(self.planner), {})
             self._warn()
             for stage in self.planner.teachers():
                 self.workshop.model(stage)
@@ -135,7 +141,8 @@ class Road:
                 self._extract()
             if reached >= STAGES.index("distill"):
                 entries = self._distill()
-                self.outcome.write_run(entries)
+                parts = {**planned_parts(self.planner), **shown_parts(self.planner, entries)}
+                self.outcome.write_run(parts, self._precisions(entries))
                 if reached >= STAGES.index("evaluate"):
                     results = self.outcome.evaluate(entries)
                 if reached >= STAGES.index("report"):
@@ -148,6 +155,10 @@ class Road:
         if results is None or any(results.get(name) != value for name, value in self.outcome.about.items()):
             return None
         mended = 0
+        for stage in self.planner.teachers():
+            if not self.workshop.is_done(stage):
+                return None
+            mended += self.workshop.mend(stage, stage)
         for plan in self.planner.students():
             for tried in (plan.trials, plan.baselines):
                 for stage in self._tried_and_chosen(tried, plan.student):
@@ -155,11 +166,11 @@ class Road:
                     if not (self.workshop.is_done(teacher) and self.workshop.is_done(stage)):
                         return None
                     mended += self.workshop.mend(teacher, teacher) + self.workshop.mend(stage, teacher)
-        if not self.folder.is_finished():
-            return None
-        self.progress.line(
-            f"{mended} damaged artifacts made again" if mended else f"nothing to do: {self.folder.path} is complete"
-        )
+        if mended:
+            self.progress.line(f"{mended} damaged artifacts made again")
+        if mended or not self.folder.is_finished():
+            return None  # what was made again may have come out otherwise: the rest is quickly done
+        self.progress.line(f"nothing to do: {self.folder.path} is complete")
         return results
 
     def _tried_and_chosen(self, tried: Sequence[ModelStage], student: Student) -> Iterator[ModelStage]:
@@ -227,29 +238,32 @@ class Road:
             with torch.device("meta"):  # shapes without numbers: costs nothing however large the model
                 build_model(stage.model, train.inputs.shape[1:], len(train.classes))
 
+    @staticmethod
+    def _precisions(entries: Sequence[Entry]) -> dict[str, str]:
+        trained = [entry for entry in entries if entry.stage.model is not None]
+        return {
+            entry.id: resolve_precision(entry.stage.settings.precision, str((entry.stage.model or {})["kind"]))
+            for entry in trained
+        }
+
     def _set_old_aside(self) -> None:
         """Artifacts first, into the run, then the run: cut off in between, the same command goes on."""
-        stages = self._all_model_stages()
-        kinds = {stage.identity.key: stage.identity for stage in stages}
-        kinds |= {recording.identity.key: recording.identity for stage in stages for recording in stage.recordings}
         with self.folder.held():
-            self._refuse_shared(set(kinds))
-            for identity in kinds.values():
-                with self.store.locked(identity) if self.store.part(identity).exists() else nullcontext():
-                    for folder in (self.store.folder(identity), self.store.part(identity)):
-                        _move(folder, self.folder.path)
+            parts = self.folder.run_json().get("parts") or planned_parts(self.planner)
+            keys = set(parts.values())
+            for other in self.folder.siblings():
+                if shared := keys & set(other.run_json().get("parts", {}).values()):
+                    raise LimbeckError(
+                        f"{self.folder.path} cannot be set aside with its artifacts: {other.path} shares "
+                        f"{min(shared)[:12]} with it; give --out a folder elsewhere, or move that run away first"
+                    )
+            own = self.folder.path / ARTIFACTS
+            for key in sorted(keys):
+                self.store.move_out(key, own)
+            moved = {name: own / kind_of(name) / key for name, key in parts.items() if kind_of(name) != "knowledge"}
+            self.folder.link_models({name: place for name, place in moved.items() if place.is_dir()})
             aside = self.folder.set_aside()
         self.progress.line(f"the run before was set aside as {aside}")
-
-    def _refuse_shared(self, keys: set[str]) -> None:
-        for other in self.folder.siblings():
-            shared = keys & set(other.run_json().get("parts", {}).values())
-            if shared or other.is_held():
-                why = f"shares {min(shared)[:12]} with it" if shared else "is being worked on"
-                raise LimbeckError(
-                    f"{self.folder.path} cannot be set aside with its artifacts: {other.path} {why}; give --out a "
-                    "folder elsewhere, or move that run away first"
-                )
 
     def _all_model_stages(self) -> list[ModelStage]:
         """Every model that this run trains, or may train when it has chosen."""
@@ -261,13 +275,6 @@ class Road:
                     stages.append(self.planner.student_stage(trial, True))
                     stages += [self.planner.baseline_stage(trial, True)] if trial.baseline else []
         return [stage for stage in stages if stage.path is None]
-
-
-def _move(folder: Path, run: Path) -> None:
-    if folder.exists():
-        place = run / "artifacts" / folder.parent.name / folder.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(place)
 
 
 __all__ = ["STAGES", "Road", "run"]

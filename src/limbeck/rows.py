@@ -14,6 +14,12 @@ def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
     return f"{role}/{name}" + (f"-{shown}" if shown else "")
 
 
+def kind_of(name: str) -> str:
+    """The kind of artifact that a name is for: baselines are students too."""
+    role = name.partition("/")[0]
+    return "student" if role == "baseline" else role
+
+
 def row_id(row: Row) -> str:
     """The `model_id` of a row."""
     return model_id(row["role"], row["name"], row["variant"] or {})

@@ -15,7 +15,7 @@ from typing import Any
 from limbeck.artifacts import SUMS, damages, free_name, hold, write_sums
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_json, read_tensors, write_bytes, write_json
-from limbeck.recipe import Recipe, dump_recipe, first_difference, parse_recipe
+from limbeck.recipe import Recipe, dump_recipe, first_difference, parse_recipe, settings_key
 from limbeck.rows import row_id
 
 RECIPE, RUN, RESULTS, REPORT = "recipe.toml", "run.json", "results.json", "report.html"
@@ -54,41 +54,45 @@ class RunFolder:
                 f'{self.path} holds something else than a run ("{names[0].name}"): give --out a folder that is new or '
                 "empty"
             )
-        if fresh and not self.fresh_is_under_way():
-            return
-        if (difference := self._difference(recipe, seed)) is not None:
+        if not fresh and (difference := self._difference(recipe, seed)) is not None:
             raise LimbeckError(
                 f"{self.path} holds a run of {difference}: give --out another folder, or --fresh to set that run aside"
             )
 
     def is_run(self) -> bool:
-        """Whether the folder is a run's, begun or finished: a recipe that says its seed lies in it."""
-        return self._text().startswith(SEED)
+        """Whether the folder is a run's, begun or finished: its recipe says a seed, or run.json is one."""
+        return self._text().startswith(SEED) or "parts" in self.run_json()
 
     def _text(self) -> str:
         path = self.path / RECIPE
         return path.read_text(errors="replace") if path.is_file() else ""
 
+    def _recipe(self) -> Recipe | None:
+        """The recipe that lies here, as it is read today: a setting newer than the run has its default."""
+        try:
+            return parse_recipe(tomllib.loads(self._text()), str(self.path / RECIPE))
+        except (ValueError, LimbeckError):
+            return None
+
     def _difference(self, recipe: Recipe, seed: int) -> str | None:
         """What the run that is there is of, unless it is this recipe's and seed's."""
-        first, _, body = self._text().partition("\n")
-        try:
-            # As read today: a setting that is newer than the run has the default it was made with.
-            found = parse_recipe(tomllib.loads(body), str(self.path / RECIPE))
-        except (ValueError, LimbeckError):
-            return "another recipe (one that cannot be read any more)"
+        found, run = self._recipe(), self.run_json()
+        if found is None:
+            same = (run.get("settings"), run.get("seed")) == (settings_key(recipe), seed)
+            return None if same else f"another recipe ({self.path / RECIPE} cannot be read)"
         if (where := first_difference(found, recipe)) is not None:
             return f"another recipe, or other settings ({where})"
+        first = self._text().partition("\n")[0]
         return None if first == f"{SEED}{seed}" else f"another seed ({first.removeprefix(SEED)}, not {seed})"
 
     def begin(self, recipe: Recipe, seed: int) -> None:
         """Write the recipe as resolved, unless it is there."""
-        if not (self.path / RECIPE).exists():
+        if self._recipe() is None:
             write_bytes(self.path / RECIPE, f"{SEED}{seed}\n{dump_recipe(recipe)}".encode())
 
-    def fresh_is_under_way(self) -> bool:
-        """Whether a fresh run was begun here and not finished: --fresh then goes on with it."""
-        return (self.path / FRESH).exists()
+    def fresh_is_under_way(self, recipe: Recipe, seed: int) -> bool:
+        """Whether a fresh run of this recipe and seed was begun here and not finished: --fresh then goes on with it."""
+        return (self.path / FRESH).exists() and not self.is_sealed() and self._difference(recipe, seed) is None
 
     def begin_fresh(self) -> None:
         """Mark the run as a fresh one, until it is finished."""
@@ -120,19 +124,13 @@ class RunFolder:
         folders = (RunFolder(path) for path in sorted(here.parent.iterdir()) if path.is_dir() and path != here)
         return [folder for folder in folders if folder.is_run() and not _is_old(folder.path)]
 
-    def is_held(self) -> bool:
-        """Whether a process works on the run now."""
-        if not (self.path / LOCK).exists():
-            return False
-        try:
-            with hold(self.path / LOCK, ""):
-                return False
-        except LimbeckError:
-            return True
+    def is_sealed(self) -> bool:
+        """Whether the run was finished; `damages` says whether it is still whole."""
+        return (self.path / SUMS).exists()
 
     def is_finished(self) -> bool:
         """Whether all that a run writes is there and whole."""
-        return (self.path / SUMS).exists() and (self.path / REPORT).exists() and not self.damages()
+        return self.is_sealed() and not self.damages()
 
     def reopen(self) -> None:
         """Say that the run's files are about to change: until `seal` it is unfinished."""
@@ -140,12 +138,12 @@ class RunFolder:
 
     def seal(self) -> None:
         """Say that the run is finished, with the digests of its files."""
+        write_sums(self.path, (RECIPE, RUN, RESULTS, REPORT))
         (self.path / FRESH).unlink(missing_ok=True)
-        write_sums(self.path, (RUN, RESULTS, REPORT))
 
     def damages(self) -> list[DamagedFileError]:
         """Everything that is wrong with the files of the run itself, each file named; empty if they are whole."""
-        found = damages(self.path) if (self.path / SUMS).exists() else []
+        found = damages(self.path) if self.is_sealed() else []
         named = {damage.path for damage in found}
         for path in (self.path / RUN, self.path / RESULTS):
             try:
@@ -154,26 +152,28 @@ class RunFolder:
                 pass
             except DamagedFileError as damage:
                 found += [] if path in named else [damage]
-        names = [row_id(row) for row in (self.results() or {"models": []})["models"]]
-        shown = {self.prediction(name) for name in names}
-        for path in sorted(shown | set((self.path / "predictions").rglob("*.safetensors"))):
+        for name in [row_id(row) for row in (self.results() or {"models": []})["models"]]:
+            path = self.prediction(name)
             try:
                 read_tensors(path)
             except FileNotFoundError:
                 found.append(DamagedFileError(path, "it is missing"))
             except DamagedFileError as damage:
                 found.append(damage)
-        links = (self.path / "models" / name for name in names)
-        found += [DamagedFileError(path, "it is missing") for path in links if not os.path.lexists(path)]
+            link = self.path / "models" / name
+            if not os.path.lexists(link):
+                found.append(DamagedFileError(link, "it is missing"))
         return found
 
     def results(self) -> dict[str, Any] | None:
         """What results.json says; None if there is none or it cannot be read."""
         try:
             found = read_json(self.path / RESULTS)
-        except (FileNotFoundError, LimbeckError):
+            for row in found["models"]:
+                row_id(row)
+        except (FileNotFoundError, LimbeckError, KeyError, TypeError, AttributeError):
             return None
-        return found if isinstance(found, dict) and isinstance(found.get("models"), list) else None
+        return dict(found)
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write results.json."""
@@ -185,7 +185,8 @@ class RunFolder:
             value = read_json(self.path / RUN)
         except (FileNotFoundError, DamagedFileError):
             return {}
-        return value if isinstance(value, dict) else {}
+        forms = {"recipe": str, "settings": str, "seed": int, "command": str, "versions": dict, "parts": dict}
+        return value if isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in forms.items()) else {}
 
     def link_models(self, folders: Mapping[str, Path]) -> None:
         """Name the models: relative links into artifacts, copies where links fail."""

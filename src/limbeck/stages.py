@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
+from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
-from limbeck.files import DamagedFileError, write_json
-from limbeck.inspection import verify
+from limbeck.files import DamagedFileError, write_bytes, write_json
+from limbeck.inspection import artifact_damages
 from limbeck.knowledge import (
     CombinedTargets,
     Knowledge,
@@ -78,22 +79,35 @@ class Workshop:
         """
         if not self.is_done(stage):
             return self._train(stage, teacher)
+        if stage.path is not None:
+            return load_model(stage.path)[0]
         try:
-            if stage.path is None and (found := verify(self.folder(stage))):
+            if found := artifact_damages(self.folder(stage)):
                 raise found[0]
             return load_model(self.folder(stage))[0]
-        except DamagedFileError as damage:
-            if stage.path is not None:
-                raise
-            aside = self.store.set_aside(stage.identity)
-            self.progress.line(f"{damage.path} is damaged: set aside as {aside.name}, {stage.title} is made again")
-            model = self._train(stage, teacher)
-            if _weights_digest(aside) not in (None, _weights_digest(self.folder(stage))):
+        except DamagedFileError:
+            return self._made_again(stage, teacher)
+
+    def _made_again(self, stage: ModelStage, teacher: ModelStage | None) -> Model:
+        """A damaged model, set aside and trained again as it was planned then."""
+        aside = None
+        with self.store.locked(stage.identity, self.progress.line) as part:
+            # Another process may have made it again while this one waited.
+            if self.store.is_complete(stage.identity) and (found := artifact_damages(self.folder(stage))):
+                aside = self.store.set_aside(stage.identity)
                 self.progress.line(
-                    f"{stage.title} came out with other weights than the damaged one had: threads, version or "
-                    "machine differ from when it was made"
+                    f"{found[0].path} is damaged: set aside as {aside.name}, {stage.title} is made again"
                 )
-            return model
+                part.mkdir(parents=True, exist_ok=True)
+                with contextlib.suppress(DamagedFileError):
+                    write_bytes(part / PLAN, read_checked(aside, PLAN))
+        model = self._train(stage, teacher)
+        if aside is not None and _weights_digest(aside) not in (None, _weights_digest(self.folder(stage))):
+            self.progress.line(
+                f"{stage.title} came out with other weights than the damaged one had: threads, version or "
+                "machine differ from when it was made"
+            )
+        return model
 
     def teacher(self, stage: ModelStage) -> TorchTeacher:
         """A teacher in the form in which it answers."""
@@ -121,17 +135,24 @@ class Workshop:
         """Make again what is damaged of a model and of the knowledge it learnt from; how many artifacts that were."""
         mended = 0
         for recording in stage.recordings:
-            folder = self.store.folder(recording.identity)
-            if recording.identity.key in self._whole or not folder.is_dir():
+            if recording.identity.key in self._whole:
                 continue
-            if verify(folder):
+            if not self.store.is_complete(recording.identity):
+                self.knowledge(recording, teacher)
+                mended += 1
+            elif artifact_damages(self.store.folder(recording.identity)):
                 self._repaired(recording, teacher)
                 mended += 1
             self._whole.add(recording.identity.key)
-        if stage.path is None and verify(self.folder(stage)):
+        if stage.identity.key not in self._whole and stage.path is None and artifact_damages(self.folder(stage)):
             self.model(stage, teacher)
             mended += 1
+        self._whole.add(stage.identity.key)
         return mended
+
+    def weights_digest(self, stage: ModelStage) -> str | None:
+        """What tells the stage's weights from others that it could have come out with; None where nothing says it."""
+        return _weights_digest(self.folder(stage))
 
     def history(self, stage: ModelStage) -> dict[str, Any] | None:
         """What happened in the model's training, if that was recorded beside it."""

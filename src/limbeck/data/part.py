@@ -103,6 +103,14 @@ class Part:
             )
         return np.flatnonzero(kept)
 
+    def class_numbers(self, given: Sequence[int | str]) -> list[int]:
+        """The numbers of classes given by name or number, sorted, each once.
+
+        Raises:
+            UsageError: a class that does not exist.
+        """
+        return sorted({self._class_number(one) for one in given})
+
     def _class_number(self, given: int | str) -> int:
         if isinstance(given, str) and given in self.classes:
             return self.classes.index(given)

@@ -53,6 +53,14 @@ def extract(
             half-done recording was begun with cannot be kept, or if what is there is another teacher's.
     """
     progress = progress or Silent()
+    with store.locked(recording.identity, progress.line):
+        return _extracted(teacher, recording, store, pixels, progress)
+
+
+def _extracted(
+    teacher: Teacher, recording: Recording, store: ArtifactStore, pixels: Pixels | None, progress: Progress
+) -> Knowledge:
+    """As `extract`, of a recording that is held."""
     identity = recording.identity
     if store.is_complete(identity):
         knowledge = Knowledge.open(store.folder(identity), identity)
@@ -68,10 +76,7 @@ def extract(
     with using_threads(plan["threads"]):
         _record(teacher, recording, part, ranges, {number: set() for number in missing}, pixels, progress)
     write_json(part / TIMES, {"seconds": round((recorded_seconds(part) or 0.0) + time.monotonic() - began, 3)})
-    whole = all(_whole(part, number, identity.key, place) for number, place in enumerate(ranges))
-    if whole or store.is_complete(identity):  # another writer may have been first
-        return Knowledge.open(store.complete(identity), identity)
-    raise LimbeckError(f"{part} is still missing shards: run the same command again")
+    return Knowledge.open(store.complete(identity), identity)
 
 
 def repair(
@@ -92,20 +97,22 @@ def repair(
     """
     progress = progress or Silent()
     folder = store.folder(recording.identity)
-    try:
-        knowledge = Knowledge.open(folder, recording.identity)
-        damaged = knowledge.damaged_shards()
-        ranges = knowledge.ranges()
-    except DamagedFileError as damage:
-        aside = store.set_aside(recording.identity)
-        progress.line(f"{damage.path} is damaged: knowledge set aside as {aside.name} and made again")
-        return extract(teacher, recording, store, pixels=pixels, progress=progress)
-    recorded = {number: recorded_digests(folder / shard_name(number), number) for number, _ in damaged}
-    for _, found in damaged:
-        progress.line(f"{found.path} is damaged: made again")
-    with using_threads(_plan(folder, teacher, recording, progress)["threads"]):
-        _record(teacher, recording, folder, ranges, recorded, pixels, progress)
-    return Knowledge.open(folder)
+    with store.locked(recording.identity, progress.line):
+        try:
+            knowledge = Knowledge.open(folder, recording.identity)
+            damaged = knowledge.damaged_shards()
+            ranges = knowledge.ranges()
+        except DamagedFileError as damage:
+            if store.is_complete(recording.identity):
+                aside = store.set_aside(recording.identity)
+                progress.line(f"{damage.path} is damaged: knowledge set aside as {aside.name} and made again")
+            return _extracted(teacher, recording, store, pixels, progress)
+        recorded = {number: recorded_digests(folder / shard_name(number), number) for number, _ in damaged}
+        for _, found in damaged:
+            progress.line(f"{found.path} is damaged: made again")
+        with using_threads(_plan(folder, teacher, recording, progress)["threads"]):
+            _record(teacher, recording, folder, ranges, recorded, pixels, progress)
+        return Knowledge.open(folder)
 
 
 def _plan(folder: Path, teacher: Teacher, recording: Recording, progress: Progress) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def _record(
         path, tensors = folder / shard_name(number), {"log_probs": values}
         if digests and content_digest(tensors, header) not in digests:
             raise LimbeckError(
-                f"{path} is damaged and comes out with other values than were recorded: version or machine differ "
-                f"from those that it was made with; delete {folder} to make all of it anew"
+                f"{path} is damaged and comes out with other values than were recorded (made by another version "
+                f"or machine, or its record is damaged, too): delete {folder} to make all of it anew"
             )
         write_tensors(path, tensors, header)

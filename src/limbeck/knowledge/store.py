@@ -184,7 +184,7 @@ class Knowledge:
         if folder.suffix == ".part":
             raise LimbeckError(f"{folder} is unfinished: run the same `limbeck extract` again to complete it")
         if not (folder / DESCRIPTION).is_file():
-            if (folder / SUMS).exists():
+            if identity is not None or (folder / SUMS).exists():
                 raise DamagedFileError(folder / DESCRIPTION, "it is missing")
             raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
         description = json.loads(read_checked(folder, DESCRIPTION))
