@@ -376,14 +376,6 @@ def test_a_race_lost_before_the_rename_counts_as_done(store):
     assert not store.part(IDENTITY).exists()
 
 
-def test_a_race_lost_to_one_who_renamed_the_folder_counts_as_done(store):
-    make(store)
-    ArtifactStore(store.root).complete(IDENTITY)
-    assert store.complete(IDENTITY) == store.folder(IDENTITY)
-    assert not store.part(IDENTITY).exists()
-    assert damages(store.folder(IDENTITY)) == []
-
-
 def test_a_part_is_held_by_one_process_alone(store):
     with store.locked(IDENTITY) as part:
         assert part == store.part(IDENTITY)

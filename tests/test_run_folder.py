@@ -64,7 +64,7 @@ def test_another_recipe_is_refused_with_the_first_difference(begun, read):
         ("data.source=mnist", r'data\.source: "digits" there, "mnist" here'),
         ("student.2x16.train.epochs=9", r"student\.2x16\.train\.epochs: 4 there, 9 here"),
         ("data.test=0.5", r"data\.test: 0\.25 there, 0\.5 here"),
-        ("teacher.convnet.views={rotate = 5}", r"teacher\.convnet\.views: not there, \{"),
+        ("transfer.views.select={without = [3]}", r"transfer\.views\.select: not there, \{"),
     ):
         with pytest.raises(LimbeckError, match=rf"another recipe, or other settings \({difference}"):
             begun.check(read(change), 3, False)
@@ -80,7 +80,7 @@ def test_a_run_from_before_a_setting_existed_goes_on(begun, recipe):
 def test_a_run_whose_recipe_cannot_be_read_any_more_is_refused(begun, recipe):
     path = begun.path / "recipe.toml"
     path.write_text(path.read_text() + "[more]\n")
-    with pytest.raises(LimbeckError, match="another recipe .one that cannot be read any more"):
+    with pytest.raises(LimbeckError, match="another recipe .*cannot be read"):
         begun.check(recipe, 3, False)
 
 
@@ -122,12 +122,6 @@ def test_one_process_alone_works_in_it(begun):
     assert f"{begun.path} is being worked on by another process" in other.stderr
     with begun.held():
         pass
-
-
-def test_whether_a_process_works_in_it_can_be_asked(begun):
-    assert not begun.is_held()
-    with begun.held():
-        assert begun.is_held()
 
 
 def test_its_siblings_are_the_other_runs_beside_it(begun, recipe):
@@ -191,4 +185,4 @@ def test_a_damaged_or_missing_prediction_or_a_missing_model_is_named(begun):
     for name in ("x", "z"):
         write_tensors(begun.prediction(f"teacher/{name}"), {}, {})
     begun.prediction("teacher/z").write_text("damaged")
-    assert [damage.path.name for damage in begun.damages()] == ["y.safetensors", "z.safetensors", "x", "y"]
+    assert [damage.path.name for damage in begun.damages()] == ["x", "y.safetensors", "y"]

@@ -422,18 +422,54 @@ def test_artifacts_that_another_run_has_are_not_set_aside(tiny, tiny_run, conten
     assert contents(tiny_run.parent) == before
 
 
-def test_artifacts_are_not_set_aside_while_another_run_is_at_work(tiny, tiny_run):
-    road = Road.open(tiny, tiny_run.with_name("other"), seed=1)
-    with road.folder.held():
-        road.folder.begin(road.recipe, 1)
-        with pytest.raises(LimbeckError, match=f"{road.folder.path} is being worked on"):
-            run(tiny, tiny_run, fresh=True)
+def test_artifacts_of_a_run_that_has_only_begun_are_not_set_aside_either(tiny, tiny_run):
+    other = tiny_run.with_name("begun")
+    run(tiny, other, until="teach", sets=["student.*.distill.temperature=8"])
+    with pytest.raises(LimbeckError, match=f"{tiny_run} cannot be set aside with its artifacts: {other} shares"):
+        run(tiny, tiny_run, fresh=True)
+
+
+@pytest.mark.slow
+def test_a_run_that_shares_nothing_is_not_in_the_way_of_a_fresh_one(tiny, tiny_run):
+    other = Road.open(tiny, tiny_run.with_name("other"), seed=1)
+    other.walk("teach")
+    with other.folder.held():
+        run(tiny, tiny_run, fresh=True)
+    assert verify(tiny_run) == []
+
+
+@pytest.mark.slow
+def test_a_run_with_another_seed_sets_the_old_one_s_artifacts_aside(tiny, tiny_run):
+    before = made(tiny_run.parent)
+    run(tiny, tiny_run, fresh=True, seed=1)
+    old = tiny_run.with_name("tiny.old-1")
+    assert {name.replace("tiny.old-1/", ""): content for name, content in made(tiny_run.parent).items()
+            if name.startswith("tiny.old-1/artifacts/")} == {
+        name: content for name, content in before.items() if name.startswith("artifacts/") and ".locks" not in name
+    }  # fmt: skip
+    assert verify(old) == []
+    assert (old / "models" / "student" / "2x16-temperature=4" / "model.safetensors").is_file()
+    flip((old / "models" / "teacher" / "convnet" / "model.safetensors").resolve())
+    assert len(verify(old)) == 1
+    assert verify(tiny_run) == []
+
+
+@pytest.mark.slow
+def test_a_fresh_run_that_was_cut_off_while_it_set_artifacts_aside_can_be_repeated(tiny, tiny_run):
+    teacher = artifact(tiny_run, "teacher")
+    aside = tiny_run / "artifacts" / "teacher" / teacher.name
+    aside.parent.mkdir(parents=True)
+    shutil.copytree(teacher, aside)
+    run(tiny, tiny_run, fresh=True)
+    assert verify(tiny_run) == []
+    kept = tiny_run.with_name("tiny.old-1") / "artifacts" / "teacher"
+    assert sorted(path.name for path in kept.iterdir()) == [teacher.name, f"{teacher.name}.old-1"]
 
 
 # ---------------------------------------------------------------- more that is mended
 
 
-@pytest.mark.parametrize("what", ["report.html", "models", "results.json"])
+@pytest.mark.parametrize("what", ["report.html", "models", "results.json", "recipe.toml", "run.json"])
 def test_what_was_emptied_or_deleted_of_a_finished_run_is_noticed_and_written_again(tiny, tiny_run, what):
     before = made(tiny_run.parent)
     if what == "models":
@@ -518,3 +554,52 @@ def test_a_run_in_the_folder_where_one_is_has_its_artifacts_beside_it(tiny, tmp_
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert Road.open(tiny, ".").store.root == tmp_path / "artifacts"
+
+
+@pytest.mark.parametrize("kind", ["teacher", "knowledge", "student"])
+@pytest.mark.parametrize("what", ["gone", "emptied", "a file", "undescribed"])
+def test_whatever_lies_in_an_artifact_s_place_is_named_and_mended_by_the_same_command(tiny, tiny_run, kind, what):
+    before = made(tiny_run.parent)
+    folder = artifact(tiny_run, kind)
+    if what == "undescribed":
+        for name in ("SHA256SUMS", "model.json", "knowledge.json"):
+            (folder / name).unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder)
+    if what == "emptied":
+        folder.mkdir()
+    elif what == "a file":
+        folder.write_text("not an artifact")
+    assert str(folder) in str(verify(tiny_run)[0])
+    walked(tiny, tiny_run)
+    assert verify(tiny_run) == []
+    after = made(tiny_run.parent)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_damaged_trial_that_was_not_chosen_is_named_too(tiny, tiny_run):
+    out = tiny_run.with_name("grid")
+    run(tiny, out, sets=[GRID])
+    chosen = {path.resolve().name for path in (out / "models" / "student").iterdir()}
+    tried = [key for name, key in json.loads((out / "run.json").read_text())["parts"].items() if "-trial=" in name]
+    (other,) = (key for key in tried if key not in chosen)
+    flip(tiny_run.parent / "artifacts" / "student" / other / "model.safetensors")
+    (damage,) = verify(out)
+    assert damage.path.parent.name == other
+
+
+def test_a_model_trained_again_obeys_the_plan_of_the_damaged_one(tiny, tmp_path):
+    out = tmp_path / "runs" / "tiny"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    road = Road.open(tiny, out)
+    (stage,) = road.planner.teachers()
+    torch.set_num_threads(1)
+    road.workshop.model(stage)
+    weights = road.workshop.folder(stage) / "model.safetensors"
+    whole = weights.read_bytes()
+    flip(weights)
+    torch.set_num_threads(2)
+    road.workshop.model(stage)
+    torch.set_num_threads(before)
+    assert weights.read_bytes() == whole

@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -126,21 +128,29 @@ def test_a_shard_damaged_while_unfinished_is_computed_again(teacher, recording, 
     assert teacher.rows - asked == 100 + 270
 
 
-def test_another_writer_of_the_same_recording_is_not_in_the_way(recording, store, network):
+def test_another_writer_of_the_same_recording_waits_and_finds_it_made(recording, store, network):
+    teacher = TorchTeacher(network, precision="float32", batch_size=50)
+    begun, said = threading.Event(), []
+
+    class Says(Silent):
+        def line(self, text):
+            said.append(text)
+
+    def slowly(inputs):
+        begun.set()
+        time.sleep(0.05)
+        return teacher.answer(inputs)
+
+    first = threading.Thread(target=extract, args=(FunctionTeacher(slowly, batch_size=50), recording, store))
+    first.start()
+    begun.wait()
     other = TorchTeacher(network, precision="float32", batch_size=50)
-    asked = 0
-
-    def function(inputs):
-        nonlocal asked
-        asked += len(inputs)
-        if asked == 450:  # the other one is faster, and completes it in the middle of this one's fifth shard
-            extract(other, recording, type(store)(store.root))
-        return other.answer(inputs)
-
-    folder = extract(FunctionTeacher(function, batch_size=50), recording, store).folder
-    assert damages(folder) == []
-    assert Knowledge.open(folder).damaged_shards() == []
-    assert [path.name for path in folder.parent.iterdir()] == [recording.identity.key]
+    knowledge = extract(other, recording, type(store)(store.root), progress=Says())
+    first.join()
+    assert said == [f"knowledge {recording.identity.key[:12]} is being made by another process: waiting for it"]
+    assert damages(knowledge.folder) == []
+    assert knowledge.damaged_shards() == []
+    assert [path.name for path in knowledge.folder.parent.iterdir()] == [recording.identity.key]
 
 
 # ---------------------------------------------------------------- the plan
