@@ -185,7 +185,7 @@ def test_a_validation_that_leaves_nothing_is_refused(teacher, student, images, v
 
 
 def test_no_inputs_are_refused(teacher, student, images):
-    assert "no inputs" in refused(UsageError, teacher, student, images[:0])
+    assert "has no rows" in refused(UsageError, teacher, student, images[:0])
 
 
 def test_inputs_that_are_no_array_of_rows_are_refused(teacher, student):

@@ -97,7 +97,6 @@ def test_an_unfinished_run_says_so(tiny_run):
         (tiny_run / name).unlink()
         assert inspect(tiny_run).facts["state"] == "unfinished: the same command goes on"
     assert inspect(tiny_run).facts["seed"] == "0"
-    assert inspect(tiny_run).facts["title"] == "Tiny"
 
 
 def test_unfinished_knowledge_says_how_far_it_is(tiny_run):

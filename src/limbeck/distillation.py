@@ -127,7 +127,6 @@ def extract(
     if dtype not in get_args(StoredDtype):
         raise UsageError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(StoredDtype))}")
     if isinstance(teacher, nn.Module):
-        _probe(teacher, part.inputs, len(part.classes), "the teacher")
         key = key_of({"module": _module_digest(teacher), "name": name})
     elif name is not None:
         key = key_of({"name": name})
@@ -187,8 +186,6 @@ def distill(
         knowledge = teacher
     else:
         _probe(student, part.inputs, None, "the student")
-        if isinstance(teacher, nn.Module):
-            _probe(teacher, part.inputs, None, "the teacher")
         answers = log_probabilities(as_teacher(teacher), part.inputs)
         _prepare(student, part.inputs, answers.shape[1], "the student")
         known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]

@@ -18,7 +18,7 @@ from limbeck.metrics import most_alike
 from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import WEIGHTS, load_model, read_description
 from limbeck.rows import kind_of
-from limbeck.run_folder import RunFolder
+from limbeck.run_folder import RECIPE, SEED, RunFolder
 
 # Soft targets at this temperature show which classes are alike; at 1 the top class hides the others.
 ALIKE_TEMPERATURE = 4.0
@@ -189,8 +189,11 @@ def _model(path: Path) -> Inspection:
 
 def _run(path: Path) -> Inspection:
     run = RunFolder(path).run_json()
-    facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]} if run else {}
+    facts = (
+        {"seed": (path / RECIPE).read_text(errors="replace").partition("\n")[0].removeprefix(SEED)} if not run else {}
+    )
     if run:
+        facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]}
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         facts |= {name: key for name, key in run["parts"].items() if not name.startswith("knowledge/")}
         facts["knowledge"] = f"{sum(name.startswith('knowledge/') for name in run['parts'])} artifacts"

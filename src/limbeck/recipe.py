@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
-from limbeck.files import key_of
 from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Student, Teacher, Transfer
 from limbeck.recipe_overrides import apply_overrides
@@ -128,6 +127,8 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def settings_key(recipe: Recipe) -> str:
     """The SHA-256 of a recipe's settings: equal for runs that differ in seed, or in words, alone."""
+    from limbeck.files import key_of  # loads numpy, which checking a recipe does without
+
     return key_of(recipe.model_dump(mode="json", by_alias=True, exclude=WORDS))
 
 

@@ -183,7 +183,7 @@ class RunFolder:
         """What run.json says; nothing if there is none or it cannot be read."""
         try:
             value = read_json(self.path / RUN)
-        except (FileNotFoundError, DamagedFileError):
+        except (OSError, DamagedFileError):
             return {}
         forms = {"recipe": str, "settings": str, "seed": int, "command": str, "versions": dict, "parts": dict}
         return value if isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in forms.items()) else {}

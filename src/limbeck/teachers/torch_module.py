@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from limbeck.errors import LimbeckError
 from limbeck.models import ConvNet, logits_of
 from limbeck.precision import Precision, autocast, resolve_precision
 from limbeck.teachers.protocol import Teacher
@@ -43,6 +44,13 @@ class TorchTeacher:
         try:
             with torch.inference_mode(), autocast(self.precision):
                 logits = logits_of(self.model(torch.from_numpy(np.ascontiguousarray(inputs))))
+        except (RuntimeError, ValueError, IndexError) as error:
+            if "can't allocate memory" in str(error):
+                raise
+            raise LimbeckError(
+                f"the teacher ({type(self.model).__name__}) does not take {inputs.dtype} inputs of shape {inputs.shape}: "
+                f"{' '.join(str(error).split())[:200]}"
+            ) from error
         finally:
             self.model.train(was_training)
         return np.asarray(logits.float().numpy())
