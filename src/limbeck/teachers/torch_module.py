@@ -47,10 +47,9 @@ class TorchTeacher:
         except (RuntimeError, ValueError, IndexError) as error:
             if "can't allocate memory" in str(error):
                 raise
-            raise LimbeckError(
-                f"the teacher ({type(self.model).__name__}) does not take {inputs.dtype} inputs of shape {inputs.shape}: "
-                f"{' '.join(str(error).split())[:200]}"
-            ) from error
+            kind = f"{inputs.dtype} inputs of shape {inputs.shape}"
+            reason = " ".join(str(error).split())[:200]
+            raise LimbeckError(f"the teacher ({type(self.model).__name__}) does not take {kind}: {reason}") from error
         finally:
             self.model.train(was_training)
         return np.asarray(logits.float().numpy())
