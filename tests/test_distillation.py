@@ -363,3 +363,84 @@ def test_a_student_that_does_not_fit_is_refused_in_words(model, inputs, says):
 def test_a_seed_out_of_range_is_refused(teacher, student, images, seed):
     with pytest.raises(UsageError, match=f"seed = {seed}: expected a whole number from 0 to"):
         limbeck.distill(teacher, student, images, seed=seed)
+
+
+# ---------------------------------------------------------------- what does not fit
+
+
+def changed(part, **fields):
+    given = {
+        "name": "validation",
+        "inputs": part.inputs,
+        "labels": part.labels,
+        "ids": part.ids,
+        "classes": part.classes,
+    }
+    return Part(**{**given, **fields})
+
+
+@pytest.mark.parametrize("stage", ["teach", "distill"])
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"classes": tuple("9876543210")}, "the validation rows have the classes 9, 8, 7"),
+        ({"inputs": np.zeros((200, 9, 9), np.uint8)}, r"the validation rows are uint8 of shape \(9, 9\)"),
+        ({"labels": np.full(200, -1)}, "some validation rows have no label"),
+    ],
+)
+def test_validation_rows_that_do_not_fit_are_refused_before_any_training(split, teacher, stage, fields, says):
+    validation = changed(split.validation, **fields)
+    with pytest.raises(UsageError, match=says):
+        if stage == "teach":
+            limbeck.teach(small(), split.train, validation=validation)
+        else:
+            limbeck.distill(teacher, small(), split.train, validation=validation)
+
+
+def test_what_is_no_part_has_no_rows_or_cannot_learn_is_refused(split, teacher, tmp_path):
+    empty = split.train.take(np.arange(0))
+    with pytest.raises(UsageError, match="part is a ndarray: expected a limbeck.Part"):
+        limbeck.teach(small(), split.train.inputs)
+    for call in (lambda: limbeck.teach(small(), empty), lambda: limbeck.extract(teacher, empty, tmp_path / "kept")):
+        with pytest.raises(UsageError, match="has no rows"):
+            call()
+    assert not (tmp_path / "kept").exists()
+    with pytest.raises(UsageError, match=r"\(Own\) has no parameters that can be trained"):
+        limbeck.distill(teacher, Own(16).requires_grad_(False), split.train)
+    with pytest.raises(UsageError, match="the teacher is a function"):
+        limbeck.evaluate(teacher, split.test, teacher=lambda inputs: inputs)
+    with pytest.raises(UsageError, match="dtype = 'float64'"):
+        limbeck.extract(teacher, split.train, tmp_path, dtype="float64")
+    with pytest.raises(UsageError, match=r"train.epochs = 2.5, expected a whole number"):
+        TrainSettings(epochs=2.5)
+
+
+def test_a_teacher_that_does_not_take_the_inputs_is_refused_in_words(split, student, tmp_path):
+    with pytest.raises(LimbeckError, match=r"the teacher \(Plain\) does not take uint8 inputs"):
+        limbeck.extract(Plain(), split.train, tmp_path)
+    with pytest.raises(LimbeckError, match=r"the teacher \(Plain\) does not take uint8 inputs"):
+        limbeck.distill(Plain(), student, split.train)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "gone"])
+def test_kept_knowledge_that_is_damaged_is_mended_by_the_same_call(split, teacher, tmp_path, damage):
+    shard = limbeck.extract(teacher, split.train, tmp_path).folder / "00000.safetensors"
+    whole = shard.read_bytes()
+    if damage == "gone":
+        shard.unlink()
+    else:
+        shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    limbeck.extract(teacher, split.train, tmp_path)
+    assert shard.read_bytes() == whole
+
+
+def test_kept_knowledge_of_a_part_asks_for_the_part(split, teacher, student, tmp_path):
+    knowledge = limbeck.extract(teacher, split.train, tmp_path)
+    with pytest.raises(UsageError, match="was recorded for the rows of a part"):
+        limbeck.distill(knowledge, student, split.train.inputs)
+
+
+def test_measuring_leaves_the_model_as_it_was(split, student):
+    student.train()
+    limbeck.evaluate(student, split.test)
+    assert student.training

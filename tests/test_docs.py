@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from limbeck.comparison import comparison_table
+from limbeck.comparison import comparison_table, read_results
 from limbeck.recipe import (
     Convnet,
     Data,
@@ -22,6 +22,7 @@ from limbeck.recipe import (
 )
 from limbeck.recipe_errors import keys_of
 from limbeck.recipe_toml import toml_value
+from limbeck.rows import row_label
 
 ROOT = Path(__file__).parent.parent
 TABLES: dict[str, type[BaseModel]] = {
@@ -67,3 +68,23 @@ def test_the_tables_of_results_are_those_that_the_command_prints(folder: Path) -
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:\s]+)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_table_of_the_demo_in_the_readme_is_that_of_seed_0() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    (table,) = re.findall(r"<!-- demo-table -->\n(.*?)<!-- /demo-table -->", text, re.DOTALL)
+    head, _, *lines = ([cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.strip().splitlines())
+    rows = read_results(ROOT / "docs" / "results" / "mnist" / "seed-0.json")["models"]
+    assert len(lines) == len(rows)
+    for cells, row in zip(lines, rows, strict=True):
+        shown = dict(zip(head, cells, strict=True))
+        assert (shown["role"], shown["model"], shown["verdict"]) == (row["role"], row_label(row), row["verdict"] or "–")
+        for name, key, form in (
+            ("errors", "errors", ",d"),
+            ("accuracy", "accuracy", ".2%"),
+            ("parameters", "parameters", ",d"),
+            ("multiply-adds", "multiply_adds", ",d"),
+            ("gap kept", "gap_recovered", ".0%"),
+            ("p", "p_value", ".2g"),
+        ):
+            assert shown[name] == ("–" if row[key] is None else format(row[key], form)), name

@@ -12,7 +12,7 @@ import limbeck as library
 from limbeck.artifacts import TIMES, write_sums
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import read_tensors
-from limbeck.inspection import verify
+from limbeck.inspection import inspect, verify
 from limbeck.metrics import agreement
 from limbeck.models import build_model, save_model
 from limbeck.precision import resolve_precision
@@ -603,3 +603,36 @@ def test_a_model_trained_again_obeys_the_plan_of_the_damaged_one(tiny, tmp_path)
     road.workshop.model(stage)
     torch.set_num_threads(before)
     assert weights.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["artifacts", "cache"])
+def test_a_run_does_not_lie_where_runs_keep_their_artifacts(tiny, tmp_path, name):
+    with pytest.raises(LimbeckError, match=f"{name} is where runs keep their {name}: give --out another name"):
+        run(tiny, tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "content"), [("results.json", '{"models": [{}]}'), ("run.json", "{}")])
+def test_json_that_was_changed_by_hand_is_damage_and_no_traceback(tiny, tiny_run, name, content):
+    (tiny_run / name).write_text(content)
+    assert next(damage.path.name for damage in verify(tiny_run)) == name
+    assert inspect(tiny_run).kind == "run"
+    walked(tiny, tiny_run)
+    assert verify(tiny_run) == []
+
+
+def test_a_stray_file_among_the_predictions_is_left_alone(tiny, tiny_run):
+    stray = tiny_run / "predictions" / "mine.safetensors"
+    stray.write_text("mine")
+    assert verify(tiny_run) == []
+    assert walked(tiny, tiny_run).lines == [f"nothing to do: {tiny_run} is complete"]
+    assert stray.read_text() == "mine"
+
+
+def test_values_of_a_grid_without_effect_are_no_trials(tiny, tiny_run):
+    road = Road.open(tiny, tiny_run.with_name("grid"), sets=['student.2x16.grid={"train.momentum"=[0.1, 0.5]}'])
+    (plan,) = road.planner.students()
+    assert (len(plan.trials), len(plan.baselines)) == (1, 1)
+
+
+def test_another_title_is_the_same_run(tiny, tiny_run):
+    assert walked(tiny, tiny_run, sets=["title=Other"]).stages == []

@@ -213,13 +213,12 @@ def _walk(
     from limbeck.road import Road
 
     with _progress() as progress:
+        road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
         if dry_run:
             from limbeck.dry_run import describe_plan
 
-            road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
             typer.echo(describe_plan(road, until))
             return
-        road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
         results = road.walk(until)
     _show(results, road.folder.path, until, len(road.split.test))
 

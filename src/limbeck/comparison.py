@@ -115,6 +115,4 @@ def _number(value: float, name: str) -> str:
         return f"{value:g}"
     if name == "gap_recovered":
         return f"{value:.0%}"
-    if name == "train_seconds":
-        return f"{value:.0f}"
     return f"{value:.3g}"

@@ -107,10 +107,11 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with hold(self.path / LOCK, f"{self.path} is being worked on"):
-                yield
+            (self.path / LOCK).touch()
         except PermissionError as error:
             raise LimbeckError(f"{error.filename} cannot be written to: give --out a folder of your own") from None
+        with hold(self.path / LOCK, f"{self.path} is being worked on"):
+            yield
 
     def set_aside(self) -> Path:
         """Rename an old run, which the caller holds, to DIR.old-N."""
@@ -195,8 +196,8 @@ class RunFolder:
             link.parent.mkdir(parents=True, exist_ok=True)
             if link.is_symlink():
                 link.unlink()
-            elif link.exists():
-                continue
+            elif link.exists():  # a copy, perhaps of a model that was made again since
+                shutil.rmtree(link)
             try:
                 link.symlink_to(os.path.relpath(folder.resolve(), link.parent.resolve()), target_is_directory=True)
             except OSError:

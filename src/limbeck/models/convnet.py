@@ -40,7 +40,7 @@ class ConvNet(nn.Module):
         self,
         input_shape: Sequence[int],
         classes: int,
-        widths: Sequence[int] = (24, 48, 160),
+        widths: Sequence[int] = (32, 64, 128),
         hidden: int = 192,
         dropout: float = 0.25,
     ) -> None:
