@@ -88,3 +88,14 @@ def test_the_table_of_the_demo_in_the_readme_is_that_of_seed_0() -> None:
             ("p", "p_value", ".2g"),
         ):
             assert shown[name] == ("–" if row[key] is None else format(row[key], form)), name
+
+
+def test_the_readme_says_of_three_seeds_what_their_results_say() -> None:
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    found = [read_results(path)["models"] for path in sorted((ROOT / "docs" / "results" / "mnist").glob("seed-*.json"))]
+    assert len(found) == 3
+    student, baseline = (sorted(models[row]["errors"] for models in found) for row in (1, 2))
+    assert (
+        f"over three, the 2x128 student has made {student[1]} errors ({student[0]} to {student[2]}) and its baseline "
+        f"{baseline[1]} ({baseline[0]} to {baseline[2]})"
+    ) in text

@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from limbeck.artifacts import ArtifactStore
@@ -17,6 +16,7 @@ from limbeck.data import Part, ViewSettings
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.evaluation import measure_cost, result_row
 from limbeck.files import content_digest, key_of
+from limbeck.fitting import check_part, check_seed, check_validation, prepare, probe
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import (
     CombinedTargets,
@@ -29,7 +29,6 @@ from limbeck.knowledge import (
 )
 from limbeck.knowledge import extract as extract_recording
 from limbeck.knowledge.store import StoredDtype
-from limbeck.models import Standardize, logits_of
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
 from limbeck.teachers import as_teacher, log_probabilities
@@ -79,13 +78,13 @@ def teach(
         UsageError: if the arguments do not fit each other.
     """
     settings = settings or TrainSettings()
-    _check_seed(seed)
-    _check_part(part, "part")
+    check_seed(seed)
+    check_part(part, "part")
     if not (part.labels >= 0).all():
         raise UsageError(f'part "{part.name}" has rows without labels: leave them out, or distill')
     if validation is not None:
-        _check_validation(validation, part)
-    _prepare(model, part.inputs, len(part.classes), "the model")
+        check_validation(validation, part)
+    prepare(model, part.inputs, len(part.classes), "the model")
     batches: BatchSource = (
         StoredBatches(part.inputs[np.newaxis], settings.batch_size)
         if views is None or views.is_plain
@@ -123,7 +122,7 @@ def extract(
         UsageError: if there is no way to tell this teacher from another.
         LimbeckError: if its outputs are not finite, or what is kept under its name is not its own.
     """
-    _check_part(part, "part")
+    check_part(part, "part")
     if dtype not in get_args(StoredDtype):
         raise UsageError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(StoredDtype))}")
     if isinstance(teacher, nn.Module):
@@ -172,22 +171,22 @@ def distill(
     """
     objective = objective or Objective(temperature=4.0)
     settings = settings or TrainSettings()
-    _check_seed(seed)
+    check_seed(seed)
     if not isinstance(validation, Part | int | float) or (not isinstance(validation, Part) and not 0 <= validation < 1):
         raise UsageError(
             f"validation = {validation}: expected a part, or a fraction of the rows, at least 0 and below 1"
         )
     part = _part(inputs, labels)
-    _check_part(part, "inputs")
+    check_part(part, "inputs")
     if objective.uses_labels and not (part.labels >= 0).any():
         raise UsageError("the objective uses labels, but none were given: pass labels, or hard=0")
     if isinstance(teacher, Knowledge):
-        _prepare(student, part.inputs, len(teacher.classes), "the student")
+        prepare(student, part.inputs, len(teacher.classes), "the student")
         knowledge = teacher
     else:
-        _probe(student, part.inputs, None, "the student")
+        probe(student, part.inputs, None, "the student")
         answers = log_probabilities(as_teacher(teacher), part.inputs)
-        _prepare(student, part.inputs, answers.shape[1], "the student")
+        prepare(student, part.inputs, answers.shape[1], "the student")
         known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]
         names = list(part.classes) if known else [str(number) for number in range(answers.shape[1])]
         knowledge = Knowledge.in_memory(answers, names, part.inputs_hash)
@@ -199,7 +198,7 @@ def distill(
     if not isinstance(inputs, Part):
         part = Part(part.name, part.inputs, part.labels, part.ids, knowledge.classes)
     if isinstance(validation, Part):
-        _check_validation(validation, part)
+        check_validation(validation, part)
     recorded_for = knowledge.description.get("part")
     if not isinstance(inputs, Part) and knowledge.folder is not None and recorded_for != part.inputs_hash:
         raise UsageError(
@@ -241,7 +240,7 @@ def evaluate(
     Raises:
         UsageError: if rows have no labels, or the model does not fit them.
     """
-    _check_part(part, "part")
+    check_part(part, "part")
     if not (part.labels >= 0).all():
         raise UsageError(f'part "{part.name}" has rows without labels: they cannot be counted right or wrong')
     models = {"the model": model, "the teacher": teacher, "the baseline": baseline}
@@ -250,7 +249,7 @@ def evaluate(
         if given is not None and not isinstance(given, nn.Module):
             raise UsageError(f"{what} is a {type(given).__name__}: expected a torch module")
         if given is not None:
-            _probe(given, part.inputs, len(part.classes), what)
+            probe(given, part.inputs, len(part.classes), what)
     found = {what: predict_log_probs(given, part.inputs) for what, given in models.items() if given is not None}
     of_file = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     cost = measure_cost(model, of_file, part.inputs)
@@ -280,65 +279,6 @@ def _held_out(
     chosen, kept = np.sort(order[:held]), np.sort(order[held:])
     truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))
     return kept, Part("validation", part.inputs[chosen], truth[chosen], chosen, part.classes)
-
-
-def _prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
-    """Let a model of a known kind learn its preprocessing, and see that it takes the inputs."""
-    _probe(model, inputs, classes, what)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
-    preprocessing = getattr(model, "preprocessing", None)
-    if isinstance(preprocessing, Standardize) and not preprocessing.is_fitted:
-        preprocessing.fit(inputs)
-
-
-def _probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
-    """Ask a model about two rows, so that a misfit shows before any work is done."""
-    some = torch.from_numpy(np.ascontiguousarray(inputs[:2]))
-    was_training = model.training
-    try:
-        with torch.inference_mode():
-            shape = tuple(logits_of(model.eval()(some)).shape)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        kind = f"{inputs.dtype} inputs of shape (batch, {', '.join(map(str, inputs.shape[1:]))})"
-        raise UsageError(f"{what} ({type(model).__name__}) does not take {kind}: {reason}") from error
-    finally:
-        model.train(was_training)
-    if len(shape) != 2 or shape[0] != len(some) or classes not in (None, shape[1]):
-        raise UsageError(
-            f"{what} ({type(model).__name__}) returned {shape} for {len(some)} inputs: expected "
-            f"({len(some)}, {classes or 'classes'})"
-        )
-
-
-def _check_part(part: object, what: str) -> None:
-    if not isinstance(part, Part):
-        raise UsageError(f"{what} is a {type(part).__name__}: expected a limbeck.Part, as a split has them")
-    if not len(part):
-        raise UsageError(f'part "{part.name}" has no rows: give at least one')
-
-
-def _check_validation(validation: Part, part: Part) -> None:
-    """Rows on which an epoch is chosen must be like those it was trained on, and labelled."""
-    _check_part(validation, "validation")
-    if validation.classes != part.classes:
-        raise UsageError(
-            f"the validation rows have the classes {', '.join(validation.classes[:12])}, but the others "
-            f"{', '.join(part.classes[:12])}: they must be the same, in the same order"
-        )
-    if validation.inputs.shape[1:] != part.inputs.shape[1:] or validation.inputs.dtype != part.inputs.dtype:
-        raise UsageError(
-            f"the validation rows are {validation.inputs.dtype} of shape {validation.inputs.shape[1:]}, but the others "
-            f"{part.inputs.dtype} of shape {part.inputs.shape[1:]}: they must be alike"
-        )
-    if not (validation.labels >= 0).all():
-        raise UsageError("some validation rows have no label: leave them out")
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise UsageError(f"seed = {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
 def _module_digest(module: nn.Module) -> str:
