@@ -140,3 +140,11 @@ def test_an_unknown_command_is_wrong_usage(refused):
 def test_help_answers_in_a_process_of_its_own():
     ended = subprocess.run([sys.executable, "-m", "limbeck", "--help"], capture_output=True, text=True, check=True)
     assert "distill" in ended.stdout
+
+
+@pytest.mark.parametrize("given", [("--seed", "one"), ("--seed=one",)])
+def test_a_value_that_an_option_does_not_take_is_repeated(refused, tiny, given):
+    code, line = refused("run", tiny, *given)
+    assert code == 2
+    assert "--seed" in line
+    assert "one" in line

@@ -191,8 +191,20 @@ def main() -> None:
         if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # what torch makes of it
             _fail(_OUT_OF_MEMORY, 1, debug)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
-            _fail(error.format_message(), error.exit_code, debug)
+            _fail(error.format_message() + _given(error, arguments), error.exit_code, debug)
         _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
+
+
+def _given(error: Exception, arguments: list[str]) -> str:
+    """The value that an option was given, where the message does not repeat it."""
+    for name in getattr(getattr(error, "param", None), "opts", ()):
+        for place, argument in enumerate(arguments):
+            value = argument.removeprefix(f"{name}=") if argument.startswith(f"{name}=") else None
+            if argument == name and place + 1 < len(arguments):
+                value = arguments[place + 1]
+            if value is not None and value not in str(error):
+                return f" (found {value})"
+    return ""
 
 
 def _fail(message: str, code: int, debug: bool) -> None:
