@@ -107,7 +107,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / LOCK).touch()
+            (self.path / LOCK).open("a").close()
         except PermissionError as error:
             raise LimbeckError(f"{error.filename} cannot be written to: give --out a folder of your own") from None
         with hold(self.path / LOCK, f"{self.path} is being worked on"):
