@@ -361,7 +361,7 @@ def test_a_student_that_does_not_fit_is_refused_in_words(model, inputs, says):
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_out_of_range_is_refused(teacher, student, images, seed):
-    with pytest.raises(UsageError, match=f"seed = {seed}: expected a whole number from 0 to"):
+    with pytest.raises(UsageError, match=f"seed = {seed} is not a whole number from 0 to"):
         limbeck.distill(teacher, student, images, seed=seed)
 
 

@@ -72,4 +72,4 @@ def check_validation(validation: Part, part: Part) -> None:
 def check_seed(seed: int) -> None:
     """A seed is one that torch and numpy both take."""
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise UsageError(f"seed = {seed!r}: expected a whole number from 0 to {2**31 - 1}")
+        raise UsageError(f"seed = {seed!r} is not a whole number from 0 to {2**31 - 1}: change the seed")

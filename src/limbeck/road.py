@@ -13,6 +13,7 @@ import torch
 from limbeck.artifacts import ArtifactStore
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.fitting import check_seed
 from limbeck.models import build_model
 from limbeck.outcome import Entry, Outcome, versions
 from limbeck.parts import planned_parts, shown_parts
@@ -97,8 +98,7 @@ class Road:
         progress: Progress | None = None,
     ) -> Road:
         """Read recipe and data and check them; nothing is written yet."""
-        if seed < 0 or seed > 2**31 - 1:
-            raise UsageError(f"seed = {seed} is not a whole number from 0 to {2**31 - 1}: change the seed")
+        check_seed(seed)
         name = "recipe" if isinstance(recipe, Recipe) else recipe_name(recipe)
         checked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe, sets)
         path = Path(out) if out is not None else Path("runs") / name
