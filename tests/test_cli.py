@@ -72,7 +72,7 @@ def test_the_recipes_are_listed_with_how_long_they_take(limbeck):
     assert code == 0
     lines = shown.splitlines()
     assert [line.split()[0] for line in lines] == ["digits", "mnist"]
-    assert all(re.search(r"\(about \d+ (seconds|minutes) on two cores\)$", line) for line in lines)
+    assert all(re.search(r"\(about [\d.]+ (seconds|minutes) on two cores\)$", line) for line in lines)
 
 
 def test_an_artifact_is_described_line_by_line(limbeck, finished):
