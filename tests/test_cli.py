@@ -43,7 +43,7 @@ def test_a_run_shows_its_table_verdict_and_report_and_what_it_does_beside(limbec
         "knowledge of convnet, inputs",
         "knowledge of convnet, view 1",
         "knowledge of convnet, view 2",
-        "student 2x16",
+        "student 2x16 (temperature 4)",
         "baseline 2x16",
     ]
     assert "\x1b" not in shown + err  # a log is no terminal

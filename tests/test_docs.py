@@ -8,11 +8,13 @@ from pydantic import BaseModel
 
 from limbeck.comparison import comparison_table, read_results
 from limbeck.recipe import (
+    Claim,
     Convnet,
     Data,
     Distill,
     Mlp,
     Recipe,
+    Reference,
     Select,
     Student,
     Teacher,
@@ -37,6 +39,8 @@ TABLES: dict[str, type[BaseModel]] = {
     "views": TransferViews,
     "student": Student,
     "distill": Distill,
+    "reference": Reference,
+    "claim": Claim,
 }
 
 

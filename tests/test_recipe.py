@@ -113,7 +113,7 @@ def test_a_recipe_cannot_be_changed_by_accident() -> None:
         (
             "student/0/model",
             "hidden",
-            "student.2x16.model.hidden: unknown key, valid are kind, widths, dropout",
+            "student.2x16.model.hidden: unknown key, valid are kind, widths, dropout, input_dropout, max_norm",
         ),
         ("teacher/0/model", "hiden", 'teacher.convnet.model.hiden: unknown key, did you mean "hidden"?'),
         ("teacher/0", "from_", 'teacher.convnet.from_: unknown key, did you mean "from"?'),
@@ -211,13 +211,13 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         (
             "transfer",
             [{"name": "v", "views": {"count": 4}}],
-            "transfer.v.views: found 4 views with rotate, scale, shear and shift all 0, expected one of them "
+            "transfer.v.views: found 4 views with rotate, scale, shear, shift and jitter all 0, expected one of them "
             "above 0: the views would be copies",
         ),
         (
             "transfer",
             [{"name": "v", "select": {"without": [3], "only": ["4"]}}],
-            'transfer.v.select: found both of "without" and "only", expected one of them with a class',
+            'transfer.v.select: found both of "without" and "only", expected one of them',
         ),
         (
             "transfer",
@@ -310,9 +310,14 @@ def test_a_reference_to_no_part_names_what_there_is(student: dict[str, Any], mes
 def test_names_are_unique_even_where_a_file_system_ignores_capitals() -> None:
     data = small()
     data["student"].append(data["student"][0] | {"name": "2X16"})
-    assert problem(data) == ('student: found the names "2x16" and "2X16", expected a difference in more than capitals')
+    assert problem(data) == (
+        'student.2X16: found the names "2x16" and "2X16", expected a difference in more than capitals'
+    )
     data["student"][1]["name"] = "2x16"
-    assert problem(data) == 'student: found the name "2x16" twice, expected every name once'
+    assert problem(data) == (
+        "student.2x16: found two rows student 2x16 (temperature 4), expected every one once: give one another name, or "
+        'name in its "variant" what tells it apart, such as ["epochs"]'
+    )
 
 
 def test_a_grid_gives_every_combination_as_students_without_one() -> None:
@@ -350,7 +355,7 @@ def test_values_of_a_grid_that_only_fit_together_are_accepted() -> None:
         ({"temperature": [1]}, '.temperature: no such setting, did you mean "distill.temperature"?'),
         (
             {"lr": [1]},
-            '.lr: no such setting, expected a setting of distill, train or model, such as "distill.temperature"',
+            '.lr: no such setting, expected a setting of distill, train, model, such as "distill.temperature"',
         ),
         ({"distill.temperature": 3}, '."distill.temperature": found 3, expected a list'),
         ({"distill.temperature": []}, '."distill.temperature": found [], expected at least one value'),

@@ -71,7 +71,7 @@ def test_a_changed_temperature_keeps_teacher_and_knowledge(tiny_run, tiny):
     text = said(tiny_run.parent / "warmer", tiny, sets=["student.*.distill.temperature=8"])
     assert "teacher convnet: done" not in text
     assert "knowledge" not in text
-    assert "student 2x16: done" in text
+    assert "student 2x16 (temperature 8): done" in text
 
 
 def test_a_damaged_student_is_made_again_to_the_same_bytes(tiny_run, tiny):

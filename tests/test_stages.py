@@ -85,7 +85,7 @@ def test_two_recipes_that_ask_for_the_same_teacher_share_it_whatever_its_name(ti
     text = tiny.read_text().replace('name = "convnet"', 'name = "other"').replace("[16, 16]", "[17]")
     recipe = tiny_run.parent / "renamed.toml"
     recipe.write_text(text)
-    assert walked(recipe, tiny_run.with_name("renamed")).stages == ["student 2x16", "baseline 2x16"]
+    assert walked(recipe, tiny_run.with_name("renamed")).stages == ["student 2x16 (temperature 4)", "baseline 2x16"]
 
 
 @pytest.mark.slow
@@ -403,9 +403,9 @@ class StopsAt(Said):
 def test_a_fresh_run_that_was_interrupted_is_gone_on_with_by_the_same_command(tiny, tiny_run):
     before = made(tiny_run.parent)
     with pytest.raises(KeyboardInterrupt):
-        run(tiny, tiny_run, fresh=True, progress=StopsAt("student 2x16"))
+        run(tiny, tiny_run, fresh=True, progress=StopsAt("student 2x16 (temperature 4)"))
     said = walked(tiny, tiny_run, fresh=True)
-    assert said.stages == ["student 2x16", "baseline 2x16"]
+    assert said.stages == ["student 2x16 (temperature 4)", "baseline 2x16"]
     now = {name: content for name, content in made(tiny_run.parent).items() if ".old-" not in name}
     assert now == before
     assert verify(tiny_run) == []

@@ -10,11 +10,12 @@ import torch
 
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
+from limbeck.model_stage import ModelStage
 from limbeck.models import load_model
-from limbeck.plan import ModelStage, StudentPlan
+from limbeck.plan import StudentPlan
 from limbeck.progress import duration
 from limbeck.road import STAGES, Road
-from limbeck.stages import new_model
+from limbeck.stages import new_model, teacher_of
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table
 from limbeck.training import predict_log_probs, train
@@ -63,37 +64,40 @@ def plan(road: Road, until: str) -> list[Planned]:
     found: dict[str, Planned] = {}
     seconds: dict[str, float] = {}
 
-    def learn(stage: ModelStage, teacher: ModelStage) -> None:
-        if stage.recordings and teacher.identity.key not in found:
-            found[teacher.identity.key] = _model(road, teacher)
+    def add(stage: ModelStage) -> None:
+        for one in (*stage.needs, stage):
+            add_knowledge(one)
+            if one.identity.key not in found:
+                found[one.identity.key] = _model(road, one)
+
+    def add_knowledge(stage: ModelStage) -> None:
         for recording in stage.recordings:
             if recording.identity.key not in found:
-                found[recording.identity.key] = _recording(road, recording, teacher, seconds)
+                found[recording.identity.key] = _recording(road, recording, teacher_of(stage), seconds)
 
     for stage in road.planner.teachers():
-        if stage.identity.key not in found:
-            found[stage.identity.key] = _model(road, stage)
+        add(stage)
     plans = road.planner.students()
     if STAGES.index(until) >= STAGES.index("extract"):
-        for student in plans:
-            for trial in student.trials:
-                learn(trial, road.teacher_of(trial, student.student.teacher))
+        for stage in (trial for student in plans for trial in student.trials):
+            add(teacher_of(stage))
+            add_knowledge(stage)
     if STAGES.index(until) >= STAGES.index("distill"):
-        for student in plans:
-            for stage in (*student.trials, *student.baselines, *_refitted(road, student)):
-                learn(stage, road.teacher_of(stage, student.student.teacher))
-                if stage.identity.key not in found:
-                    found[stage.identity.key] = _model(road, stage)
+        for stage in (stage for student in plans for stage in _to_make(road, student)):
+            add(stage)
+        for stage in road.planner.references():
+            add(stage)
     return list(found.values())
 
 
-def _refitted(road: Road, student: StudentPlan) -> list[ModelStage]:
-    """What is trained anew once the grid's best is known; until then its first setting stands for that."""
-    if not student.student.grid or not road.planner.final_refit(student.student):
-        return []
-    first = student.student.trials()[0]
-    stages = [road.planner.student_stage(first, True)]
-    return [*stages, road.planner.baseline_stage(first, True)] if first.baseline else stages
+def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
+    """The models of a student. What a grid chooses is not known yet: its first setting stands for that."""
+    stages = [*plan.trials, *plan.baselines]
+    if plan.student.grid and road.planner.final_refit(plan.student):
+        first = plan.student.trials()[0]
+        stages += [road.planner.student_stage(first, True)]
+        stages += [road.planner.baseline_stage(first, True)] if first.baseline else []
+    return [*stages, *(road.planner.corrected(plan.student, plan.trials[0]) if not plan.student.grid else [])]
 
 
 def _model(road: Road, stage: ModelStage) -> Planned:
@@ -102,8 +106,12 @@ def _model(road: Road, stage: ModelStage) -> Planned:
         size = sum(file.stat().st_size for file in road.workshop.folder(stage).iterdir())
         return Planned(stage.title, stage.identity.key, True, rows, size, 0.0)
     model = new_model(stage)
+    if stage.bias is not None:
+        rows = len(stage.bias.part)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
-    return Planned(stage.title, stage.identity.key, False, rows, size, _training_seconds(stage, rows))
+    return Planned(
+        stage.title, stage.identity.key, False, rows, size, 0.0 if stage.bias else _training_seconds(stage, rows)
+    )
 
 
 def _training_seconds(stage: ModelStage, rows: int) -> float:

@@ -12,13 +12,15 @@ import numpy.typing as npt
 import torch
 
 from limbeck import __version__
+from limbeck.claims import measured
 from limbeck.data import Split
 from limbeck.evaluation import Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
+from limbeck.model_stage import ModelStage
 from limbeck.models.saving import WEIGHTS
-from limbeck.plan import ModelStage
+from limbeck.recipe import Claim
 from limbeck.report import render_report
-from limbeck.rows import model_id, row_id
+from limbeck.rows import row_id
 from limbeck.run_folder import RUN, RunFolder
 from limbeck.stages import Workshop
 from limbeck.threads import thread_count
@@ -29,17 +31,24 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that the results show: its stage, its teacher, its transfer set, the settings tried for it."""
+    """A model that the results show.
+
+    Attributes:
+        stage: what it is.
+        transfer: the name of its transfer set; a teacher has none.
+        baseline: a student's.
+        trials: how many settings were tried for it.
+    """
 
     stage: ModelStage
-    teacher: ModelStage | None
-    transfer: str | None
+    transfer: str | None = None
+    baseline: ModelStage | None = None
     trials: int | None = None
 
     @property
     def id(self) -> str:
         """ROLE/NAME[-VARIANT]: its name in predictions/ and models/."""
-        return model_id(self.stage.role, self.stage.name, self.stage.variant)
+        return self.stage.id
 
 
 @dataclass
@@ -52,6 +61,7 @@ class Outcome:
         split: the data; the test rows are read here and nowhere else.
         folder: of the run.
         workshop: has the models.
+        claims: what a paper reports of them.
     """
 
     about: dict[str, Any]
@@ -59,6 +69,7 @@ class Outcome:
     split: Split
     folder: RunFolder
     workshop: Workshop
+    claims: Sequence[Claim] = ()
 
     def write_run(self, parts: Mapping[str, str], precision: Mapping[str, str]) -> None:
         """run.json: what the run is made of, and what its numbers depend on.
@@ -79,10 +90,10 @@ class Outcome:
         predictions = {entry.id: self._predictions(entry) for entry in entries}
         costs = {entry.id: self._cost(entry, known) for entry in entries}
         of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries}
-        baselines = {e.stage.name: predictions[e.id] for e in entries if e.stage.role == "baseline"}
         rows = []
         for entry in entries:
             stage = entry.stage
+            teacher, baseline = stage.teacher, entry.baseline
             rows.append(
                 result_row(
                     stage.role,
@@ -90,17 +101,18 @@ class Outcome:
                     predictions[entry.id],
                     self.split.test.labels,
                     variant=dict(stage.variant),
-                    teacher=entry.teacher.name if entry.teacher and stage.role == "student" else None,
+                    teacher=teacher.name if teacher and stage.role == "student" else None,
                     transfer=entry.transfer,
                     cost=costs[entry.id],
                     train_seconds=self.workshop.seconds(stage),
                     trials=entry.trials,
                     chosen=dict(stage.tried) or None,
-                    teacher_log_probs=of_stage[entry.teacher.identity.key] if entry.teacher else None,
-                    baseline_log_probs=baselines.get(stage.name) if stage.role == "student" else None,
+                    teacher_log_probs=of_stage[teacher.identity.key] if teacher else None,
+                    baseline_log_probs=of_stage[baseline.identity.key] if baseline else None,
+                    metrics_by_name=self._metrics(stage, predictions[entry.id]),
                 )
             )
-        results = {**self.about, "models": rows}
+        results = {**self.about, "models": rows, "claims": measured(self.claims, rows)}
         self.folder.write_results(results)
         self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
         return results
@@ -120,6 +132,19 @@ class Outcome:
         )
         write_bytes(self.folder.report, page.encode())
         self.folder.seal()
+
+    def _metrics(self, stage: ModelStage, log_probs: Array) -> dict[str, float]:
+        """What is of interest about some rows only: errors on classes left out, raised biases, validation errors."""
+        found: dict[str, float] = {}
+        labels, classes = self.split.test.labels, self.split.test.classes
+        for number in (stage.identity.settings.get("select") or {}).get("without", stage.missing):
+            wrong = log_probs[labels == number].argmax(axis=1) != number
+            found[f"errors_on_{classes[number]}"] = int(np.count_nonzero(wrong))
+        if (bias := self.workshop.bias(stage)) is not None:
+            found["bias_raised"] = bias
+        if (wrong := self.workshop.validation_errors(stage)) is not None:
+            found["validation_errors"] = wrong
+        return found
 
     def _predictions(self, entry: Entry) -> Array:
         path = self.folder.prediction(entry.id)
@@ -146,7 +171,7 @@ class Outcome:
         return measure_cost(self._model(entry), size, self.split.test.inputs)
 
     def _model(self, entry: Entry) -> torch.nn.Module:
-        return self.workshop.model(entry.stage, entry.teacher)
+        return self.workshop.model(entry.stage)
 
 
 def versions() -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from limbeck.outcome import Entry
-from limbeck.plan import ModelStage, Planner
+from limbeck.model_stage import ModelStage
+from limbeck.plan import Planner, StudentPlan
+from limbeck.recipe_rows import setting
 from limbeck.rows import model_id
 
 
@@ -13,35 +14,57 @@ def planned_parts(planner: Planner) -> dict[str, str]:
     """The key of every artifact that a run needs, by name, as far as that is known before anything is made."""
     parts = {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
     for plan in planner.students():
-        student, first = plan.student, plan.trials[0]
-        teacher = planner.teacher(student.teacher, refit=first.rows is planner.all_rows)
-        parts[f"teacher/{_label(planner, teacher)}"] = teacher.identity.key
-        parts |= _knowledge(planner, first, teacher, student.transfer)
+        parts |= _behind(planner, plan.trials[0], plan.student.transfer)
         for stages in (plan.trials, plan.baselines):
-            for number, stage in enumerate(stages, start=1):
-                name = model_id(stage.role, stage.name, stage.variant)
-                trial = f"{stage.role}/{stage.name}-trial={number}"
-                parts[name if len(stages) == 1 else trial] = stage.identity.key
+            if len(stages) == 1:
+                parts[stages[0].id] = stages[0].identity.key
+            else:
+                parts |= {trial_name(plan, stage, number): stage.identity.key for number, stage in enumerate(stages, 1)}
+        if not plan.student.grid:
+            for stage in planner.corrected(plan.student, plan.trials[0]):
+                parts |= {stage.id: stage.identity.key, **_behind(planner, stage, plan.student.transfer)}
+    return parts | {stage.id: stage.identity.key for stage in planner.references()}
+
+
+def shown_parts(planner: Planner, shown: Iterable[tuple[ModelStage, str | None]]) -> dict[str, str]:
+    """The keys of the models that the results show, and of what they were made from.
+
+    Args:
+        planner: of the run.
+        shown: each model's stage, and the name of its transfer set.
+    """
+    parts: dict[str, str] = {}
+    for stage, transfer in shown:
+        parts |= {stage.id: stage.identity.key, **_behind(planner, stage, transfer)}
     return parts
 
 
-def shown_parts(planner: Planner, entries: Sequence[Entry]) -> dict[str, str]:
-    """The keys of the models that the results show, and of the knowledge that they learnt from."""
-    parts = {entry.id: entry.stage.identity.key for entry in entries}
-    for entry in entries:
-        if entry.teacher is not None and entry.transfer is not None:
-            parts |= _knowledge(planner, entry.stage, entry.teacher, entry.transfer)
+def trial_name(plan: StudentPlan, stage: ModelStage, number: int) -> str:
+    """What a trial of a grid is called: its row's name without what is tried, and its number."""
+    tried = {setting(path) for path in plan.student.grid or {}}
+    fixed = {key: value for key, value in stage.variant.items() if key not in tried}
+    return model_id(stage.role, stage.name, {**fixed, "trial": number})
+
+
+def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[str, str]:
+    """The artifacts that a model is made from."""
+    parts: dict[str, str] = {}
+    if stage.bias is not None:
+        for student in (stage.bias.student, stage.bias.judge):
+            parts |= _behind(planner, student, transfer)
+        if stage.bias.judge is not stage.bias.student:
+            judge = stage.bias.judge
+            parts[model_id(judge.role, judge.name, {**judge.variant, "refit": False})] = judge.identity.key
+    if stage.teacher is not None and transfer is not None:
+        label = _label(planner, stage.teacher)
+        parts[f"teacher/{label}"] = stage.teacher.identity.key
+        parts |= {f"knowledge/{label}-{transfer}-view={r.view}": r.identity.key for r in stage.recordings}
     return parts
-
-
-def _knowledge(planner: Planner, stage: ModelStage, teacher: ModelStage, transfer: str) -> dict[str, str]:
-    label = _label(planner, teacher)
-    return {f"knowledge/{label}-{transfer}-view={r.view}": r.identity.key for r in stage.recordings}
 
 
 def _label(planner: Planner, teacher: ModelStage) -> str:
-    """A teacher's name; one that only the trials of a grid have, before the refit, is told apart."""
+    """A teacher's name; one that only trials have, before the refit, is told apart."""
     for shown in planner.teachers():
         if shown.identity.key == teacher.identity.key:
-            return model_id("teacher", shown.name, shown.variant).removeprefix("teacher/")
+            return shown.id.removeprefix("teacher/")
     return f"{teacher.name}-trials"

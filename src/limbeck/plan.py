@@ -12,85 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.artifacts import Identity
-from limbeck.data import Part, Split, ViewSettings
+from limbeck.data import Part, Split, ViewSettings, some_rows
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_hex
 from limbeck.knowledge import Recording
+from limbeck.model_stage import BiasCorrection, ModelStage, Rows
 from limbeck.models import read_description
 from limbeck.models.saving import WEIGHTS
 from limbeck.objectives import Objective
-from limbeck.recipe import Recipe, Select, Student, Teacher, Train, Transfer, ViewSpec
-from limbeck.training import TrainSettings
+from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
+from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 
-MODEL_VERSION = 2
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The labelled rows that a stage works with: those left after the validation split, or, to refit, all."""
-
-    train: Part
-    validation: Part
-
-    @cached_property
-    def hashes(self) -> dict[str, str]:
-        """What enters keys: inputs and labels, of training and of validation rows. Never the test rows'."""
-        return {
-            "train": self.train.inputs_hash,
-            "labels": self.train.labels_hash,
-            "validation": self.validation.inputs_hash,
-            "validation_labels": self.validation.labels_hash,
-        }
-
-
-@dataclass(frozen=True)
-class ModelStage:
-    """A model to train, or one that exists: a teacher, a student or a baseline.
-
-    Attributes:
-        role: teacher, student or baseline.
-        name: the part's name in the recipe; a baseline has its student's.
-        identity: what decides the model.
-        rows: what it trains and validates on.
-        model: kind and settings; None for a teacher given by path.
-        train: how; None for a teacher given by path.
-        objective: what it minimises.
-        fresh_views: new views in every epoch, None for the rows as they are (or in stored views, for a student).
-        seed: of initialisation, order and dropout.
-        selected: row numbers it trains on; None for all.
-        recordings: the knowledge a student learns from, one for each view.
-        variant: what tells its row apart from others of the name.
-        tried: of a grid, the values that this stage stands for, by dotted path.
-        path: the folder of a teacher given by path.
-    """
-
-    role: str
-    name: str
-    identity: Identity
-    rows: Rows
-    model: Mapping[str, Any] | None = None
-    train: Train | None = None
-    objective: Objective = field(default_factory=lambda: Objective(loss="hard_labels"))
-    fresh_views: ViewSettings | None = None
-    seed: int = 0
-    selected: npt.NDArray[np.int64] | None = None
-    recordings: tuple[Recording, ...] = ()
-    variant: Mapping[str, Any] = field(default_factory=dict)
-    tried: Mapping[str, Any] = field(default_factory=dict)
-    path: Path | None = None
-
-    @property
-    def title(self) -> str:
-        """What messages call it."""
-        return f"{self.role} {self.name}"
-
-    @property
-    def settings(self) -> TrainSettings:
-        """The loop's settings; `refit` is not among them: it decides which rows there are."""
-        assert self.train is not None
-        values = self.train.model_dump(exclude={"refit"})
-        return TrainSettings(**(values if len(self.rows.validation) else {**values, "keep": "last"}))
+MODEL_VERSION, BIAS_VERSION = 2, 1
 
 
 @dataclass(frozen=True)
@@ -121,6 +55,7 @@ class Planner:
     recipe: Recipe
     split: Split
     seed: int
+    _teachers: dict[tuple[str, bool], ModelStage] = field(default_factory=dict)
 
     @cached_property
     def split_rows(self) -> Rows:
@@ -146,7 +81,7 @@ class Planner:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
         stages = []
         for teacher in self.recipe.teacher:
-            students = [student for student in self.recipe.student if student.teacher == teacher.name]
+            students = [student for student in self.students_asked_for() if student.teacher == teacher.name]
             wanted = {self.final_refit(student) for student in students} or {_refits(teacher.train)}
             found = [self.teacher(teacher.name, refit) for refit in sorted(wanted, reverse=True)]
             # A refitted teacher comes first; beside it, one of the split's rows has to be told apart.
@@ -155,141 +90,198 @@ class Planner:
 
     def teacher(self, name: str, refit: bool) -> ModelStage:
         """One teacher."""
-        teacher = next(part for part in self.recipe.teacher if part.name == name)
-        rows = self.rows_for(refit)
-        if teacher.from_ is not None:
-            return _given_teacher(teacher, rows)
-        assert teacher.model is not None
-        assert teacher.train is not None
-        views = _view_settings(teacher.views)
-        return _trained("teacher", name, rows, teacher.model.model_dump(), teacher.train, self.seed, fresh_views=views)
+        if (name, refit) not in self._teachers:
+            teacher = next(part for part in self.recipe.teacher if part.name == name)
+            rows = self.rows_for(refit)
+            if teacher.from_ is not None:
+                stage = _given_teacher(teacher, rows)
+            else:
+                assert teacher.model is not None
+                assert teacher.train is not None
+                stage = self._trained("teacher", teacher, rows, fresh_views=_view_settings(teacher.views))
+            self._teachers[name, refit] = stage
+        return self._teachers[name, refit]
 
-    def recordings(self, student: Student, refit: bool) -> tuple[Recording, ...]:
-        """The knowledge that a student learns from: the rows themselves, then each of the views."""
-        transfer = self.transfer(student.transfer)
-        key = self.teacher(student.teacher, refit).identity.key
-        part = self.rows_for(refit).train
-        settings = _view_settings(transfer.views) or ViewSettings()
-        return tuple(
-            Recording(key, part, view, settings if view else ViewSettings(), self.seed if view else 0, transfer.dtype)
-            for view in range(transfer.views.count + 1)
-        )
+    def students_asked_for(self) -> list[Student]:
+        """The students in the recipe's order, one for each value of a sweep."""
+        return [student for part in self.recipe.student for student in part.swept()]
+
+    def students(self) -> list[StudentPlan]:
+        """Their plans; where there is a grid, their trials on the validation split."""
+        return [self.student(student) for student in self.students_asked_for()]
+
+    def student(self, student: Student) -> StudentPlan:
+        """One student with its baseline."""
+        refit = self.final_refit(student) and not student.grid
+        trials: dict[str, ModelStage] = {}  # values without effect make no trial of their own
+        baselines: dict[str, ModelStage] = {}
+        for trial, values in zip(student.trials(), student.grid_values(), strict=True):
+            stage = self.student_stage(trial, refit)
+            trials.setdefault(stage.identity.key, replace(stage, tried=values))
+            if student.baseline:
+                stage = self.baseline_stage(trial, refit)
+                baselines.setdefault(stage.identity.key, replace(stage, tried=_tried("baseline", values)))
+        return StudentPlan(student, tuple(trials.values()), tuple(baselines.values()))
+
+    def references(self) -> list[ModelStage]:
+        """The references in the recipe's order."""
+        found = []
+        for reference in (reference for part in self.recipe.reference for reference in part.swept()):
+            transfer = self.transfer(reference.transfer)
+            stage = self._on_labels("reference", reference, transfer, self.rows_for(reference.train.refit))
+            found.append(replace(stage, variant=reference_variant(reference, transfer)))
+        return found
 
     def transfer(self, name: str) -> Transfer:
         """A transfer set by name."""
         return next(part for part in self.recipe.transfer if part.name == name)
 
-    def students(self) -> list[StudentPlan]:
-        """The students in the recipe's order; where there is a grid, their trials on the validation split."""
-        return [self.student(student) for student in self.recipe.student]
-
-    def student(self, student: Student) -> StudentPlan:
-        """One student with its baseline."""
-        refit = self.final_refit(student) and not student.grid
-        return StudentPlan(student, self._trials(student, refit), self._baselines(student, refit))
-
     def refitted(self, student: Student, stage: ModelStage) -> ModelStage:
         """The stage chosen on validation rows, trained anew on all rows."""
-        make = self.student_stage if stage.role == "student" else self.baseline_stage
-        pairs = zip(student.trials(), student.grid_values(), strict=True)
-        chosen = next(trial for trial, values in pairs if _tried(stage.role, values) == stage.tried)
-        return replace(make(chosen, True), tried=stage.tried)
+        return replace(self._trial_like(student, stage, refit=True), tried=stage.tried)
 
-    def _trials(self, student: Student, refit: bool) -> tuple[ModelStage, ...]:
-        found: dict[str, ModelStage] = {}  # values without effect make no trial of their own
-        for trial, values in zip(student.trials(), student.grid_values(), strict=True):
-            stage = self.student_stage(trial, refit)
-            found.setdefault(stage.identity.key, replace(stage, tried=values))
-        return tuple(found.values())
+    def corrected(self, student: Student, stage: ModelStage) -> list[ModelStage]:
+        """The student that is shown, with the biases of the classes that it never saw raised; one for each way.
 
-    def _baselines(self, student: Student, refit: bool) -> tuple[ModelStage, ...]:
-        if not student.baseline:
-            return ()
-        found: dict[str, ModelStage] = {}
-        for trial, values in zip(student.trials(), student.grid_values(), strict=True):
-            stage = self.baseline_stage(trial, refit)
-            found.setdefault(stage.identity.key, replace(stage, tried=_tried("baseline", values)))
-        return tuple(found.values())
+        Args:
+            student: as in the recipe.
+            stage: what became of it.
+        """
+        select = self.transfer(student.transfer).select
+        found = []
+        for rows in student.bias:
+            assert select is not None
+            on_validation = rows == "validation"
+            refitted = stage.rows is self.all_rows
+            judge = self._trial_like(student, stage, refit=False) if on_validation and refitted else stage
+            part = self.split.validation if on_validation else self.split.test
+            named = part.class_numbers([*select.without, *select.only])
+            missing = named if select.without else [c for c in range(len(part.classes)) if c not in named]
+            identity = Identity(
+                kind="student",
+                version=BIAS_VERSION,
+                settings={"bias": rows, "missing": missing},
+                inputs={
+                    "student": stage.identity.key, "judge": judge.identity.key,
+                    "rows": part.inputs_hash, "labels": part.labels_hash,
+                },
+            )  # fmt: skip
+            bias = BiasCorrection(stage, judge, rows, part, tuple(missing))
+            variant = {**stage.variant, "bias": rows}
+            found.append(replace(stage, identity=identity, bias=bias, variant=variant, recordings=()))
+        return found
 
     def student_stage(self, student: Student, refit: bool) -> ModelStage:
         """A student without a grid."""
-        rows = self.rows_for(refit)
         transfer = self.transfer(student.transfer)
-        recordings = self.recordings(student, refit)
-        objective = Objective(**student.distill.model_dump())
-        variant: dict[str, Any] = {}
-        if objective.loss == "logit_matching":
-            variant["loss"] = objective.loss
-        elif objective.uses_teacher:
-            variant["temperature"] = _tidy(objective.temperature)
-        return _trained(
-            "student", student.name, rows, student.model.model_dump(), student.train, self.seed,
-            objective=objective, recordings=recordings, select=transfer.select, variant=variant,
+        teacher = self.teacher(student.teacher, refit)
+        recordings = self._recordings(transfer, teacher, self.rows_for(refit).train)
+        targets = student.distill.targets
+        stage = self._trained(
+            "student", student, self.rows_for(refit), recordings=recordings, select=transfer.select, targets=targets,
+            objective=Objective(**student.distill.model_dump(exclude={"targets"})),
         )  # fmt: skip
+        return replace(stage, variant=student_variant(student, transfer), teacher=teacher)
 
     def baseline_stage(self, student: Student, refit: bool) -> ModelStage:
         """The same network with the same training, on labels alone; views are fresh in every epoch."""
         transfer = self.transfer(student.transfer)
         smoothing = student.distill.label_smoothing
-        return _trained(
-            "baseline", student.name, self.rows_for(refit), student.model.model_dump(), student.train, self.seed,
-            objective=Objective(loss="hard_labels", label_smoothing=smoothing),
-            fresh_views=_view_settings(transfer.views) if transfer.views.count else None, select=transfer.select,
-        )  # fmt: skip
+        stage = self._on_labels("baseline", student, transfer, self.rows_for(refit), smoothing)
+        teacher = self.teacher(student.teacher, refit)
+        return replace(stage, variant=baseline_variant(student, transfer), teacher=teacher)
 
     def final_refit(self, student: Student) -> bool:
         """Whether the student that is shown is trained on all rows, and so by a teacher that was."""
         teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
         return student.train.refit or _refits(teacher.train)
 
+    def _trial_like(self, student: Student, stage: ModelStage, refit: bool) -> ModelStage:
+        make = self.baseline_stage if stage.role == "baseline" else self.student_stage
+        pairs = zip(student.trials(), student.grid_values(), strict=True)
+        return make(next(trial for trial, values in pairs if _tried(stage.role, values) == stage.tried), refit)
+
+    def _recordings(self, transfer: Transfer, teacher: ModelStage, part: Part) -> tuple[Recording, ...]:
+        """The knowledge that a student learns from: the rows themselves, then each of the views."""
+        key, settings = teacher.identity.key, _view_settings(transfer.views) or ViewSettings()
+        return tuple(
+            Recording(key, part, view, settings if view else ViewSettings(), self.seed if view else 0, transfer.dtype)
+            for view in range(transfer.views.count + 1)
+        )
+
+    def _on_labels(
+        self, role: str, part: Student | Reference, transfer: Transfer, rows: Rows, smoothing: float = 0.0
+    ) -> ModelStage:
+        return self._trained(
+            role, part, rows, select=transfer.select,
+            objective=Objective(loss="hard_labels", label_smoothing=smoothing),
+            fresh_views=_view_settings(transfer.views) if transfer.views.count else None,
+        )  # fmt: skip
+
+    def _trained(
+        self,
+        role: str,
+        part: Teacher | Student | Reference,
+        rows: Rows,
+        *,
+        objective: Objective | None = None,
+        targets: str = "teacher",
+        fresh_views: ViewSettings | None = None,
+        recordings: tuple[Recording, ...] = (),
+        select: Select | None = None,
+    ) -> ModelStage:
+        assert part.model is not None
+        assert part.train is not None
+        objective = objective or Objective(loss="hard_labels")
+        model = part.model.model_dump()
+        selected = self._selected(rows.train, select)
+        if select is not None and len(rows.validation):
+            rows.validation.selected(without=select.without, only=select.only)  # must leave rows to choose on
+        stage = ModelStage(
+            role, part.name, Identity("", 0, {}, {}), rows, model, part.train, objective, targets, fresh_views,
+            self.seed, selected=selected, recordings=recordings,
+        )  # fmt: skip
+        views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
+        settings: dict[str, Any] = {
+            "model": model, "train": stage.settings.in_effect(), "objective": objective.in_effect(),
+            "fresh_views": views, "select": self._select_in_effect(rows.train, select),
+        }  # fmt: skip
+        if recordings and objective.uses_teacher and targets != "teacher":
+            settings["targets"] = targets
+        identity = Identity(
+            kind="teacher" if role == "teacher" else "student",
+            version=MODEL_VERSION,
+            settings=settings,
+            inputs={**rows.hashes, "knowledge": [recording.identity.key for recording in recordings]},
+            seed=self.seed,
+        )
+        return replace(stage, identity=identity)
+
+    def _selected(self, part: Part, select: Select | None) -> npt.NDArray[np.int64] | None:
+        if select is None:
+            return None
+        kept = part.selected(without=select.without, only=select.only)
+        if select.rows is None:
+            return kept
+        return some_rows(part, kept, select.rows, self.recipe.data.split_seed)
+
+    def _select_in_effect(self, part: Part, select: Select | None) -> dict[str, Any] | None:
+        if select is None:
+            return None
+        classes = {"without": select.without, "only": select.only}
+        found: dict[str, Any] = {name: part.class_numbers(given) for name, given in classes.items() if given}
+        return found if select.rows is None else {**found, "rows": select.rows, "seed": self.recipe.data.split_seed}
+
 
 def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Of a grid's values, those that make a difference: what is asked of the teacher makes none to a baseline."""
-    if role == "student":
+    if role != "baseline":
         return dict(values)
-    return {k: v for k, v in values.items() if not k.startswith("distill.") or k == "distill.label_smoothing"}
+    return {path: value for path, value in values.items() if setting(path) not in OF_THE_TEACHER}
 
 
 def _refits(train: Train | None) -> bool:
     return train is not None and train.refit
-
-
-def _trained(
-    role: str,
-    name: str,
-    rows: Rows,
-    model: Mapping[str, Any],
-    train: Train,
-    seed: int,
-    *,
-    objective: Objective | None = None,
-    fresh_views: ViewSettings | None = None,
-    recordings: tuple[Recording, ...] = (),
-    select: Select | None = None,
-    variant: Mapping[str, Any] | None = None,
-) -> ModelStage:
-    objective = objective or Objective(loss="hard_labels")
-    chosen = {} if select is None else {k: v for k, v in select.model_dump().items() if v}
-    selected = rows.train.selected(**chosen) if chosen else None
-    if chosen and len(rows.validation):
-        rows.validation.selected(**chosen)  # must leave rows to choose on
-    stage = ModelStage(
-        role, name, Identity("", 0, {}, {}), rows, model, train, objective, fresh_views, seed,
-        recordings=recordings, variant={**(variant or {}), **chosen},
-        selected=selected,
-    )  # fmt: skip
-    views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
-    identity = Identity(
-        kind="teacher" if role == "teacher" else "student",
-        version=MODEL_VERSION,
-        settings={
-            "model": dict(model), "train": stage.settings.in_effect(), "objective": objective.in_effect(),
-            "fresh_views": views, "select": {k: rows.train.class_numbers(v) for k, v in chosen.items()} or None,
-        },
-        inputs={**rows.hashes, "knowledge": [recording.identity.key for recording in recordings]},
-        seed=seed,
-    )  # fmt: skip
-    return replace(stage, identity=identity)
 
 
 def _given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
@@ -318,9 +310,5 @@ def _given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
 def _view_settings(views: ViewSpec | None) -> ViewSettings | None:
     if views is None:
         return None
-    settings = ViewSettings(**views.model_dump(include={"rotate", "scale", "shear", "shift"}))
+    settings = ViewSettings(**views.model_dump(exclude={"count"}))
     return None if settings.is_plain else settings
-
-
-def _tidy(number: float) -> float | int:
-    return int(number) if number == int(number) else number

@@ -11,19 +11,22 @@ from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
 from limbeck.recipe_errors import dotted, phrases, shown
-from limbeck.recipe_form import Data, Recipe, Student, Teacher, Transfer
+from limbeck.recipe_form import Claim, Data, Recipe, Teacher
 from limbeck.recipe_overrides import apply_overrides
-from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, TransferViews, ViewSpec
+from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, Transfer, TransferViews, ViewSpec
+from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_toml import toml_document
 from limbeck.recipes import bundled_recipe, bundled_recipes
 
 __all__ = [
+    "Claim",
     "Convnet",
     "Data",
     "Distill",
     "Mlp",
     "Model",
     "Recipe",
+    "Reference",
     "Select",
     "Student",
     "Teacher",
@@ -42,7 +45,7 @@ __all__ = [
     "settings_key",
 ]
 
-WORDS = {"title", "about", "minutes"}
+WORDS = {"title", "about", "minutes", "claim"}
 """What a recipe says of itself: it makes no difference to a run."""
 
 

@@ -6,25 +6,16 @@ can be checked before either is needed.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from itertools import product
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from limbeck.errors import did_you_mean
-from limbeck.recipe_errors import NAME_PATTERN, found, keys_of, misfit, no_such_part, phrases, shown
-from limbeck.recipe_settings import LARGEST, Distill, Model, Select, Table, Train, TransferViews, ViewSpec
-
-_MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
-
-
-def _rows_or_fraction(value: object) -> object:
-    rows = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
-    if rows or (isinstance(value, float) and 0 < value < 1):
-        return value
-    raise ValueError(found(value, "rows (1 or more) or a fraction of them (between 0 and 1)"))
+from limbeck.recipe_errors import found, misfit, no_such_part, shown
+from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems
+from limbeck.recipe_settings import LARGEST, Model, Name, Table, Train, Transfer, ViewSpec, rows_or_fraction
+from limbeck.recipe_student import Reference, Student
+from limbeck.rows import fits, row_label
 
 
 def _one_line(value: str) -> str:
@@ -36,8 +27,6 @@ def _one_line(value: str) -> str:
 PLAIN_TRANSFER = {"name": "train"}
 """The transfer set where a recipe has none."""
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100, description="a name")]
-
 
 class Data(Table):
     """Where the rows come from and how they are cut.
@@ -48,7 +37,7 @@ class Data(Table):
     """
 
     source: str = Field(min_length=1, description='a data set, such as "mnist", "digits" or "idx:FOLDER"')
-    validation: Annotated[int | float, BeforeValidator(_rows_or_fraction)] = 0.1
+    validation: Annotated[int | float, BeforeValidator(rows_or_fraction)] = 0.1
     test: float | None = Field(default=None, gt=0, lt=1)
     split_seed: int = Field(default=0, ge=0, le=LARGEST)
 
@@ -78,88 +67,44 @@ class Teacher(Table):
         return self
 
 
-class Transfer(Table):
-    """What the teacher labels: parts of the data, perhaps some classes only, and views of every row.
+class Claim(Table):
+    """A number that a paper reports, to be shown beside the one measured here.
 
-    `dtype`: in which its log-probabilities are stored; they are widened to float32 when read.
+    `row` says which row of the results it is about, by name, `role` (student, where none is given) and settings of
+    its variant; of several the first. `show` is a field of that row, or one of its metrics. With `minus`, another
+    row's is taken off. With `gap`, two rows, it is the share of the way from the first to the second that the row
+    went. With `best`, a setting, it is that setting's value in the row where `show` is lowest, of all that fit.
+    `goal` is what it should reach here.
     """
 
-    name: Name
-    parts: list[str] = Field(default_factory=lambda: ["train"])
-    select: Select | None = None
-    views: TransferViews = TransferViews()
-    dtype: Literal["float16", "float32"] = "float16"
+    text: Annotated[str, AfterValidator(_one_line)] = Field(description="one line of text")
+    paper: float | str | None = None
+    goal: str | None = None
+    row: dict[str, Any] = Field(min_length=1, description="a table that says which row")
+    show: str = "errors"
+    minus: dict[str, Any] | None = None
+    gap: list[dict[str, Any]] | None = Field(default=None, min_length=2, max_length=2)
+    best: str | None = None
 
     @model_validator(mode="after")
-    def _parts_exist(self) -> Transfer:
-        if self.parts != ["train"]:
-            raise misfit(found(self.parts, '["train"], so far the only part there is'), "parts")
+    def _one_number(self) -> Claim:
+        given = [name for name in ("minus", "gap", "best") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise misfit(f'found both of "{given[0]}" and "{given[1]}", expected one of them')
         return self
 
-
-class Student(Table):
-    """A network taught by `teacher` over `transfer`, and its baseline: the same, trained on labels alone.
-
-    `grid` lists values to try for settings inside this student, by dotted path; the trial best on the
-    validation rows is the student.
-    """
-
-    name: Name
-    model: Model = Field(description='a table with a "kind"')
-    teacher: str = Field(description="the name of one of the teachers")
-    transfer: str = Field(description="the name of one of the transfer sets")
-    distill: Distill = Distill()
-    train: Train = Field(description="a table")
-    grid: dict[str, list[Any]] | None = None
-    baseline: bool = True
-
-    def trials(self) -> list[Student]:
-        """Every combination of the grid's values, as students without a grid; without one, this student."""
-        trials = []
-        for values in self.grid_values():
-            settings = self.model_dump(by_alias=True, exclude={"grid"})
-            for path, value in values.items():
-                table, _, key = path.partition(".")
-                settings[table][key] = value
-            trials.append(Student.model_validate(settings))
-        return trials
-
-    def grid_values(self) -> list[dict[str, Any]]:
-        """What each of the trials tries, by dotted path; without a grid, nothing once."""
-        grid = self.grid or {}
-        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-
-    @model_validator(mode="after")
-    def _grid_can_be_tried(self) -> Student:
-        grid = self.grid or {}
-        tables = {"distill": type(self.distill), "train": type(self.train), "model": type(self.model)}
-        settings = [f"{name}.{key}" for name, table in tables.items() for key in keys_of(table) if key != "kind"]
-        for path, values in grid.items():
-            if path not in settings:
-                nearest = did_you_mean(path, settings)
-                valid = ', expected a setting of distill, train or model, such as "distill.temperature"'
-                raise misfit(f"no such setting{nearest or valid}", "grid", path)
-            if not values:
-                raise misfit(found(values, "at least one value"), "grid", path)
-            for index, value in enumerate(values):
-                if value in values[:index]:
-                    raise misfit(found(values, "every value once"), "grid", path)
-        if math.prod(map(len, grid.values())) > _MOST_TRIALS:
-            raise misfit(f"found more than {_MOST_TRIALS} combinations: each would be trained", "grid")
-        if grid:
-            try:
-                self.trials()
-            except ValidationError as error:
-                raise misfit("; ".join(phrases(error, {}, Student)), "grid") from None
-        return self
+    @property
+    def selectors(self) -> list[dict[str, Any]]:
+        """Everything in it that says which row."""
+        return [self.row, *([self.minus] if self.minus else []), *(self.gap or [])]
 
 
 class Recipe(Table):
-    """One experiment: data, teachers, transfer sets and students.
+    """One experiment: data, teachers, transfer sets, students and references, and what a paper claims of them.
 
     `minutes` is about how long it takes on two cores. Without a transfer set there is one of the plain
-    training rows, named `train`; a student need not name its teacher or its transfer set where there is
-    only one.
+    training rows, named `train`; a student or a reference need not name its teacher or its transfer set where
+    there is only one.
     """
 
     title: Annotated[str, AfterValidator(_one_line)] = Field(description="one line of text")
@@ -169,6 +114,8 @@ class Recipe(Table):
     teacher: list[Teacher] = Field(min_length=1, description="at least one [[teacher]]")
     transfer: list[Transfer]
     student: list[Student] = Field(min_length=1, description="at least one [[student]]")
+    reference: list[Reference] = Field(default_factory=list)
+    claim: list[Claim] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -180,31 +127,50 @@ class Recipe(Table):
         if filled.get("transfer", []) == []:
             filled["transfer"] = [dict(PLAIN_TRANSFER)]
         only = {key: _only_name(filled.get(key)) for key in ("teacher", "transfer")}
-        defaults = {key: name for key, name in only.items() if name is not None}
-        if isinstance(filled.get("student"), list):
-            filled["student"] = [
-                {**defaults, **student} if isinstance(student, dict) else student for student in filled["student"]
-            ]
+        for section, defaults in (("student", only), ("reference", {"transfer": only["transfer"]})):
+            known = {key: name for key, name in defaults.items() if name is not None}
+            if isinstance(filled.get(section), list):
+                filled[section] = [{**known, **part} if isinstance(part, dict) else part for part in filled[section]]
         return filled
 
     @model_validator(mode="after")
     def _names_fit(self) -> Recipe:
-        problems = [
-            *_taken_names("teacher", self.teacher),
-            *_taken_names("transfer", self.transfer),
-            *_taken_names("student", self.student),
-        ]
-        for student in self.student:
-            for key, name, parts in (
-                ("teacher", student.teacher, self.teacher),
-                ("transfer", student.transfer, self.transfer),
-            ):
-                names = [part.name for part in parts]
-                if name not in names:
-                    problems.append(f"student.{student.name}.{key}: {no_such_part(key, name, names)}")
+        problems = [*_taken_names("teacher", self.teacher), *_taken_names("transfer", self.transfer)]
+        teachers, transfers = ([part.name for part in parts] for parts in (self.teacher, self.transfer))
+        for section, parts in (("student", self.student), ("reference", self.reference)):
+            for part in parts:
+                where = f"{section}.{part.name}"
+                if isinstance(part, Student) and part.teacher not in teachers:
+                    problems.append(f"{where}.teacher: {no_such_part('teacher', part.teacher, teachers)}")
+                if part.transfer not in transfers:
+                    problems.append(f"{where}.transfer: {no_such_part('transfer', part.transfer, transfers)}")
+        if not problems:
+            problems = [*self._bias_problems(), *self._row_problems()]
         if problems:
-            raise misfit("; ".join(problems))
+            raise misfit("; ".join(dict.fromkeys(problems)))
         return self
+
+    def _bias_problems(self) -> Iterator[str]:
+        complete = {
+            part.name for part in self.transfer if not (part.select and (part.select.without or part.select.only))
+        }
+        for student in self.student:
+            if student.bias and student.transfer in complete:
+                yield (
+                    f"student.{student.name}.bias: transfer set {shown(student.transfer)} has all classes, "
+                    "expected one whose select leaves some out: the biases of those are raised"
+                )
+
+    def _row_problems(self) -> Iterator[str]:
+        found = list(planned_rows(self.student, self.reference, self.transfer))
+        yield from row_problems(found)
+        rows = [row for _, row in found]
+        rows += [PlannedRow("teacher", teacher.name, {}, {}) for teacher in self.teacher]
+        for number, claim in enumerate(self.claim):
+            for selector in claim.selectors:
+                if not any(fits(row.role, row.name, row.variant, selector) for row in rows):
+                    labels = list(dict.fromkeys(f"{row.role} {row_label(vars(row))}" for row in rows))
+                    yield f"claim[{number}]: no row fits {shown(selector)}, there are {', '.join(labels)}"
 
 
 def _only_name(parts: Any) -> str | None:
@@ -218,7 +184,7 @@ def _only_name(parts: Any) -> str | None:
     return None if len(parts) > 1 else name if isinstance(name, str) else ""
 
 
-def _taken_names(section: str, parts: Sequence[Teacher | Transfer | Student]) -> list[str]:
+def _taken_names(section: str, parts: Sequence[Teacher | Transfer]) -> list[str]:
     """Phrases about names used twice. Names become folders, which in some file systems ignore capitals."""
     seen: dict[str, str] = {}
     problems = []

@@ -12,9 +12,16 @@ from pydantic import BaseModel
 
 from limbeck.errors import UsageError
 from limbeck.recipe_errors import keys_of, no_such_part, shown
-from limbeck.recipe_form import PLAIN_TRANSFER, Student, Teacher, Transfer
+from limbeck.recipe_form import PLAIN_TRANSFER, Teacher
+from limbeck.recipe_settings import Transfer
+from limbeck.recipe_student import Reference, Student
 
-_PARTS: dict[str, type[BaseModel]] = {"teacher": Teacher, "transfer": Transfer, "student": Student}
+_PARTS: dict[str, type[BaseModel]] = {
+    "teacher": Teacher,
+    "transfer": Transfer,
+    "student": Student,
+    "reference": Reference,
+}
 _EXAMPLE = "KEY=VALUE, such as student.*.distill.temperature=4"
 
 
@@ -59,8 +66,9 @@ def _set(data: dict[str, Any], path: str, value: Any, where: str) -> None:
         _put(data, path.split("."), value, where)
         return
     targets, rest = _targets(section, [part for part in parts if isinstance(part, dict)], rest, where)
-    # A grid's own keys are dotted paths, and may come in TOML's quotes.
-    keys = ["grid", rest[5:].strip("\"'")] if rest.startswith("grid.") else rest.split(".")
+    table, _, path = rest.partition(".")
+    # The keys of a grid or a sweep are themselves dotted paths, and may come in TOML's quotes.
+    keys = [table, path.strip("\"'")] if path and table in ("grid", "sweep") else rest.split(".")
     for target in targets:
         _put(target, keys, copy.deepcopy(value), where)
 

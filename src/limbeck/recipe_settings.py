@@ -1,4 +1,4 @@
-"""The tables inside a recipe's parts, and everything's default: model, train, views, select, distill."""
+"""The tables inside a recipe's parts, and everything's default: model, train, views, select, transfer, distill."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from limbeck.recipe_errors import found, misfit
+from limbeck.recipe_errors import NAME_PATTERN, found, misfit
 
 LARGEST = 2**31 - 1
 """Whole numbers above this are slips, and would overflow further on."""
 
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100, description="a name")]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+def rows_or_fraction(value: object) -> object:
+    """Rows by count or by fraction; for pydantic to call."""
+    rows = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+    if rows or (isinstance(value, float) and 0 < value < 1):
+        return value
+    raise ValueError(found(value, "rows (1 or more) or a fraction of them (between 0 and 1)"))
 
 
 def _class(value: object) -> object:
@@ -29,11 +38,17 @@ class Table(BaseModel):
 
 
 class Mlp(Table):
-    """A fully connected network: the widths of its hidden layers, and the dropout behind each."""
+    """A fully connected network.
+
+    The widths of its hidden layers, the dropout behind each and on the inputs, and the largest norm of the weights
+    that come into a hidden unit.
+    """
 
     kind: Literal["mlp"] = "mlp"
     widths: list[Count] = Field(min_length=1, description="the widths of the hidden layers, such as [128, 128]")
     dropout: Dropout = 0.0
+    input_dropout: Dropout = 0.0
+    max_norm: float | None = Field(default=None, gt=0)
 
 
 class Convnet(Table):
@@ -70,12 +85,16 @@ class Train(Table):
 
 
 class ViewSpec(Table):
-    """How far a random view of an image may stray: degrees, fractions, and pixels, to either side."""
+    """How far a random view of an image may stray: degrees, fractions, and pixels, to either side.
+
+    `jitter` is in whole pixels, `shift` in any.
+    """
 
     rotate: float = Field(default=0.0, ge=0, le=180)
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0)
     shift: float = Field(default=0.0, ge=0)
+    jitter: int = Field(default=0, ge=0, le=LARGEST)
 
 
 class TransferViews(ViewSpec):
@@ -85,25 +104,49 @@ class TransferViews(ViewSpec):
 
     @model_validator(mode="after")
     def _views_differ(self) -> TransferViews:
-        if self.count and not (self.rotate or self.scale or self.shear or self.shift):
+        if self.count and not (self.rotate or self.scale or self.shear or self.shift or self.jitter):
             raise misfit(
-                f"found {self.count} views with rotate, scale, shear and shift all 0, "
+                f"found {self.count} views with rotate, scale, shear, shift and jitter all 0, "
                 "expected one of them above 0: the views would be copies"
             )
         return self
 
 
 class Select(Table):
-    """Rows of the transfer set by class, named or numbered: all `without` these, or these `only`."""
+    """Rows of the transfer set: all `without` some classes, or these `only`, named or numbered; and of those, `rows`.
+
+    `rows` (a count, or a fraction) are drawn at random, stratified by class; `data.split_seed` decides which.
+    """
 
     without: list[Annotated[int | str, BeforeValidator(_class)]] = []
     only: list[Annotated[int | str, BeforeValidator(_class)]] = []
+    rows: Annotated[int | float, BeforeValidator(rows_or_fraction)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Select:
-        if bool(self.without) == bool(self.only):
-            state = "both" if self.only else "neither"
-            raise misfit(f'found {state} of "without" and "only", expected one of them with a class')
+        if self.without and self.only:
+            raise misfit('found both of "without" and "only", expected one of them')
+        if not (self.without or self.only or self.rows):
+            raise misfit('found none of "without", "only" and "rows", expected one of them')
+        return self
+
+
+class Transfer(Table):
+    """What the teacher labels: parts of the data, perhaps some classes only, and views of every row.
+
+    `dtype`: in which its log-probabilities are stored; they are widened to float32 when read.
+    """
+
+    name: Name
+    parts: list[str] = Field(default_factory=lambda: ["train"])
+    select: Select | None = None
+    views: TransferViews = TransferViews()
+    dtype: Literal["float16", "float32"] = "float16"
+
+    @model_validator(mode="after")
+    def _parts_exist(self) -> Transfer:
+        if self.parts != ["train"]:
+            raise misfit(found(self.parts, '["train"], so far the only part there is'), "parts")
         return self
 
 
@@ -113,9 +156,14 @@ class Distill(Table):
     `temperature` softens the targets of `soft_targets`; the default, 4, suits students small and
     middling (Hinton et al. 2015, sec. 3). `logit_matching` is its limit at high temperature, and has
     none. `label_smoothing` applies to labels, the baseline's too.
+
+    `targets` other than the teacher's own show what it is in them that teaches: `permuted` has the probabilities of
+    all classes but the teacher's own shuffled within each row; `smoothed_labels` has the label at the teacher's mean
+    confidence and all other classes alike.
     """
 
     loss: Literal["soft_targets", "logit_matching"] = "soft_targets"
+    targets: Literal["teacher", "permuted", "smoothed_labels"] = "teacher"
     temperature: float = Field(default=4.0, gt=0)
     soft: float = Field(default=1.0, ge=0)
     hard: float = Field(default=0.0, ge=0)
@@ -125,4 +173,10 @@ class Distill(Table):
     def _learns_something(self) -> Distill:
         if not self.soft and not self.hard:
             raise misfit('found "soft" and "hard" both 0, expected one of them above 0')
+        if self.targets == "smoothed_labels" and self.loss != "soft_targets":
+            raise misfit(
+                f'found "smoothed_labels" with the loss "{self.loss}", which has no temperature to smooth for: '
+                'expected "soft_targets"',
+                "targets",
+            )
         return self

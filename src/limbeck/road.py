@@ -14,16 +14,17 @@ from limbeck.artifacts import ArtifactStore
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
+from limbeck.model_stage import ModelStage
 from limbeck.models import build_model
 from limbeck.outcome import Entry, Outcome, versions
 from limbeck.parts import planned_parts, shown_parts
-from limbeck.plan import ModelStage, Planner
+from limbeck.plan import Planner
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
 from limbeck.recipe import Recipe, Student, load_recipe, recipe_name, settings_key
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, RunFolder
-from limbeck.stages import Workshop
+from limbeck.stages import Workshop, teacher_of
 from limbeck.threads import use_available_cores
 
 ARTIFACTS, CACHE = "artifacts", "cache"
@@ -84,7 +85,7 @@ class Road:
         about = {"recipe": self.name, "settings": settings_key(self.recipe), "seed": self.seed, "versions": versions()}
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
-        self.outcome = Outcome(about, command, self.split, self.folder, self.workshop)
+        self.outcome = Outcome(about, command, self.split, self.folder, self.workshop, self.recipe.claim)
 
     @classmethod
     def open(
@@ -141,7 +142,8 @@ class Road:
                 self._extract()
             if reached >= STAGES.index("distill"):
                 entries = self._distill()
-                parts = {**planned_parts(self.planner), **shown_parts(self.planner, entries)}
+                shown = shown_parts(self.planner, [(entry.stage, entry.transfer) for entry in entries])
+                parts = {**planned_parts(self.planner), **shown}
                 self.outcome.write_run(parts, self._precisions(entries))
                 if reached >= STAGES.index("evaluate"):
                     results = self.outcome.evaluate(entries)
@@ -155,17 +157,10 @@ class Road:
         if results is None or any(results.get(name) != value for name, value in self.outcome.about.items()):
             return None
         mended = 0
-        for stage in self.planner.teachers():
-            if not self.workshop.is_done(stage):
+        for stage in self._all_stages():
+            if not all(self.workshop.is_done(one) for one in (*stage.needs, stage)):
                 return None
-            mended += self.workshop.mend(stage, stage)
-        for plan in self.planner.students():
-            for tried in (plan.trials, plan.baselines):
-                for stage in self._tried_and_chosen(tried, plan.student):
-                    teacher = self.teacher_of(stage, plan.student.teacher)
-                    if not (self.workshop.is_done(teacher) and self.workshop.is_done(stage)):
-                        return None
-                    mended += self.workshop.mend(teacher, teacher) + self.workshop.mend(stage, teacher)
+            mended += self.workshop.mend(stage)
         if mended:
             self.progress.line(f"{mended} damaged artifacts made again")
         if mended or not self.folder.is_finished():
@@ -173,16 +168,25 @@ class Road:
         self.progress.line(f"nothing to do: {self.folder.path} is complete")
         return results
 
-    def _tried_and_chosen(self, tried: Sequence[ModelStage], student: Student) -> Iterator[ModelStage]:
-        yield from tried
-        if tried and student.grid and self.planner.final_refit(student):
-            yield self._chosen(tried, student)
+    def _all_stages(self) -> Iterator[ModelStage]:
+        """Every model of the run, as far as those before it are made: what is chosen hangs on them."""
+        yield from self.planner.teachers()
+        for plan in self.planner.students():
+            yield from (*plan.trials, *plan.baselines)
+            for stages in (plan.trials, plan.baselines):
+                if stages:
+                    yield (chosen := self._chosen(stages, plan.student))
+                    yield from self._corrected(plan.student, chosen)
+        yield from self.planner.references()
 
     def _chosen(self, tried: Sequence[ModelStage], student: Student) -> ModelStage:
         """Of a student's trials, or its baseline's, the one that the results show."""
-        chosen = self.workshop.choose(tried, self.teacher_of(tried[0], student.teacher))
+        chosen = self.workshop.choose(tried)
         refit = student.grid and self.planner.final_refit(student)
         return self.planner.refitted(student, chosen) if refit else chosen
+
+    def _corrected(self, student: Student, chosen: ModelStage) -> list[ModelStage]:
+        return self.planner.corrected(student, chosen) if chosen.role == "student" else []
 
     def _warn(self) -> None:
         for part, say in (
@@ -204,31 +208,38 @@ class Road:
                 )
 
     def _extract(self) -> None:
-        for student in self.recipe.student:
-            for stage in self.planner.student(student).trials:
-                teacher = self.teacher_of(stage, student.teacher)
+        for plan in self.planner.students():
+            for stage in plan.trials:
+                teacher = teacher_of(stage)
                 for recording in stage.recordings:
-                    title = f"knowledge of {teacher.name}, " + (
-                        f"view {recording.view}" if recording.view else "inputs"
-                    )
-                    self.workshop.knowledge(recording, teacher, title)
+                    what = f"view {recording.view}" if recording.view else "inputs"
+                    self.workshop.knowledge(recording, teacher, f"knowledge of {teacher.name}, {what}")
 
     def _distill(self) -> list[Entry]:
-        entries = [Entry(stage, None, None) for stage in self.planner.teachers()]
+        entries = [Entry(stage) for stage in self.planner.teachers()]
         for plan in self.planner.students():
             student = plan.student
-            for stages in (plan.trials, plan.baselines):
-                if not stages:
-                    continue
-                chosen = self._chosen(stages, student)
-                teacher = self.teacher_of(chosen, student.teacher)
-                self.workshop.model(chosen, teacher)
-                entries.append(Entry(chosen, teacher, student.transfer, len(stages)))
-        return entries
+            chosen = self._made(plan.trials, student)
+            baseline = self._made(plan.baselines, student) if plan.baselines else None
+            entries.append(Entry(chosen, student.transfer, baseline, len(plan.trials)))
+            if baseline is not None:
+                entries.append(Entry(baseline, student.transfer, trials=len(plan.baselines)))
+            for corrected in self.planner.corrected(student, chosen):
+                if corrected.bias and corrected.bias.on != "test":  # test rows are for evaluation
+                    self.workshop.model(corrected)
+                entries.append(Entry(corrected, student.transfer, baseline, len(plan.trials)))
+        for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
+            self.workshop.model(reference)
+            entries.append(Entry(reference, transfer))
+        return list({entry.id: entry for entry in reversed(entries)}.values())[::-1]
 
-    def teacher_of(self, stage: ModelStage, name: str) -> ModelStage:
-        """The teacher trained on the same rows as the stage."""
-        return self.planner.teacher(name, refit=stage.rows is self.planner.all_rows)
+    def _made(self, stages: Sequence[ModelStage], student: Student) -> ModelStage:
+        chosen = self._chosen(stages, student)
+        self.workshop.model(chosen)
+        return chosen
+
+    def _reference_transfers(self) -> list[str]:
+        return [reference.transfer for part in self.recipe.reference for reference in part.swept()]
 
     def _check_models(self) -> None:
         """Refuse what cannot be built from these data, before anything is written."""
@@ -268,8 +279,9 @@ class Road:
     def _all_model_stages(self) -> list[ModelStage]:
         """Every model that this run trains, or may train when it has chosen."""
         stages = self.planner.teachers()
+        stages += self.planner.references()
         for plan in self.planner.students():
-            stages += [self.teacher_of(plan.trials[0], plan.student.teacher), *plan.trials, *plan.baselines]
+            stages += [teacher_of(plan.trials[0]), *plan.trials, *plan.baselines]
             if plan.student.grid and self.planner.final_refit(plan.student):
                 for trial in plan.student.trials():
                     stages.append(self.planner.student_stage(trial, True))

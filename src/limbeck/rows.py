@@ -51,3 +51,10 @@ def _plain(value: Any, between: str) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return between.join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def fits(role: str, name: str, variant: Mapping[str, Any], selector: Mapping[str, Any]) -> bool:
+    """Whether a row is one that a claim is about: by role (student, if none is given), name, and its variant."""
+    wanted = {"role": "student", **selector}
+    row = {**variant, "role": role, "name": name}
+    return all(key in row and row[key] == value for key, value in wanted.items())

@@ -1,4 +1,4 @@
-"""Stages made: teachers and students trained, knowledge recorded, what is damaged made again; nothing made twice."""
+"""Stages made: models trained or corrected, knowledge recorded, what is damaged made again; nothing made twice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
+from limbeck.bias import best_bias, raise_bias
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
@@ -27,20 +28,22 @@ from limbeck.knowledge import (
     TargetSource,
     check_knowledge,
     extract,
+    permuted,
     repair,
+    smoothed_labels,
     spot_check,
 )
+from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import ConvNet, build_model, load_model, save_model
 from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
-from limbeck.plan import ModelStage
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
-from limbeck.training import train
+from limbeck.training import predict_log_probs, train
 
-HISTORY = "history.json"
+HISTORY, BIAS = "history.json", "bias.json"
 
 Model = MLP | ConvNet
 
@@ -70,15 +73,10 @@ class Workshop:
         """Whether the model is there."""
         return stage.path is not None or self.store.is_complete(stage.identity)
 
-    def model(self, stage: ModelStage, teacher: ModelStage | None = None) -> Model:
-        """The stage's model, trained if it is not there, and trained again if it is damaged.
-
-        Args:
-            stage: a teacher, a student or a baseline.
-            teacher: a student's, which records its knowledge.
-        """
+    def model(self, stage: ModelStage) -> Model:
+        """The stage's model, made if it is not there, and made again if it is damaged."""
         if not self.is_done(stage):
-            return self._train(stage, teacher)
+            return self._make(stage)
         if stage.path is not None:
             return load_model(stage.path)[0]
         try:
@@ -86,10 +84,10 @@ class Workshop:
                 raise found[0]
             return load_model(self.folder(stage))[0]
         except DamagedFileError:
-            return self._made_again(stage, teacher)
+            return self._made_again(stage)
 
-    def _made_again(self, stage: ModelStage, teacher: ModelStage | None) -> Model:
-        """A damaged model, set aside and trained again as it was planned then."""
+    def _made_again(self, stage: ModelStage) -> Model:
+        """A damaged model, set aside and made again as it was planned then."""
         aside = None
         with self.store.locked(stage.identity, self.progress.line) as part:
             # Another process may have made it again while this one waited.
@@ -99,9 +97,9 @@ class Workshop:
                     f"{found[0].path} is damaged: set aside as {aside.name}, {stage.title} is made again"
                 )
                 part.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(DamagedFileError):
+                with contextlib.suppress(DamagedFileError, FileNotFoundError):
                     write_bytes(part / PLAN, read_checked(aside, PLAN))
-        model = self._train(stage, teacher)
+        model = self._make(stage)
         if aside is not None and _weights_digest(aside) not in (None, _weights_digest(self.folder(stage))):
             self.progress.line(
                 f"{stage.title} came out with other weights than the damaged one had: threads, version or "
@@ -131,10 +129,11 @@ class Workshop:
         self.progress.end()
         return knowledge
 
-    def mend(self, stage: ModelStage, teacher: ModelStage) -> int:
-        """Make again what is damaged of a model and of the knowledge it learnt from; how many artifacts that were."""
-        mended = 0
+    def mend(self, stage: ModelStage) -> int:
+        """Make again what is damaged of a model and of all it was made from; how many artifacts that were."""
+        mended = sum(self.mend(needed) for needed in stage.needs)
         for recording in stage.recordings:
+            teacher = teacher_of(stage)
             if recording.identity.key in self._whole:
                 continue
             if not self.store.is_complete(recording.identity):
@@ -145,7 +144,7 @@ class Workshop:
                 mended += 1
             self._whole.add(recording.identity.key)
         if stage.identity.key not in self._whole and stage.path is None and artifact_damages(self.folder(stage)):
-            self.model(stage, teacher)
+            self.model(stage)
             mended += 1
         self._whole.add(stage.identity.key)
         return mended
@@ -162,15 +161,23 @@ class Workshop:
         history = json.loads(read_checked(folder, HISTORY))
         return history if isinstance(history, dict) else None
 
+    def validation_errors(self, stage: ModelStage) -> int | None:
+        """The errors of the kept epoch on the validation rows that chose it; None where none did."""
+        history = None if stage.bias else self.history(stage)
+        if history is None or not len(stage.rows.validation):
+            return None
+        right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
+        return None if right is None else round((1 - right) * len(validation_of(stage)))
+
     def seconds(self, stage: ModelStage) -> float | None:
         """How long the training took, if that was recorded."""
         return recorded_seconds(self.folder(stage))
 
-    def choose(self, stages: Sequence[ModelStage], teacher: ModelStage | None = None) -> ModelStage:
+    def choose(self, stages: Sequence[ModelStage]) -> ModelStage:
         """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
 
         def score(stage: ModelStage) -> tuple[float, float]:
-            self.model(stage, teacher)
+            self.model(stage)
             history = self.history(stage)
             assert history is not None
             kept = history["epochs"][history["kept_epoch"] - 1]
@@ -178,7 +185,36 @@ class Workshop:
 
         return stages[0] if len(stages) == 1 else max(stages, key=score)
 
-    def _train(self, stage: ModelStage, teacher: ModelStage | None) -> Model:
+    def _make(self, stage: ModelStage) -> Model:
+        for needed in stage.needs:
+            if not self.is_done(needed):
+                self._make(needed)
+        return self._correct(stage, stage.bias) if stage.bias else self._train(stage)
+
+    def _correct(self, stage: ModelStage, bias: BiasCorrection) -> Model:
+        """A copy of a student with raised biases."""
+        model, judge = self.model(bias.student), self.model(bias.judge)
+        log_probs = predict_log_probs(judge, bias.part.inputs)
+        found = best_bias(log_probs, bias.part.labels, bias.missing)
+        with self.store.locked(stage.identity, self.progress.line) as part:
+            if not self.store.is_complete(stage.identity):
+                part.mkdir(parents=True, exist_ok=True)
+                raise_bias(model, bias.missing, found.bias)
+                write_json(part / BIAS, {"bias": found.bias, "errors": found.errors, "rows": len(bias.part)})
+                save_model(part, model, stage.rows.train.classes, {"identity": stage.identity.as_json()})
+                self.store.complete(stage.identity)
+        self.progress.line(
+            f"{stage.title}: raised by {found.bias:.2f}, for {found.errors} errors in {len(bias.part)} {bias.on} rows"
+        )
+        return load_model(self.folder(stage))[0]
+
+    def bias(self, stage: ModelStage) -> float | None:
+        """By how much the stage's biases were raised."""
+        if stage.bias is None:
+            return None
+        return float(json.loads(read_checked(self.folder(stage), BIAS))["bias"])
+
+    def _train(self, stage: ModelStage) -> Model:
         assert stage.model is not None
         with self.store.locked(stage.identity, self.progress.line) as part:
             if self.store.is_complete(stage.identity):  # whoever held the lock made it
@@ -186,7 +222,7 @@ class Workshop:
             if self.store.is_all_there(stage.identity):
                 return load_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
-            targets, batches = self._lesson(stage, teacher)
+            targets, batches = self._lesson(stage)
             model = new_model(stage)
             with using_threads(plan["threads"]):
                 history = train(
@@ -196,7 +232,7 @@ class Workshop:
                     stage.objective,
                     stage.settings,
                     seed=stage.seed,
-                    validation=_validation(stage),
+                    validation=validation_of(stage),
                     precision=plan["precision"],
                     checkpoint=part,
                     progress=self.progress,
@@ -225,15 +261,18 @@ class Workshop:
             self.progress.line(f"{stage.title} was begun with {plan['threads']} threads and goes on with as many")
         return plan
 
-    def _lesson(self, stage: ModelStage, teacher: ModelStage | None) -> tuple[TargetSource, BatchSource]:
+    def _lesson(self, stage: ModelStage) -> tuple[TargetSource, BatchSource]:
         part, size = stage.rows.train, stage.settings.batch_size
         labels = LabelTargets(part.labels)
         if not stage.recordings:
             if stage.fresh_views is None:
                 return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected)
             return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected)
-        assert teacher is not None
-        inputs, log_probs = self._read(stage.recordings, teacher)
+        inputs, log_probs = self._read(stage.recordings, teacher_of(stage))
+        if stage.targets == "permuted":
+            log_probs = permuted(log_probs, stage.seed)
+        elif stage.targets == "smoothed_labels":
+            log_probs = smoothed_labels(log_probs, part.labels, stage.objective.temperature, stage.selected)
         return CombinedTargets(StoredTargets(log_probs), labels), StoredBatches(inputs, size, stage.selected)
 
     def _read(self, recordings: Sequence[Recording], teacher: ModelStage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -269,6 +308,12 @@ class Workshop:
         return knowledge
 
 
+def teacher_of(stage: ModelStage) -> ModelStage:
+    """The teacher of a student; asked only of those that have one."""
+    assert stage.teacher is not None
+    return stage.teacher
+
+
 def new_model(stage: ModelStage) -> Model:
     """The stage's model before training: initialised by its seed, preprocessing learnt on its training rows."""
     part = stage.rows.train
@@ -278,10 +323,11 @@ def new_model(stage: ModelStage) -> Model:
         return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs)
 
 
-def _validation(stage: ModelStage) -> Part:
-    # Classes left out of the transfer set are left out of the rows that choose, too.
-    chosen = stage.identity.settings["select"]
+def validation_of(stage: ModelStage) -> Part:
+    """The rows that choose its epoch: classes left out of the transfer set are left out of them, too."""
+    select = stage.identity.settings["select"] or {}
     validation = stage.rows.validation
+    chosen = {name: classes for name, classes in select.items() if name in ("without", "only")}
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))

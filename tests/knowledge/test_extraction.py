@@ -65,7 +65,8 @@ def test_the_description_says_what_it_is(teacher, view, part, store):
     assert described["classes"] == list("0123456789")
     assert (described["rows"], described["part"]) == (570, part.inputs_hash)
     assert described["teacher"] == view.teacher_key
-    assert described["view"] == {"number": 1, "version": 1, "rotate": 10.0, "scale": 0.0, "shear": 0.0, "shift": 1.0}
+    settings = {"rotate": 10.0, "scale": 0.0, "shear": 0.0, "shift": 1.0, "jitter": 0.0}
+    assert described["view"] == {"number": 1, "version": 1, **settings}
     assert (described["dtype"], described["floor"]) == ("float16", 1e-7)
     assert folder.name == view.identity.key
     assert sorted(read(folder)) == [*SHARDS, "SHA256SUMS", "knowledge.json", "plan.json"]

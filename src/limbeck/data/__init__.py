@@ -5,7 +5,7 @@
 of images; `ViewCache` keeps them on disk.
 """
 
-from limbeck.data.dataset import Dataset, Split
+from limbeck.data.dataset import Dataset, Split, some_rows
 from limbeck.data.part import Part, shared_rows
 from limbeck.data.sources import load_dataset
 from limbeck.data.view_cache import ViewCache
@@ -19,5 +19,6 @@ __all__ = [
     "ViewSettings",
     "load_dataset",
     "shared_rows",
+    "some_rows",
     "view_pixels",
 ]

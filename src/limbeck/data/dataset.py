@@ -106,6 +106,29 @@ class Dataset:
         return count
 
 
+def some_rows(part: Part, rows: np.ndarray, count: int | float, seed: int) -> np.ndarray:
+    """Some of a part's rows at random, stratified by class as the cuts of `Dataset.split` are.
+
+    Args:
+        part: whose labels stratify.
+        rows: the row numbers to draw from, shape (n,).
+        count: how many, or a fraction in (0, 1) of them, rounded up.
+        seed: decides which.
+
+    Returns:
+        Row numbers in rising order, shape (m,), int64.
+
+    Raises:
+        UsageError: there are fewer rows.
+    """
+    wanted = math.ceil(count * len(rows)) if isinstance(count, float) else count
+    if wanted > len(rows):
+        raise UsageError(
+            f'rows = {count} of part "{part.name}" were asked for, but select leaves {len(rows)}: ask for fewer'
+        )
+    return rows if wanted == len(rows) else _cut(rows, wanted, part.labels, seed)[1]
+
+
 def _cut(rows: np.ndarray, count: int, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The row numbers that stay and the `count` that are cut off, each in rising order."""
     if count == 0:

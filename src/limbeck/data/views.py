@@ -17,7 +17,7 @@ from limbeck.errors import UsageError
 # What a view looks like under given settings; raised when that changes, because it enters keys.
 VIEWS_VERSION = 1
 
-_PER_ROW = 8  # 64-bit numbers drawn for a row: two Philox counters; five are in use
+_PER_ROW = 8  # 64-bit numbers drawn for a row: two Philox counters; seven are in use
 _BLOCK = 512  # rows whose numbers are drawn together
 _CHUNK_VALUES = 1 << 19  # pixels resampled together, so that they stay in the processor's cache
 
@@ -26,22 +26,24 @@ _CHUNK_VALUES = 1 << 19  # pixels resampled together, so that they stay in the p
 class ViewSettings:
     """How far a view may depart from its row; each departure is drawn uniformly from ± its value.
 
-    An image is scaled, then sheared, then turned, each about its centre, then shifted.
+    An image is scaled, then sheared, then turned, each about its centre, then shifted, and jittered.
 
     Attributes:
         rotate: degrees.
         scale: a fraction below 1: 0.1 draws factors between 0.9 and 1.1.
         shear: horizontal shift per vertical distance: 0.1 slants by up to 5.7 degrees.
         shift: pixels, along each axis.
+        jitter: whole pixels, along each axis: a shift that blurs nothing, as in Hinton et al. 2015, sec. 3.
 
     Raises:
-        UsageError: a value that is negative or not a number, or a scale of 1 or more.
+        UsageError: a value that is negative or not a number, a scale of 1 or more, or a jitter of parts of pixels.
     """
 
     rotate: float = 0.0
     scale: float = 0.0
     shear: float = 0.0
     shift: float = 0.0
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,10 +60,18 @@ class ViewSettings:
                 "below 1: 0.1 draws factors between 0.9 and 1.1"
             )
 
+        if self.jitter != int(self.jitter):
+            raise UsageError(f"views.jitter = {self.jitter} is in whole pixels: round it, or set views.shift")
+
     @property
     def is_plain(self) -> bool:
         """Whether every view is the row itself."""
-        return not (self.rotate or self.scale or self.shear or self.shift)
+        return not (self.resamples or self.jitter)
+
+    @property
+    def resamples(self) -> bool:
+        """Whether pixels are mixed with their neighbours; a jitter alone only moves them."""
+        return bool(self.rotate or self.scale or self.shear or self.shift)
 
 
 def view_pixels(inputs: np.ndarray, ids: np.ndarray, *, view: int, seed: int, settings: ViewSettings) -> np.ndarray:
@@ -84,8 +94,10 @@ def view_pixels(inputs: np.ndarray, ids: np.ndarray, *, view: int, seed: int, se
     _check(inputs, ids, view, seed)
     if view == 0 or settings.is_plain or not inputs.size:
         return inputs
-    maps = _inverse_maps(_draws(ids, view, seed), settings)
-    return _resample(inputs, maps)
+    draws = _draws(ids, view, seed)
+    if not settings.resamples:
+        return _moved(inputs, _jitters(draws, settings))
+    return _resample(inputs, _inverse_maps(draws, settings))
 
 
 def _draws(ids: np.ndarray, view: int, seed: int) -> np.ndarray:
@@ -105,6 +117,22 @@ def _draws(ids: np.ndarray, view: int, seed: int) -> np.ndarray:
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
 
 
+def _jitters(draws: np.ndarray, settings: ViewSettings) -> np.ndarray:
+    """Whole pixels to the right and down, shape (n, 2), int64, each of −jitter … jitter as likely as the others."""
+    reach = int(settings.jitter)
+    return np.floor((draws[:, 5:7] + 1) / 2 * (2 * reach + 1)).astype(np.int64) - reach
+
+
+def _moved(inputs: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Images moved by whole pixels, with zeros from outside."""
+    height, width = inputs.shape[1:3]
+    reach = int(np.abs(moves).max(initial=0))
+    border = [(0, 0), (reach, reach), (reach, reach)] + [(0, 0)] * (inputs.ndim - 3)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(inputs, border), (height, width), axis=(1, 2))
+    moved = windows[np.arange(len(inputs)), reach - moves[:, 1], reach - moves[:, 0]]
+    return np.ascontiguousarray(moved if inputs.ndim == 3 else moved.transpose(0, 2, 3, 1))
+
+
 def _inverse_maps(draws: np.ndarray, settings: ViewSettings) -> np.ndarray:
     """For each row the affine map from a view's pixel to the place in the image that it shows.
 
@@ -117,7 +145,8 @@ def _inverse_maps(draws: np.ndarray, settings: ViewSettings) -> np.ndarray:
     sin = np.fromiter(map(math.sin, angle.tolist()), np.float64, len(angle))
     shrink = 1.0 / (1.0 + draws[:, 1] * settings.scale)
     shear = draws[:, 2] * settings.shear
-    shift_x, shift_y = draws[:, 3] * settings.shift, draws[:, 4] * settings.shift
+    jitter = _jitters(draws, settings)
+    shift_x, shift_y = draws[:, 3] * settings.shift + jitter[:, 0], draws[:, 4] * settings.shift + jitter[:, 1]
     # The inverses of rotation R, shear H and scale S: x = S⁻¹ H⁻¹ R⁻¹ (x' − shift).
     maps = np.empty((len(draws), 2, 3))
     maps[:, 0, 0] = (cos + shear * sin) * shrink

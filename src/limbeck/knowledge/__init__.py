@@ -10,6 +10,9 @@ from limbeck.knowledge.targets import (
     StoredTargets,
     Targets,
     TargetSource,
+    mean_confidence,
+    permuted,
+    smoothed_labels,
 )
 
 __all__ = [
@@ -24,6 +27,9 @@ __all__ = [
     "check_agreement",
     "check_knowledge",
     "extract",
+    "mean_confidence",
+    "permuted",
     "repair",
+    "smoothed_labels",
     "spot_check",
 ]

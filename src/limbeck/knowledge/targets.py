@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from limbeck.errors import UsageError
 from limbeck.models import logits_of
+
+_SHUFFLES = 2**60  # a key of the generator beside the seed; those of orders and views are in batches.py
 
 
 @dataclass
@@ -111,3 +115,81 @@ class CombinedTargets:
                 if value is not None and getattr(combined, name) is None:
                     setattr(combined, name, value)
         return combined
+
+
+def permuted(views: npt.NDArray[Any], seed: int) -> npt.NDArray[Any]:
+    """Soft targets that are as sure as before, but of no similarity: a shuffle of all classes but the top one.
+
+    In each row and view, the values of the other classes are exchanged at random. What the top class is, how probable
+    it is at any temperature, and the entropy stay.
+
+    Args:
+        views: log-probabilities, shape (views, rows, classes).
+        seed: decides the shuffles.
+
+    Returns:
+        A new array of the same shape and dtype.
+    """
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, _SHUFFLES], dtype=np.uint64)))
+    places = np.arange(views.shape[2])
+    shuffled = np.empty_like(views)
+    for number, view in enumerate(views):
+        top = view.argmax(axis=1)[:, np.newaxis]
+        # By random keys: the top class has the lowest in its own order and in the shuffled one.
+        keys = generator.random(view.shape)
+        np.put_along_axis(keys, top, -1.0, axis=1)
+        own = np.where(places == top, -1, places)
+        values = np.take_along_axis(view, own.argsort(axis=1), axis=1)
+        np.put_along_axis(shuffled[number], keys.argsort(axis=1), values, axis=1)
+    return shuffled
+
+
+def smoothed_labels(
+    views: npt.NDArray[Any],
+    labels: npt.NDArray[np.int64],
+    temperature: float,
+    selected: npt.NDArray[np.int64] | None = None,
+) -> npt.NDArray[np.float32]:
+    """The labels, as sure at this temperature as the teacher is on the average, and all other classes alike.
+
+    Label smoothing whose ε is the teacher's: no row differs from another of its class.
+
+    Args:
+        views: the teacher's log-probabilities, shape (views, rows, classes).
+        labels: shape (rows,), all at least 0 where selected.
+        temperature: T, at which the mean confidence is taken.
+        selected: the row numbers to take it over; all by default.
+
+    Returns:
+        Log-probabilities times T, of the shape of `views`: softmax(·/T) gives the smoothed labels.
+
+    Raises:
+        UsageError: a selected row has no label.
+    """
+    rows = np.arange(views.shape[1]) if selected is None else selected
+    if (labels[rows] < 0).any():
+        raise UsageError(
+            "smoothed_labels need a label for every row: leave rows without labels out of the transfer set"
+        )
+    classes = views.shape[2]
+    confidence = mean_confidence(views[:, rows], temperature)
+    others = max((1 - confidence) / (classes - 1), np.finfo(np.float32).tiny)
+    smoothed = np.full((views.shape[1], classes), math.log(others) * temperature, np.float32)
+    known = np.flatnonzero(labels >= 0)
+    smoothed[known, labels[known]] = math.log(confidence) * temperature
+    return np.broadcast_to(smoothed, views.shape).copy()
+
+
+def mean_confidence(views: npt.NDArray[Any], temperature: float) -> float:
+    """The mean probability of the top class at a temperature.
+
+    Args:
+        views: log-probabilities, shape (views, rows, classes).
+        temperature: T, above 0.
+    """
+    total = 0.0
+    for view in views:
+        values = view.astype(np.float32) / np.float32(temperature)
+        values -= values.max(axis=1, keepdims=True)
+        total += float((1 / np.exp(values).sum(axis=1, dtype=np.float64)).mean())
+    return total / len(views)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from limbeck.models.outputs import Outputs
@@ -21,6 +22,9 @@ class MLP(nn.Module):
         classes: number of classes.
         widths: units in each hidden layer.
         dropout: probability of dropping a hidden unit while training.
+        input_dropout: probability of dropping an input, after preprocessing, while training.
+        max_norm: largest norm of the weights that come into a hidden unit, kept after each step; None for no limit
+            (Hinton et al. 2012, arXiv:1207.0580; Srivastava et al. 2014, sec. 5.1).
     """
 
     kind: ClassVar[str] = "mlp"
@@ -31,14 +35,22 @@ class MLP(nn.Module):
         classes: int,
         widths: Sequence[int] = (128, 128),
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        max_norm: float | None = None,
     ) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.classes = classes
-        self.settings: dict[str, Any] = {"widths": list(widths), "dropout": dropout}
+        self.max_norm = max_norm
+        self.settings: dict[str, Any] = {
+            "widths": list(widths),
+            "dropout": dropout,
+            "input_dropout": input_dropout,
+            "max_norm": max_norm,
+        }
         self.preprocessing = Standardize.for_shape(self.input_shape)
         sizes = [math.prod(self.input_shape), *widths]
-        layers: list[nn.Module] = []
+        layers: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout > 0 else []
         for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
             if dropout > 0:
@@ -48,3 +60,13 @@ class MLP(nn.Module):
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw inputs (batch, *input_shape) to logits (batch, classes)."""
         return Outputs(self.layers(self.preprocessing(inputs).flatten(1)))
+
+    def after_step(self) -> None:
+        """Scale down the weights that come into a hidden unit where their norm is above `max_norm`."""
+        if self.max_norm is None:
+            return
+        *hidden, _ = (layer for layer in self.layers if isinstance(layer, nn.Linear))
+        with torch.no_grad():
+            for layer in hidden:
+                norms = torch.linalg.vector_norm(layer.weight, dim=1, keepdim=True)
+                layer.weight.mul_((self.max_norm / norms).clamp_(max=1.0))

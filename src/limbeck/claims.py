@@ -1,0 +1,65 @@
+"""What a paper reports, beside what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from limbeck.metrics import gap_recovered
+from limbeck.recipe import Claim
+from limbeck.rows import fits
+
+Row = Mapping[str, Any]
+
+
+def measured(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Each claim as results.json has it: text, what it shows, the paper's value, the goal, and the value here.
+
+    Args:
+        claims: of the recipe.
+        rows: of results.json.
+    """
+    return [
+        {
+            "text": claim.text,
+            "show": "share of the gap" if claim.gap else claim.best or claim.show,
+            "paper": claim.paper,
+            "goal": claim.goal,
+            "here": _value(claim, rows),
+        }
+        for claim in claims
+    ]
+
+
+def _value(claim: Claim, rows: Sequence[Row]) -> float | None:
+    if claim.best:
+        known = [row for row in _fitting(claim.row, rows) if claim.best in row["variant"]]
+        scored = [(value, row) for row in known if (value := shown(row, claim.show)) is not None]
+        return min(scored, key=lambda pair: pair[0])[1]["variant"][claim.best] if scored else None
+    if claim.gap:
+        ends = [_accuracy(selector, rows) for selector in (claim.row, *claim.gap)]
+        return None if None in ends else gap_recovered(*(end for end in ends if end is not None))
+    value = _shown(claim.row, claim.show, rows)
+    if claim.minus is None or value is None:
+        return value
+    taken_off = _shown(claim.minus, claim.show, rows)
+    return None if taken_off is None else value - taken_off
+
+
+def _shown(selector: Mapping[str, Any], field: str, rows: Sequence[Row]) -> float | None:
+    found = _fitting(selector, rows)
+    return shown(found[0], field) if found else None
+
+
+def _accuracy(selector: Mapping[str, Any], rows: Sequence[Row]) -> float | None:
+    return _shown(selector, "accuracy", rows)
+
+
+def _fitting(selector: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if fits(row["role"], row["name"], row["variant"], selector)]
+
+
+def shown(row: Row, field: str) -> float | None:
+    """A field of a row, or one of its metrics, if it is a number."""
+    value = row.get(field, row["metrics"].get(field))
+    return value if isinstance(value, int | float) else None

@@ -1,0 +1,130 @@
+"""A model that a run needs: what decides it, and what has to be there first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.artifacts import Identity
+from limbeck.data import Part, ViewSettings
+from limbeck.knowledge import Recording
+from limbeck.objectives import Objective
+from limbeck.recipe import Train
+from limbeck.rows import model_id, row_label
+from limbeck.training import TrainSettings
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The labelled rows that a stage works with: those left after the validation split, or, to refit, all."""
+
+    train: Part
+    validation: Part
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        """What enters keys: inputs and labels, of training and of validation rows. Never the test rows'."""
+        return {
+            "train": self.train.inputs_hash,
+            "labels": self.train.labels_hash,
+            "validation": self.validation.inputs_hash,
+            "validation_labels": self.validation.labels_hash,
+        }
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """A model to train, or one that exists: a teacher, a student or a baseline.
+
+    Attributes:
+        role: teacher, student or baseline.
+        name: the part's name in the recipe; a baseline has its student's.
+        identity: what decides the model.
+        rows: what it trains and validates on.
+        model: kind and settings; None for a teacher given by path.
+        train: how; None for a teacher given by path.
+        objective: what it minimises.
+        targets: what is made of the teacher's soft targets before they are taught.
+        fresh_views: new views in every epoch, None for the rows as they are (or in stored views, for a student).
+        seed: of initialisation, order and dropout.
+        selected: row numbers it trains on; None for all.
+        recordings: the knowledge a student learns from, one for each view.
+        variant: what tells its row apart from others of the name.
+        tried: of a grid, the values that this stage stands for, by dotted path.
+        path: the folder of a teacher given by path.
+        teacher: a student's, which records its knowledge; a baseline's is its student's, for comparison alone.
+        bias: for a student whose biases are corrected, how; it is not trained itself.
+    """
+
+    role: str
+    name: str
+    identity: Identity
+    rows: Rows
+    model: Mapping[str, Any] | None = None
+    train: Train | None = None
+    objective: Objective = field(default_factory=lambda: Objective(loss="hard_labels"))
+    targets: str = "teacher"
+    fresh_views: ViewSettings | None = None
+    seed: int = 0
+    selected: npt.NDArray[np.int64] | None = None
+    recordings: tuple[Recording, ...] = ()
+    variant: Mapping[str, Any] = field(default_factory=dict)
+    tried: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+    teacher: ModelStage | None = None
+    bias: BiasCorrection | None = None
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.role} {row_label({'name': self.name, 'variant': self.variant})}"
+
+    @property
+    def id(self) -> str:
+        """ROLE/NAME[-VARIANT]: its name in predictions/ and models/."""
+        return model_id(self.role, self.name, self.variant)
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers of the classes left out of its transfer set, if its biases were corrected for them."""
+        return self.bias.missing if self.bias else ()
+
+    @property
+    def needs(self) -> tuple[ModelStage, ...]:
+        """The models that have to be there first, a teacher before its student."""
+        first = (self.bias.student, self.bias.judge) if self.bias else ()
+        taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
+        return (*taught, *(stage for one in first for stage in (*one.needs, one)))
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The loop's settings; `refit` is not among them: it decides which rows there are."""
+        assert self.train is not None
+        values = self.train.model_dump(exclude={"refit"})
+        return TrainSettings(**(values if len(self.rows.validation) else {**values, "keep": "last"}))
+
+
+@dataclass(frozen=True)
+class BiasCorrection:
+    """A student, and where the number comes from by which the biases of classes that it never saw are raised.
+
+    Attributes:
+        student: as it was trained.
+        judge: the same trained on the split's rows, if the student was refitted on all: for which rows that it was
+            not trained on are there to choose on. Else the student itself.
+        on: what the rows to choose on are called: validation or test.
+        part: those rows, of all classes.
+        missing: numbers of the classes that the transfer set has no rows of.
+    """
+
+    student: ModelStage
+    judge: ModelStage
+    on: str
+    part: Part
+    missing: tuple[int, ...]

@@ -1,0 +1,126 @@
+"""Which rows a recipe's results will have: what they are called, and what tells those of one name apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck.recipe_errors import shown
+from limbeck.recipe_settings import Distill, Select, Transfer
+from limbeck.recipe_student import Reference, Student
+from limbeck.rows import model_id, row_label
+
+Variant = dict[str, Any]
+
+# What is asked of the teacher makes no difference to a baseline.
+OF_THE_TEACHER = {"teacher"} | set(Distill.model_fields) - {"label_smoothing"}
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row that the results will have; `settings` decide the model behind it."""
+
+    role: str
+    name: str
+    variant: Variant
+    settings: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Its name in predictions/ and models/."""
+        return model_id(self.role, self.name, self.variant)
+
+
+def student_variant(student: Student, transfer: Transfer) -> Variant:
+    """What tells a student's row apart: what it was taught at, the rows it saw, and what the recipe names."""
+    distill = student.distill
+    variant: Variant = {}
+    if distill.soft and distill.loss == "soft_targets":
+        variant["temperature"] = _tidy(distill.temperature)
+    elif distill.soft:
+        variant["loss"] = distill.loss
+    if distill.soft and distill.targets != "teacher":
+        variant["targets"] = distill.targets
+    return {**variant, **_selected(transfer.select), **_named(student, transfer)}
+
+
+def baseline_variant(student: Student, transfer: Transfer) -> Variant:
+    """What tells its baseline's row apart."""
+    named = {key: value for key, value in _named(student, transfer).items() if key not in OF_THE_TEACHER}
+    return {**_selected(transfer.select), **named}
+
+
+def reference_variant(reference: Reference, transfer: Transfer) -> Variant:
+    """What tells a reference's row apart."""
+    return {**_selected(transfer.select), **_named(reference, transfer)}
+
+
+def planned_rows(
+    students: Sequence[Student], references: Sequence[Reference], transfers: Sequence[Transfer]
+) -> Iterator[tuple[str, PlannedRow]]:
+    """The rows of students, baselines and references, each with the part it comes from.
+
+    Of a grid every trial is among them: any of them may be the row that is shown.
+    """
+    transfer_of = {transfer.name: transfer for transfer in transfers}
+    for number, student in enumerate(student for part in students for student in part.swept()):
+        transfer = transfer_of[student.transfer]
+        part = f"student.{student.name}"
+        for trial in student.trials():
+            variant = student_variant(trial, transfer)
+            yield part, PlannedRow("student", student.name, variant, {"student": number})
+            if student.baseline:
+                yield part, PlannedRow("baseline", student.name, baseline_variant(trial, transfer), _on_labels(student))
+            for rows in student.bias:
+                of = {"student": number, "bias": rows}
+                yield part, PlannedRow("student", student.name, {**variant, "bias": rows}, of)
+    for number, reference in enumerate(reference for part in references for reference in part.swept()):
+        variant = reference_variant(reference, transfer_of[reference.transfer])
+        yield f"reference.{reference.name}", PlannedRow("reference", reference.name, variant, {"reference": number})
+
+
+def row_problems(rows: Sequence[tuple[str, PlannedRow]]) -> list[str]:
+    """Phrases about different rows that would be called the same, without regard to capitals."""
+    seen: dict[str, PlannedRow] = {}
+    problems = []
+    for part, row in rows:
+        before = seen.setdefault(row.id.lower(), row)
+        if before.name != row.name:
+            both = f"{shown(before.name)} and {shown(row.name)}"
+            problems.append(f"{part}: found the names {both}, expected a difference in more than capitals")
+        elif before.settings != row.settings:
+            label = row_label({"name": row.name, "variant": row.variant})
+            problems.append(
+                f"{part}: found two rows {row.role} {label}, expected every one once: give one another name, or "
+                'name in its "variant" what tells it apart, such as ["epochs"]'
+            )
+    return list(dict.fromkeys(problems))
+
+
+def _on_labels(student: Student) -> dict[str, Any]:
+    """What decides a student's baseline."""
+    grid = {path: values for path, values in (student.grid or {}).items() if setting(path) not in OF_THE_TEACHER}
+    settings = student.model_dump(include={"model", "train", "transfer"})
+    return {**settings, "label_smoothing": student.distill.label_smoothing, "grid": grid}
+
+
+def setting(path: str) -> str:
+    """The setting at the end of a grid's dotted path."""
+    return path.rpartition(".")[2]
+
+
+def _selected(select: Select | None) -> Variant:
+    return {} if select is None else {key: value for key, value in select.model_dump().items() if value}
+
+
+def _named(part: Student | Reference, transfer: Transfer) -> Variant:
+    settings: Variant = {"views": transfer.views.count, "transfer": part.transfer}
+    if isinstance(part, Student):
+        settings |= {"teacher": part.teacher, **part.distill.model_dump()}
+    settings |= {**part.train.model_dump(), **part.model.model_dump(exclude={"kind"})}
+    return {key: _tidy(settings[key]) for key in part.variant}
+
+
+def _tidy(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value == int(value) else value

@@ -1,0 +1,153 @@
+"""What is trained beside the teachers: students, each with its baseline, and references.
+
+Several of them may have one name: rows of one table. What tells them apart is their `variant`.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any, Literal, TypeVar, cast
+
+from pydantic import Field, ValidationError, model_validator
+
+from limbeck.errors import did_you_mean
+from limbeck.recipe_errors import found, keys_of, misfit, phrases, shown
+from limbeck.recipe_settings import Distill, Model, Name, Table, Train
+
+_MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
+
+Values = dict[str, list[Any]]
+
+
+class Reference(Table):
+    """A network trained on the labels of a transfer set alone, to be shown beside the others and not compared.
+
+    `sweep`, `variant`: as a student's.
+    """
+
+    name: Name
+    model: Model = Field(description='a table with a "kind"')
+    transfer: str = Field(description="the name of one of the transfer sets")
+    train: Train = Field(description="a table")
+    sweep: Values | None = None
+    variant: list[str] = Field(default_factory=list)
+
+    def swept(self) -> list[Reference]:
+        """One reference for each combination of the sweep's values; without a sweep, this one."""
+        return _each(self, "sweep")
+
+    @model_validator(mode="after")
+    def _sweep_can_be_walked(self) -> Reference:
+        _check_values(self, "sweep")
+        _check_variant(self)
+        return self
+
+
+class Student(Table):
+    """A network taught by `teacher` over `transfer`, and its baseline: the same, trained on labels alone.
+
+    `grid` lists values to try for settings inside this student, by dotted path; the trial best on the
+    validation rows is the student. `sweep` lists values likewise, and each of them is a student of its own.
+    `variant` names settings that tell its rows apart from others of its name: those of `distill`, `train` and
+    `model`, `teacher`, `transfer`, and `views`. A temperature, and classes left out, always do.
+
+    `bias` adds rows in which the biases of the classes that are missing in the transfer set are raised by one
+    number (Hinton et al. 2015, sec. 3): the best on the validation rows, or, as in the paper, on the test rows.
+    """
+
+    name: Name
+    model: Model = Field(description='a table with a "kind"')
+    teacher: str = Field(description="the name of one of the teachers")
+    transfer: str = Field(description="the name of one of the transfer sets")
+    distill: Distill = Distill()
+    train: Train = Field(description="a table")
+    grid: Values | None = None
+    sweep: Values | None = None
+    variant: list[str] = Field(default_factory=list)
+    bias: list[Literal["validation", "test"]] = Field(default_factory=list)
+    baseline: bool = True
+
+    def swept(self) -> list[Student]:
+        """One student for each combination of the sweep's values; without a sweep, this one."""
+        return _each(self, "sweep")
+
+    def trials(self) -> list[Student]:
+        """Every combination of the grid's values, as students without a grid; without one, this student."""
+        return _each(self, "grid")
+
+    def grid_values(self) -> list[dict[str, Any]]:
+        """What each of the trials tries, by dotted path; without a grid, nothing once."""
+        return _combinations(self.grid)
+
+    @model_validator(mode="after")
+    def _values_can_be_tried(self) -> Student:
+        _check_values(self, "grid")
+        _check_values(self, "sweep")
+        _check_variant(self)
+        if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
+            raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
+        return self
+
+
+PartT = TypeVar("PartT", bound=Student | Reference)
+
+
+def _each(part: PartT, key: str) -> list[PartT]:
+    """The part with each combination of the values under `key` (grid or sweep), and without that key."""
+    parts = []
+    for values in _combinations(getattr(part, key)):
+        settings = part.model_dump(by_alias=True, exclude={key})
+        for path, value in values.items():
+            table, _, name = path.partition(".")
+            settings[table][name] = value
+        if key == "sweep":
+            names = [path.rpartition(".")[2] for path in values]
+            settings["variant"] = list(dict.fromkeys([*names, *part.variant]))
+        parts.append(cast(PartT, type(part).model_validate(settings)))
+    return parts
+
+
+def _combinations(values: Values | None) -> list[dict[str, Any]]:
+    values = values or {}
+    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+
+
+def _check_values(part: Student | Reference, key: str) -> None:
+    """Raise what is wrong with the values under `key`: unknown settings, none, one twice, one that does not fit."""
+    given: Values = getattr(part, key) or {}
+    tables = _tables(part)
+    settings = [
+        f"{table}.{setting}" for table, form in tables.items() for setting in keys_of(form) if setting != "kind"
+    ]
+    for path, values in given.items():
+        if path not in settings:
+            nearest = did_you_mean(path, settings)
+            example = "distill.temperature" if "distill" in tables else "train.epochs"
+            valid = f', expected a setting of {", ".join(tables)}, such as "{example}"'
+            raise misfit(f"no such setting{nearest or valid}", key, path)
+        if not values:
+            raise misfit(found(values, "at least one value"), key, path)
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                raise misfit(found(values, "every value once"), key, path)
+    if math.prod(map(len, given.values())) > _MOST_TRIALS:
+        raise misfit(f"found more than {_MOST_TRIALS} combinations: each would be trained", key)
+    if given:
+        try:
+            _each(part, key)
+        except ValidationError as error:
+            raise misfit("; ".join(phrases(error, {}, type(part))), key) from None
+
+
+def _check_variant(part: Student | Reference) -> None:
+    own = ["teacher", "transfer", "views"] if isinstance(part, Student) else ["transfer", "views"]
+    settings = [*own, *(key for form in _tables(part).values() for key in keys_of(form) if key != "kind")]
+    for key in part.variant:
+        if key not in settings:
+            nearest = did_you_mean(key, settings) or f", there are {', '.join(settings)}"
+            raise misfit(f"no setting is named {shown(key)}{nearest}", "variant")
+
+
+def _tables(part: Student | Reference) -> dict[str, type[Table]]:
+    return {name: type(getattr(part, name)) for name in ("distill", "train", "model") if hasattr(part, name)}
