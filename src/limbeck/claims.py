@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from limbeck.metrics import gap_recovered
-from limbeck.recipe import Claim
 from limbeck.rows import fits
 
+if TYPE_CHECKING:
+    from limbeck.recipe import Claim
+
 Row = Mapping[str, Any]
+
+SHARE = "share of the gap"
+HEAD = ("claim", "shown", "paper", "goal", "here")
 
 
 def measured(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -22,7 +28,7 @@ def measured(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any
     return [
         {
             "text": claim.text,
-            "show": "share of the gap" if claim.gap else claim.best or claim.show,
+            "show": SHARE if claim.gap else claim.best or claim.show,
             "paper": claim.paper,
             "goal": claim.goal,
             "here": _value(claim, rows),
@@ -63,3 +69,32 @@ def shown(row: Row, field: str) -> float | None:
     """A field of a row, or one of its metrics, if it is a number."""
     value = row.get(field, row["metrics"].get(field))
     return value if isinstance(value, int | float) else None
+
+
+def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
+    """What `HEAD` is over: a line for each claim; of several runs, the median, the lowest and the highest.
+
+    Args:
+        runs: each run's claims, as results.json has them.
+    """
+    lines = []
+    for claim in runs[0] if runs else ():
+        show = str(claim["show"])
+        same = [other for run in runs for other in run if (other["text"], other["show"]) == (claim["text"], show)]
+        values = [other["here"] for other in same if other["here"] is not None]
+        written = "–" if not values else number(show, median(values))
+        if len(values) > 1:
+            written += f" ({number(show, min(values))} to {number(show, max(values))})"
+        paper = claim["paper"]
+        given = "–" if paper is None else paper if isinstance(paper, str) else number(show, paper)
+        lines.append([str(claim["text"]), show.replace("_", " "), given, claim["goal"] or "–", written])
+    return lines
+
+
+def number(field: str, value: float) -> str:
+    """A value as its field is written: shares in per cent, counts whole, all else with three digits."""
+    if field in (SHARE, "gap_recovered"):
+        return f"{value:.0%}"
+    if field in ("accuracy", "agreement"):
+        return f"{value:.2%}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -239,9 +239,11 @@ def _show(results: dict[str, Any], path: Path, until: str, test_rows: int) -> No
     if "models" not in results:
         typer.echo(f"done as far as {until}: {path}")
         return
-    from limbeck.terminal import results_table, verdict_sentences
+    from limbeck.terminal import claims_table, results_table, verdict_sentences
 
     typer.echo(results_table(results["models"]))
+    if claims := results.get("claims"):
+        typer.echo(f"\n{claims_table(claims)}\n")
     for sentence in verdict_sentences(results, test_rows):
         typer.echo(sentence)
     if (path / "report.html").exists():

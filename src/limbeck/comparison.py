@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from limbeck.claims import HEAD, claim_lines
 from limbeck.errors import LimbeckError
 from limbeck.rows import row_label
 from limbeck.terminal import plain_table
@@ -44,7 +45,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
-    """A row for each model with the median over the runs and, of several, the lowest and highest.
+    """A row for each model with the median over the runs and, of several, the lowest and highest; then the claims.
 
     Args:
         runs: folders of runs, or results.json files, of one recipe.
@@ -86,7 +87,10 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
     caption = (
         f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
     )
-    return f"{caption}\n\n{plain_table(head, body, markdown=markdown)}"
+    tables = [plain_table(head, body, markdown=markdown)]
+    if claims := claim_lines([found.get("claims", []) for found in results]):
+        tables.append(plain_table(HEAD, claims, markdown=markdown))
+    return "\n\n".join([caption, *tables])
 
 
 def _row_id(row: dict[str, Any]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limbeck.artifacts import SUMS, Identity, damages, is_shard, read_checked
+from limbeck.data import ViewSettings
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_header, read_json
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
@@ -153,7 +154,7 @@ def _knowledge(path: Path) -> Inspection:
 def _view(view: dict[str, Any] | None) -> str:
     if view is None:
         return "the inputs themselves"
-    settings = ", ".join(f"{name} {view[name]:g}" for name in ("rotate", "scale", "shear", "shift") if view[name])
+    settings = ", ".join(f"{name} {view[name]:g}" for name in asdict(ViewSettings()) if view.get(name))
     return f"number {view['number']} ({settings})"
 
 
@@ -196,7 +197,8 @@ def _run(path: Path) -> Inspection:
         facts = {"recipe": run["recipe"], "seed": str(run["seed"]), "command": run["command"]}
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         facts |= {name: key for name, key in run["parts"].items() if not name.startswith("knowledge/")}
-        facts["knowledge"] = f"{sum(name.startswith('knowledge/') for name in run['parts'])} artifacts"
+        recorded = {key for name, key in run["parts"].items() if name.startswith("knowledge/")}
+        facts["knowledge"] = f"{len(recorded)} artifacts"
     finished = RunFolder(path).is_finished()
     facts["state"] = "complete" if finished else "unfinished: the same command goes on"
     return Inspection(path, "run", facts)

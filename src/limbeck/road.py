@@ -231,7 +231,10 @@ class Road:
         for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
             self.workshop.model(reference)
             entries.append(Entry(reference, transfer))
-        return list({entry.id: entry for entry in reversed(entries)}.values())[::-1]
+        found: dict[str, Entry] = {}  # a sweep over what is asked of the teacher has one baseline
+        for entry in entries:
+            found.setdefault(entry.id, entry)
+        return list(found.values())
 
     def _made(self, stages: Sequence[ModelStage], student: Student) -> ModelStage:
         chosen = self._chosen(stages, student)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from limbeck.claims import HEAD, claim_lines
 from limbeck.rows import row_label
 
 
@@ -31,6 +32,11 @@ def results_table(models: Sequence[dict[str, Any]]) -> str:
     head = ["role", "model", "errors", "accuracy", "ece", "agrees", "parameters", "multiply-adds", "ms", "per second",
             "gap kept", "p", "verdict"]  # fmt: skip
     return plain_table(head, [_line(row) for row in models])
+
+
+def claims_table(claims: Sequence[dict[str, Any]]) -> str:
+    """What a paper reports beside what was measured, as the table at the end of a run."""
+    return plain_table(HEAD, claim_lines([claims]))
 
 
 def _line(row: dict[str, Any]) -> list[str]:

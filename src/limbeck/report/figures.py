@@ -52,8 +52,8 @@ def cost_figure(models: Sequence[Model], field: str, test_rows: int, prefix: str
             axes.set_ylim(min(errors) / 1.4, max(errors) * 1.4)
         else:
             axes.set_ylim(0, max(1.0, max(errors) * 1.15))
-        _plain_ticks(axes.xaxis, scaled_bytes if field == "bytes" else significant_ms)
-        _plain_ticks(axes.yaxis, whole)
+        plain_ticks(axes.xaxis, scaled_bytes if field == "bytes" else significant_ms)
+        plain_ticks(axes.yaxis, whole)
         accuracy = axes.secondary_yaxis("right")
         accuracy.yaxis.set_major_locator(axes.yaxis.get_major_locator())
         accuracy.yaxis.set_major_formatter(FuncFormatter(lambda e, _: f"{100 * (1 - e / test_rows):.4g}%"))
@@ -150,7 +150,7 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _plain_ticks(axis: Axis, write: Any) -> None:
+def plain_ticks(axis: Axis, write: Any) -> None:
     """Ticks with plain numbers; on a log scale, the closer together the less it spans."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
@@ -209,8 +209,8 @@ def curve_figure(family: Family, top: float, bottom: float, prefix: str) -> str 
             axes.set_ylim(bottom / 1.15, top * 1.15)
         else:
             axes.set_ylim(0, max(top * 1.1, 0.1))
-        _plain_ticks(axes.yaxis, lambda value: f"{value:g}%")
-        _plain_ticks(axes.xaxis, whole)
+        plain_ticks(axes.yaxis, lambda value: f"{value:g}%")
+        plain_ticks(axes.xaxis, whole)
         axes.set_xlabel("epoch")
 
     told = "; ".join(f"{m.role} {m.name} ends at {curve(m)[1][-1]:.2f}%" for m in members)

@@ -15,10 +15,12 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from limbeck.claims import claim_lines
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
 from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
 from limbeck.report.likeness import likeness
 from limbeck.report.models import Family, Model, families, read_models
+from limbeck.report.sweeps import sweep_figures
 from limbeck.report.table import ROLES, columns, groups, lines
 from limbeck.report.wording import describe, percent, whole
 
@@ -75,7 +77,9 @@ def render_report(
         present=[role for role in ROLES if any(m.role == role for m in models)],
         variants=any(family.variants for family in found),
         verdicts=[(family, describe(family, rows)) for family in found],
+        claims=claim_lines([results.get("claims") or []]),
         columns=table_columns,
+        sweeps=[(sweep, Markup(figure)) for sweep, figure in sweep_figures(models, rows)],
         groups=groups(table_columns),
         lines=lines(models, table_columns),
         cost_figures=_cost_figures(models, found, rows),

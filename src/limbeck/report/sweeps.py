@@ -1,0 +1,123 @@
+"""Errors over a setting that was varied: a line for each model, a figure for each setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
+from limbeck.report.models import Model, finite
+from limbeck.report.svg import INK, PAPER, ROLE_COLOURS, inline_svg
+from limbeck.report.wording import scaled, significant, whole
+from limbeck.rows import variant_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEWEST = 3  # points that make a line
+FIGURES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One model over one setting: what else tells it apart, and (value, errors), by value."""
+
+    role: str
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A setting that was varied, with its lines, students first."""
+
+    setting: str
+    lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        """What the figure shows."""
+        return f"Errors by {self.setting.replace('_', ' ')}"
+
+
+def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
+    """Settings in which at least three rows of one role and name differ, and in nothing else.
+
+    Values are numbers; lists, such as widths, stand for the number of parameters.
+    """
+    found: dict[str, list[Line]] = {}
+    for setting in dict.fromkeys(key for model in models for key in model.variant):
+        groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+        for model in models:
+            value, errors = _value(model, setting), model.number("errors")
+            if value is not None and errors is not None:
+                rest = variant_text({key: other for key, other in model.variant.items() if key != setting})
+                groups.setdefault((model.role, model.name, rest), []).append((value, errors))
+        for (role, name, rest), points in groups.items():
+            if len({value for value, _ in points}) >= FEWEST:
+                label = f"{name} ({rest})" if rest else name
+                found.setdefault(_axis(models, setting), []).append(Line(role, label, tuple(sorted(points))))
+    order = list(ROLE_COLOURS)
+    return [Sweep(name, tuple(sorted(lines, key=lambda line: order.index(line.role)))) for name, lines in found.items()]
+
+
+def _value(model: Model, setting: str) -> float | None:
+    value = model.variant.get(setting)
+    return model.number("parameters") if isinstance(value, list) else finite(value)
+
+
+def _axis(models: Sequence[Model], setting: str) -> str:
+    listed = any(isinstance(model.variant.get(setting), list) for model in models)
+    return "parameters" if listed else setting
+
+
+def sweep_figures(models: Sequence[Model], test_rows: int) -> list[tuple[Sweep, str]]:
+    """A figure for each setting that was varied."""
+    found = find_sweeps(models)[:FIGURES]
+    return [(sweep, _figure(sweep, test_rows, f"sweep{number}")) for number, sweep in enumerate(found)]
+
+
+def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
+    values = [value for line in sweep.lines for value, _ in line.points]
+    errors = [count for line in sweep.lines for _, count in line.points]
+
+    def draw(axes: Axes) -> None:
+        if min(values) > 0 and max(values) / min(values) > 4:
+            axes.set_xscale("log")
+        if min(errors) > 0 and max(errors) / min(errors) > 4:
+            axes.set_yscale("log")
+            axes.set_ylim(min(errors) / 1.2, max(errors) * 1.2)
+        else:
+            axes.set_ylim(0, max(errors) * 1.1 or 1)
+        for line in sweep.lines:
+            colour = ROLE_COLOURS[line.role]
+            xs, ys = zip(*line.points, strict=True)
+            style: dict[str, Any] = {"color": colour, "linestyle": DASHES[line.role], "linewidth": 1.4}
+            axes.plot(xs, ys, marker=MARKERS[line.role], markersize=3, clip_on=False, **style)
+            if line.role == "student":
+                best = min(line.points, key=lambda point: point[1])
+                axes.plot(*best, marker="o", markersize=7, color=colour, markeredgecolor=PAPER, clip_on=False)
+        axes.set_xlabel(sweep.setting.replace("_", " "))
+        plain_ticks(axes.yaxis, whole)
+        plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else significant)
+        _label(axes, sweep.lines)
+
+    told = "; ".join(f"{line.role} {line.label}: " + ", ".join(f"{e:g} at {v:g}" for v, e in line.points)
+                     for line in sweep.lines)  # fmt: skip
+    label = f"{sweep.title}, in {whole(test_rows)}: {told}"
+    return inline_svg(draw, width=360, height=230, margins=(34, 34, 96, 10), prefix=prefix, label=label)
+
+
+def _label(axes: Axes, lines: Sequence[Line]) -> None:
+    """Each line's name at its right end, moved apart where they would cover each other."""
+    ends = [(line, axes.transData.transform(line.points[-1])[1]) for line in lines]
+    right = axes.bbox.x1
+    taken = float("-inf")
+    for line, height in sorted(ends, key=lambda end: end[1]):
+        taken = max(height, taken + 10)
+        axes.annotate(
+            plain_label(line.label, 24), (right, taken), xytext=(6, 0), xycoords="figure pixels",
+            textcoords="offset points", va="center", color=ROLE_COLOURS.get(line.role, INK), fontsize=7.5,
+            annotation_clip=False, parse_math=False,
+        )  # fmt: skip
