@@ -120,7 +120,7 @@ def trained_by_hand(part, settings, optimizer):
         for epoch in range(settings.epochs):
             for step, batch in enumerate(source.batches(4, epoch)):
                 for group in made.param_groups:
-                    group["lr"] = settings.rate((epoch * source.steps + step) / (settings.epochs * source.steps))
+                    group["lr"] = settings.rate((epoch * source.steps + step + 0.5) / (settings.epochs * source.steps))
                 logits = model(batch.inputs).logits
                 nn.functional.cross_entropy(logits, torch.from_numpy(part.labels)[batch.rows]).backward()
                 made.step()
@@ -355,7 +355,7 @@ def test_penalty_constraint_and_schedule_are_called_in_every_step(part):
         TrainSettings(epochs=2, learning_rate=0.01), seed=0,
     )  # fmt: skip
     steps = [model.calls[start : start + 4] for start in range(0, len(model.calls), 4)]
-    assert [step[0] for step in steps] == pytest.approx([step / 8 for step in range(8)])
+    assert [step[0] for step in steps] == pytest.approx([(step + 0.5) / 8 for step in range(8)])
     assert all(step[1:] == ["forward", "penalty", "after_step"] for step in steps)
     assert model.layer.weight.abs().max() <= 0.01
     assert model.layer.bias.abs().max() < 0.1
@@ -582,3 +582,12 @@ def test_labels_of_minus_one_are_not_learnt_from(part):
     settings = TrainSettings(epochs=1, weight_decay=0)
     train(model, StoredBatches(part.inputs[np.newaxis], 50), labels(unlabelled), LABELS, settings, seed=0)
     assert weights(model) == before
+
+
+def test_no_step_is_without_effect_not_even_a_warm_up_s_first(part):
+    torch.manual_seed(0)
+    model = build_model({"kind": "mlp", "widths": [8]}, (8, 8), 10, part.inputs)
+    before = weights(model)
+    one = TrainSettings(epochs=1, batch_size=len(part), warmup=0.5)
+    train(model, StoredBatches(part.inputs[np.newaxis], len(part)), labels(part), LABELS, one, seed=0)
+    assert weights(model) != before

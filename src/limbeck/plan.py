@@ -24,7 +24,7 @@ from limbeck.objectives import Objective
 from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 
-MODEL_VERSION, BIAS_VERSION = 2, 1
+MODEL_VERSION, BIAS_VERSION = 3, 1
 
 
 @dataclass(frozen=True)

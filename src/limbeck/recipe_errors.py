@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -179,13 +179,20 @@ def _phrase(details: ErrorDetails, location: Location, field: FieldInfo | None) 
         case "union_tag_invalid":
             return (*location, "kind"), found(value["kind"], _options(_kinds(field)))
         case "literal_error":
-            return location, found(value, _options(get_args(field.annotation) if field else ()))
+            return location, found(value, _options(_literals(field.annotation) if field else ()))
         case "list_type" if field and _tables_in(field.annotation):
             return location, found(value, f"tables, each under its own [[{location[-1]}]]")
         case kind if kind in _EXPECTED:
             return location, found(value, _EXPECTED[kind].format(**context))
         case _:
             return location, f"found {shown(value)}: {details['msg']}"
+
+
+def _literals(annotation: Any) -> list[str]:
+    """The strings that an annotation allows, at any depth."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [literal for argument in get_args(annotation) for literal in _literals(argument)]
 
 
 def _kinds(field: FieldInfo | None) -> list[str]:

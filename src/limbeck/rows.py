@@ -15,9 +15,9 @@ def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
 
 
 def kind_of(name: str) -> str:
-    """The kind of artifact that a name is for: baselines are students too."""
+    """The kind of artifact that a name is for: baselines and references are students too."""
     role = name.partition("/")[0]
-    return "student" if role == "baseline" else role
+    return "student" if role in ("baseline", "reference") else role
 
 
 def row_id(row: Row) -> str:

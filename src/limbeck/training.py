@@ -86,7 +86,7 @@ class TrainSettings:
         return {k: v for k, v in asdict(self).items() if k != "momentum" or self.optimizer == "sgd"}
 
     def rate(self, progress: float) -> float:
-        """The learning rate after this fraction of all steps."""
+        """The learning rate after this fraction of all steps; a step's own is that of its middle, which is never 0."""
         if progress < self.warmup:
             return self.learning_rate * progress / self.warmup
         if self.schedule == "constant":
@@ -184,7 +184,7 @@ def train(
             model.train()
             for batch in batches.batches(seed, epoch, state.step):
                 _step(model, batch.inputs, targets, batch.rows, batch.view, objective, optimizer, settings, state,
-                      done=(epoch * batches.steps + state.step) / total, precision=precision)  # fmt: skip
+                      done=(epoch * batches.steps + state.step + 0.5) / total, precision=precision)  # fmt: skip
                 if state.step % 16 == 0:
                     progress.at(epoch * batches.steps + state.step, note)
                     save_if_due()
@@ -278,7 +278,7 @@ def _end_epoch(
     row: dict[str, Any] = {
         "epoch": epoch + 1,
         "loss": loss,
-        "learning_rate": settings.rate((epoch * steps + steps - 1) / total),
+        "learning_rate": settings.rate((epoch * steps + steps - 0.5) / total),
         "validation_accuracy": None,
         "validation_nll": None,
     }

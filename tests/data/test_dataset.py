@@ -1,7 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from limbeck.data import Dataset, Part, load_dataset
+from limbeck.data import Dataset, Part, load_dataset, some_rows
 from limbeck.errors import UsageError
 
 
@@ -113,3 +115,29 @@ def test_rows_are_drawn_plainly_where_classes_are_too_small_to_stratify(labels):
     ids = np.concatenate([split.train.ids, split.validation.ids, split.test.ids])
     assert sorted(ids) == list(range(len(labels)))
     assert len(split.validation) == 2
+
+
+# ---------------------------------------------------------------- some rows
+
+
+def test_some_rows_are_drawn_by_class_and_by_the_seed_alone(digits):
+    rows = np.flatnonzero(digits.train.labels != 3)
+    found = some_rows(digits.train, rows, 0.1, seed=1)
+    assert len(found) == math.ceil(0.1 * len(rows))
+    assert set(found) <= set(rows)
+    assert (np.diff(found) > 0).all()
+    counts = np.bincount(digits.train.labels[found], minlength=10)
+    assert counts[3] == 0
+    assert counts[counts > 0].min() >= 16
+    np.testing.assert_array_equal(found, some_rows(digits.train, rows, 0.1, seed=1))
+    assert set(found) != set(some_rows(digits.train, rows, 0.1, seed=2))
+
+
+def test_as_many_rows_as_there_are_are_all_of_them(digits):
+    rows = np.arange(50)
+    assert some_rows(digits.train, rows, 50, seed=0) is rows
+
+
+def test_more_rows_than_there_are_are_refused(digits):
+    with pytest.raises(UsageError, match="rows = 51 of part .* were asked for, but select leaves 50: ask for fewer"):
+        some_rows(digits.train, np.arange(50), 51, seed=0)

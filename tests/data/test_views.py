@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from limbeck.data import ViewSettings, load_dataset, view_pixels
-from limbeck.data.views import _draws, _inverse_maps
+from limbeck.data.views import _draws, _inverse_maps, _jitters
 from limbeck.errors import UsageError
 
 ALL = ViewSettings(rotate=15, scale=0.15, shear=0.1, shift=2)
@@ -186,3 +186,49 @@ def test_views_and_seeds_out_of_range_are_refused(digits, name, wrong):
     numbers = {"view": 1, "seed": 0} | {name: wrong}
     with pytest.raises(UsageError, match=rf"{name} = .* is not a whole number from 0"):
         view_pixels(digits.inputs, digits.ids, **numbers, settings=ALL)
+
+
+# ---------------------------------------------------------------- jitter
+
+
+def test_a_jitter_moves_images_by_whole_pixels_and_mixes_none(digits):
+    found = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(jitter=2))
+    moves = set()
+    for before, after in zip(digits.inputs[:400], found[:400], strict=True):
+        padded = np.pad(before, 2)
+        there = [(dy, dx) for dy in range(5) for dx in range(5) if (padded[dy : dy + 8, dx : dx + 8] == after).all()]
+        assert there
+        moves |= set(there) if len(there) == 1 else set()
+    assert len(moves) == 25
+
+
+def test_each_jitter_is_as_likely_as_the_others():
+    ids = np.arange(25_000)
+    found = _jitters(_draws(ids, 3, 0), ViewSettings(jitter=2))
+    for axis in (0, 1):
+        values, counts = np.unique(found[:, axis], return_counts=True)
+        assert values.tolist() == [-2, -1, 0, 1, 2]
+        np.testing.assert_allclose(counts, 5000, rtol=0.05)
+
+
+def test_a_jitter_of_colour_images_moves_all_channels_alike(digits):
+    coloured = np.stack([digits.inputs, digits.inputs // 2], axis=-1)
+    grey = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(jitter=1))
+    found = view_pixels(coloured, digits.ids, view=1, seed=0, settings=ViewSettings(jitter=1))
+    np.testing.assert_array_equal(found[..., 0], grey)
+    np.testing.assert_array_equal(found[..., 1], grey // 2)
+
+
+def test_a_jitter_comes_on_top_of_what_resamples(digits):
+    both = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(rotate=10, jitter=1))
+    turned = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(rotate=10))
+    moves = _jitters(_draws(digits.ids, 1, 0), ViewSettings(jitter=1))
+    for row in range(50):
+        dx, dy = moves[row]
+        inner = turned[row][1:-1, 1:-1]
+        np.testing.assert_array_equal(both[row][1 + dy : 7 + dy, 1 + dx : 7 + dx], inner)
+
+
+def test_a_jitter_is_in_whole_pixels():
+    with pytest.raises(UsageError, match=r"views.jitter = 0.5 is in whole pixels: round it, or set views.shift"):
+        ViewSettings(jitter=0.5)

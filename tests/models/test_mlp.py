@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from limbeck.models import MLP
+from limbeck.models.dropout import ByteDropout
 
 
 def test_logits_are_those_of_the_formula(digits):
@@ -21,7 +22,7 @@ def test_logits_are_those_of_the_formula(digits):
 def test_dropout_follows_every_hidden_layer_and_is_off_in_evaluation(digits):
     inputs = torch.from_numpy(digits.inputs[:20])
     model = MLP((8, 8), 10, [32, 32], dropout=0.5)
-    assert sum(isinstance(layer, torch.nn.Dropout) for layer in model.layers) == 2
+    assert sum(isinstance(layer, ByteDropout) for layer in model.layers) == 2
     assert not torch.equal(model(inputs).logits, model(inputs).logits)
     model.eval()
     assert torch.equal(model(inputs).logits, model(inputs).logits)
@@ -30,3 +31,23 @@ def test_dropout_follows_every_hidden_layer_and_is_off_in_evaluation(digits):
 @pytest.mark.parametrize("shape", [(5,), (8, 8), (8, 8, 3)])
 def test_inputs_may_have_any_shape(shape):
     assert MLP(shape, 4, [3])(torch.zeros(2, *shape, dtype=torch.uint8)).logits.shape == (2, 4)
+
+
+def test_dropout_of_the_inputs_comes_first():
+    model = MLP((8, 8), 10, [32], input_dropout=0.2)
+    assert [isinstance(layer, ByteDropout) for layer in model.layers] == [True, False, False, False]
+
+
+def test_weights_into_a_hidden_unit_stay_within_the_norm():
+    torch.manual_seed(0)
+    model = MLP((8, 8), 10, [32, 16], max_norm=0.5)
+    first, second, last = (layer for layer in model.layers if isinstance(layer, torch.nn.Linear))
+    with torch.no_grad():
+        first.weight[0] *= 0.01
+        last.weight *= 100
+    small, classes = first.weight[0].clone(), last.weight.clone()
+    model.after_step()
+    for layer in (first, second):
+        assert layer.weight.norm(dim=1).max() <= 0.5 + 1e-6
+    assert torch.equal(first.weight[0], small)
+    assert torch.equal(last.weight, classes)

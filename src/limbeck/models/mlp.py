@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from limbeck.models.dropout import ByteDropout
 from limbeck.models.outputs import Outputs
 from limbeck.models.preprocessing import Standardize
 
@@ -50,11 +51,11 @@ class MLP(nn.Module):
         }
         self.preprocessing = Standardize.for_shape(self.input_shape)
         sizes = [math.prod(self.input_shape), *widths]
-        layers: list[nn.Module] = [nn.Dropout(input_dropout)] if input_dropout > 0 else []
+        layers: list[nn.Module] = [ByteDropout(input_dropout)] if input_dropout > 0 else []
         for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
             if dropout > 0:
-                layers.append(nn.Dropout(dropout))
+                layers.append(ByteDropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
     def forward(self, inputs: Tensor) -> Outputs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
 from limbeck.report.models import Model, finite
 from limbeck.report.svg import INK, PAPER, ROLE_COLOURS, inline_svg
-from limbeck.report.wording import scaled, significant, whole
+from limbeck.report.wording import scaled, whole
 from limbeck.rows import variant_text
 
 if TYPE_CHECKING:
@@ -55,9 +55,18 @@ def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
                 rest = variant_text({key: other for key, other in model.variant.items() if key != setting})
                 groups.setdefault((model.role, model.name, rest), []).append((value, errors))
         for (role, name, rest), points in groups.items():
-            if len({value for value, _ in points}) >= FEWEST:
-                label = f"{name} ({rest})" if rest else name
-                found.setdefault(_axis(models, setting), []).append(Line(role, label, tuple(sorted(points))))
+            if len({value for value, _ in points}) < FEWEST:
+                continue
+            label = f"{name} ({rest})" if rest else name
+            lines = found.setdefault(_axis(models, setting), [])
+            lines.append(Line(role, label, tuple(sorted(points))))
+            # A baseline without the setting (a temperature) is as good at each of its values.
+            level = next(
+                (m for m in models if (m.role, m.name, variant_text(m.variant)) == ("baseline", name, rest)), None
+            )
+            if role == "student" and level is not None and (errors := level.number("errors")) is not None:
+                ends = {value for value, _ in points}
+                lines.append(Line("baseline", label, ((min(ends), errors), (max(ends), errors))))
     order = list(ROLE_COLOURS)
     return [Sweep(name, tuple(sorted(lines, key=lambda line: order.index(line.role)))) for name, lines in found.items()]
 
@@ -94,13 +103,14 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
             colour = ROLE_COLOURS[line.role]
             xs, ys = zip(*line.points, strict=True)
             style: dict[str, Any] = {"color": colour, "linestyle": DASHES[line.role], "linewidth": 1.4}
-            axes.plot(xs, ys, marker=MARKERS[line.role], markersize=3, clip_on=False, **style)
+            marker = MARKERS[line.role] if line.role != "baseline" or len(xs) > 2 else None
+            axes.plot(xs, ys, marker=marker, markersize=3, clip_on=False, **style)
             if line.role == "student":
                 best = min(line.points, key=lambda point: point[1])
                 axes.plot(*best, marker="o", markersize=7, color=colour, markeredgecolor=PAPER, clip_on=False)
         axes.set_xlabel(sweep.setting.replace("_", " "))
         plain_ticks(axes.yaxis, whole)
-        plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else significant)
+        plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else "{:g}".format)
         _label(axes, sweep.lines)
 
     told = "; ".join(f"{line.role} {line.label}: " + ", ".join(f"{e:g} at {v:g}" for v, e in line.points)

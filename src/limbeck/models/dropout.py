@@ -1,0 +1,33 @@
+"""Dropout that costs little: one random byte for each unit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ByteDropout(nn.Module):
+    """As `torch.nn.Dropout` (Srivastava et al. 2014), with the probability rounded to a 256th.
+
+    torch draws a float for each unit, which on a processor takes a third of the time of training a network of two
+    layers of 1200; a byte will do.
+
+    Args:
+        probability: of setting a unit to 0 while training; the others are scaled up so that the mean stays.
+    """
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.dropped = min(round(probability * 256), 255)
+
+    def forward(self, units: Tensor) -> Tensor:
+        """Units of any shape, in and out; unchanged in evaluation."""
+        if not self.training or not self.dropped:
+            return units
+        words = torch.empty(-(-units.numel() // 8), dtype=torch.int64, device=units.device).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: units.numel()] >= self.dropped
+        return units * (kept.to(units.dtype) * (256 / (256 - self.dropped))).view(units.shape)
+
+    def extra_repr(self) -> str:
+        """What `repr` shows."""
+        return f"probability={self.dropped / 256}"

@@ -1,0 +1,184 @@
+"""Several rows of one name: sweeps, variants, references, biases, claims."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+
+from limbeck.errors import UsageError
+from limbeck.recipe import Recipe, parse_recipe
+from limbeck.recipe_rows import planned_rows
+
+SEVERAL = """
+title = "Several"
+[data]
+source = "digits"
+[[teacher]]
+name = "convnet"
+model = { kind = "convnet" }
+train = { epochs = 3 }
+[[transfer]]
+name = "all"
+[[transfer]]
+name = "views"
+views = { count = 2, jitter = 1 }
+[[transfer]]
+name = "no3"
+select = { without = [3] }
+[[student]]
+name = "2x16"
+transfer = "all"
+model = { kind = "mlp", widths = [16, 16] }
+train = { epochs = 5 }
+"""
+STUDENT = {"name": "2x16", "transfer": "all", "model": {"kind": "mlp", "widths": [16, 16]}, "train": {"epochs": 5}}
+
+
+def several(*students: dict[str, Any], **more: Any) -> Recipe:
+    """SEVERAL with more students, each like the first but for what is given, and with more sections."""
+    data = tomllib.loads(SEVERAL)
+    data["student"] += [{**STUDENT, **student} for student in students]
+    return parse_recipe({**data, **more}, "mine.toml")
+
+
+def problem(*students: dict[str, Any], **more: Any) -> str:
+    with pytest.raises(UsageError) as error:
+        several(*students, **more)
+    return str(error.value).removeprefix("mine.toml: ")
+
+
+def rows(recipe: Recipe) -> list[str]:
+    found = [row.id for _, row in planned_rows(recipe.student, recipe.reference, recipe.transfer)]
+    return list(dict.fromkeys(found))
+
+
+def test_rows_of_one_name_are_told_apart_by_what_is_in_their_variant() -> None:
+    recipe = several(
+        {"transfer": "views", "variant": ["views"]},
+        {"transfer": "no3", "bias": ["validation", "test"]},
+        {"train": {"epochs": 2}, "variant": ["epochs"], "sweep": {"distill.temperature": [1, 20]}},
+        {"distill": {"targets": "permuted"}, "baseline": False},
+        {"distill": {"loss": "logit_matching"}, "baseline": False},
+        reference=[{"name": "2x16", "transfer": "all", "model": STUDENT["model"], "train": {"epochs": 50}}],
+    )
+    assert rows(recipe) == [
+        "student/2x16-temperature=4",
+        "baseline/2x16",
+        "student/2x16-temperature=4,views=2",
+        "baseline/2x16-views=2",
+        "student/2x16-temperature=4,without=3",
+        "baseline/2x16-without=3",
+        "student/2x16-bias=validation,temperature=4,without=3",
+        "student/2x16-bias=test,temperature=4,without=3",
+        "student/2x16-epochs=2,temperature=1",
+        "baseline/2x16-epochs=2",
+        "student/2x16-epochs=2,temperature=20",
+        "student/2x16-targets=permuted,temperature=4",
+        "student/2x16-loss=logit_matching",
+        "reference/2x16",
+    ]
+
+
+def test_a_sweep_gives_students_whose_variant_names_what_was_swept() -> None:
+    (swept,) = several().student
+    recipe = several({"sweep": {"model.widths": [[4], [8]], "train.epochs": [2, 3]}})
+    found = recipe.student[1].swept()
+    assert [(one.model.model_dump()["widths"], one.train.epochs) for one in found] == [
+        ([4], 2),
+        ([4], 3),
+        ([8], 2),
+        ([8], 3),
+    ]
+    assert all(one.sweep is None and one.variant == ["widths", "epochs"] for one in found)
+    assert swept.swept() == [swept]
+
+
+def test_a_swept_student_keeps_its_grid() -> None:
+    student = several({"sweep": {"train.epochs": [2, 3]}, "grid": {"distill.temperature": [1, 2]}}).student[1]
+    assert [len(one.trials()) for one in student.swept()] == [2, 2]
+
+
+def test_two_rows_that_would_be_called_the_same_are_refused() -> None:
+    assert problem({"train": {"epochs": 6}}) == (
+        "student.2x16: found two rows student 2x16 (temperature 4), expected every one once: give one another name, or "
+        'name in its "variant" what tells it apart, such as ["epochs"]; '
+        "student.2x16: found two rows baseline 2x16, expected every one once: give one another name, or "
+        'name in its "variant" what tells it apart, such as ["epochs"]'
+    )
+
+
+def test_students_that_differ_in_what_is_asked_of_the_teacher_share_a_baseline() -> None:
+    assert rows(several({"distill": {"temperature": 8}})).count("baseline/2x16") == 1
+
+
+def test_any_trial_of_a_grid_may_be_the_row_that_is_shown() -> None:
+    assert "found two rows student 2x16 (temperature 4)" in problem({"grid": {"distill.temperature": [2, 4]}})
+
+
+@pytest.mark.parametrize(
+    ("student", "message"),
+    [
+        (
+            {"sweep": {"distill.temprature": [1]}},
+            'student.2x16.sweep."distill.temprature": no such setting, did you mean "distill.temperature"?',
+        ),
+        ({"sweep": {"train.epochs": []}}, 'student.2x16.sweep."train.epochs": found [], expected at least one value'),
+        (
+            {"sweep": {"train.epochs": [1]}, "grid": {"train.epochs": [1]}},
+            'student.2x16.sweep: found "train.epochs" in both grid and sweep, expected it in one of them',
+        ),
+        ({"variant": ["epoch"]}, 'student.2x16.variant: no setting is named "epoch", did you mean "epochs"?'),
+        (
+            {"bias": ["validation"]},
+            'student.2x16.bias: transfer set "all" has all classes, expected one whose select leaves some out: the '
+            "biases of those are raised",
+        ),
+        ({"bias": ["train"]}, 'student.2x16.bias[0]: found "train", expected "validation" or "test"'),
+        (
+            {"distill": {"loss": "logit_matching", "targets": "smoothed_labels"}},
+            'student.2x16.distill.targets: found "smoothed_labels" with the loss "logit_matching", which has no '
+            'temperature to smooth for: expected "soft_targets"',
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(student: dict[str, Any], message: str) -> None:
+    assert problem({"variant": ["epochs"], "train": {"epochs": 6}, **student}).split("; ")[0] == message
+
+
+def test_a_reference_s_mistakes_are_named_likewise() -> None:
+    reference = {"name": "2x16", "transfer": "all", "model": STUDENT["model"], "train": {"epochs": 5}}
+    assert problem(reference=[{**reference, "transfer": "al"}]) == (
+        'reference.2x16.transfer: no transfer is named "al", did you mean "all"?'
+    )
+    assert problem(reference=[{**reference, "sweep": {"distill.temperature": [1]}}]) == (
+        'reference.2x16.sweep."distill.temperature": no such setting, expected a setting of train, model, such as '
+        '"train.epochs"'
+    )
+    assert "found two rows reference 2x16" in problem(reference=[reference, {**reference, "train": {"epochs": 6}}])
+
+
+def claim(**given: Any) -> dict[str, Any]:
+    return {"text": "A claim", "row": {"name": "2x16"}, **given}
+
+
+def test_a_claim_about_a_row_that_there_is_not_is_refused() -> None:
+    several(claim=[claim(row={"role": "teacher", "name": "convnet"})])
+    assert problem(claim=[claim(), claim(row={"name": "2x16", "temperature": 5})]) == (
+        'claim[1]: no row fits { name = "2x16", temperature = 5 }, there are student 2x16 (temperature 4), baseline '
+        "2x16, teacher convnet"
+    )
+    assert "no row fits" in problem(claim=[claim(minus={"name": "2x17"})])
+
+
+def test_a_claim_shows_one_number() -> None:
+    two = claim(minus={"name": "2x16"}, best="temperature")
+    assert problem(claim=[two]) == 'claim[0]: found both of "minus" and "best", expected one of them'
+
+
+def test_words_and_claims_make_no_difference_to_a_run() -> None:
+    from limbeck.recipe import first_difference, settings_key
+
+    assert settings_key(several()) == settings_key(several(claim=[claim()]))
+    assert first_difference(several(), several(claim=[claim()])) is None
