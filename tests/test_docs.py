@@ -15,6 +15,7 @@ from limbeck.recipe import (
     Mlp,
     Recipe,
     Reference,
+    Regression,
     Select,
     Student,
     Teacher,
@@ -40,6 +41,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "student": Student,
     "distill": Distill,
     "reference": Reference,
+    "regression": Regression,
     "claim": Claim,
 }
 

@@ -105,6 +105,13 @@ def _median_seconds(work: Callable[[], object], repeats: int, at_most: float) ->
     return float(np.median(taken))
 
 
+ROW_FIELDS = (
+    "role", "name", "data", "variant", "teacher", "transfer", *Cost.__dataclass_fields__, "accuracy", "errors", "nll",
+    "ece", "agreement", "train_seconds", "trials", "chosen", "metrics", "gap_recovered", "p_value", "verdict",
+)  # fmt: skip
+"""The fields of a row of results.json, in their order."""
+
+
 def result_row(
     role: str,
     name: str,

@@ -18,6 +18,7 @@ from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import most_alike
 from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import WEIGHTS, load_model, read_description
+from limbeck.regression import REGRESSION
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
 
@@ -47,6 +48,8 @@ def inspect(path: Path | str) -> Inspection:
         return _knowledge(path)
     if (path / MODEL).is_file():
         return _model(path)
+    if (path / REGRESSION).is_file():
+        return _regression(path)
     if RunFolder(path).is_run():
         return _run(path)
     if path.suffix == ".part" and path.is_dir():
@@ -66,7 +69,7 @@ def verify(path: Path | str) -> list[DamagedFileError]:
         return _run_damages(path)
     if (path / MODEL).is_file() and not (path / SUMS).exists() and "identity" not in read_description(path):
         return _model_damages(path)
-    if not any((path / name).exists() for name in (KNOWLEDGE, MODEL, SUMS)):
+    if not any((path / name).exists() for name in (KNOWLEDGE, MODEL, REGRESSION, SUMS)):
         return [_unfinished(path)] if inspect(path) else []
     if path.suffix == ".part":
         return [_unfinished(path)]
@@ -82,7 +85,8 @@ def artifact_damages(path: Path) -> list[DamagedFileError]:
         if (path / KNOWLEDGE).exists():
             knowledge = Knowledge.open(path)
             return [damage for _, damage in knowledge.damaged_shards()] + _wrong_key(path, knowledge.description)
-        return _wrong_key(path, json.loads(read_checked(path, MODEL)))
+        described = REGRESSION if (path / REGRESSION).exists() else MODEL
+        return _wrong_key(path, json.loads(read_checked(path, described)))
     except DamagedFileError as damage:
         return [damage]
 
@@ -186,6 +190,25 @@ def _model(path: Path) -> Inspection:
         if row["validation_accuracy"] is not None:
             facts["validation accuracy"] = f"{row['validation_accuracy']:.2%}"
     return Inspection(path, kind, facts)
+
+
+def _regression(path: Path) -> Inspection:
+    found = read_json(path / REGRESSION)
+    identity = Identity.from_json(found["identity"])
+    tried = (f"{trial['learning_rate']:g}: {_loss(trial['loss'])}" for trial in found["trials"])
+    facts = {
+        "key": identity.key,
+        "net": f"linear, depth {identity.settings['depth']}, l{identity.settings['power']} loss",
+        "step size": f"{found['learning_rate']:g}, of those tried the lowest loss",
+        "tried": ", ".join(tried),
+        "loss": f"{found['losses'][-1]:.5g} after {len(found['losses'])} steps",
+        "least loss": f"{found['least']:.5g}, of any linear function",
+    }
+    return Inspection(path, "regression", facts)
+
+
+def _loss(loss: float | None) -> str:
+    return "diverged" if loss is None else f"{loss:.5g}"
 
 
 def _run(path: Path) -> Inspection:

@@ -14,11 +14,12 @@ import torch
 from limbeck import __version__
 from limbeck.claims import measured
 from limbeck.data import Split
-from limbeck.evaluation import Cost, measure_cost, result_row
+from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.model_stage import ModelStage
 from limbeck.models.saving import WEIGHTS
 from limbeck.recipe import Claim
+from limbeck.regression import RegressionStage, steps_to
 from limbeck.report import render_report
 from limbeck.rows import row_id
 from limbeck.run_folder import RUN, RunFolder
@@ -62,6 +63,7 @@ class Outcome:
         folder: of the run.
         workshop: has the models.
         claims: what a paper reports of them.
+        regressions: linear nets of several depths.
     """
 
     about: dict[str, Any]
@@ -70,6 +72,7 @@ class Outcome:
     folder: RunFolder
     workshop: Workshop
     claims: Sequence[Claim] = ()
+    regressions: Sequence[RegressionStage] = ()
 
     def write_run(self, parts: Mapping[str, str], precision: Mapping[str, str]) -> None:
         """run.json: what the run is made of, and what its numbers depend on.
@@ -112,6 +115,7 @@ class Outcome:
                     metrics_by_name=self._metrics(stage, predictions[entry.id]),
                 )
             )
+        rows += [self._regression_row(stage) for stage in self.regressions]
         results = {**self.about, "models": rows, "claims": measured(self.claims, rows)}
         self.folder.write_results(results)
         self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
@@ -129,6 +133,7 @@ class Outcome:
             test.inputs,
             test.labels,
             list(test.classes),
+            descents=[(stage.name, stage.variant, self.workshop.regression(stage)) for stage in self.regressions],
         )
         write_bytes(self.folder.report, page.encode())
         self.folder.seal()
@@ -145,6 +150,22 @@ class Outcome:
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
         return found
+
+    def _regression_row(self, stage: RegressionStage) -> dict[str, Any]:
+        found = self.workshop.regression(stage)
+        steps = steps_to(found["losses"], found["least"])
+        metrics = {"loss": found["losses"][-1], "excess_loss": found["losses"][-1] - found["least"]}
+        return {
+            **dict.fromkeys(ROW_FIELDS),
+            "role": "reference",
+            "name": stage.name,
+            "data": stage.source,
+            "variant": stage.variant,
+            "parameters": stage.task.inputs.shape[1] + stage.depth - 1,
+            "trials": len(found["trials"]),
+            "chosen": {"learning_rate": found["learning_rate"]},
+            "metrics": metrics if steps is None else {**metrics, "steps": steps},
+        }
 
     def _predictions(self, entry: Entry) -> Array:
         path = self.folder.prediction(entry.id)

@@ -23,7 +23,8 @@ def planned_parts(planner: Planner) -> dict[str, str]:
         if not plan.student.grid:
             for stage in planner.corrected(plan.student, plan.trials[0]):
                 parts |= {stage.id: stage.identity.key, **_behind(planner, stage, plan.student.transfer)}
-    return parts | {stage.id: stage.identity.key for stage in planner.references()}
+    parts |= {stage.id: stage.identity.key for stage in planner.references()}
+    return parts | {stage.id: stage.identity.key for stage in planner.regressions()}
 
 
 def shown_parts(planner: Planner, shown: Iterable[tuple[ModelStage, str | None]]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from limbeck.models.saving import WEIGHTS
 from limbeck.objectives import Objective
 from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
+from limbeck.regression import RegressionStage, load_task
 
 MODEL_VERSION, BIAS_VERSION = 3, 1
 
@@ -131,6 +132,15 @@ class Planner:
             stage = self._on_labels("reference", reference, transfer, self.rows_for(reference.train.refit))
             found.append(replace(stage, variant=reference_variant(reference, transfer)))
         return found
+
+    def regressions(self) -> list[RegressionStage]:
+        """The regressions in the recipe's order: for each loss, every depth."""
+        return [
+            RegressionStage(part.name, part.source, load_task(part.source), depth, power, part, self.seed)
+            for part in self.recipe.regression
+            for power in part.powers
+            for depth in part.depths
+        ]
 
     def transfer(self, name: str) -> Transfer:
         """A transfer set by name."""

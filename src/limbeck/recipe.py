@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
 from limbeck.recipe_errors import dotted, phrases, shown
-from limbeck.recipe_form import Claim, Data, Recipe, Teacher
+from limbeck.recipe_form import Claim, Data, Recipe, Regression, Teacher
 from limbeck.recipe_overrides import apply_overrides
 from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, Transfer, TransferViews, ViewSpec
 from limbeck.recipe_student import Reference, Student
@@ -27,6 +27,7 @@ __all__ = [
     "Model",
     "Recipe",
     "Reference",
+    "Regression",
     "Select",
     "Student",
     "Teacher",

@@ -7,13 +7,13 @@ can be checked before either is needed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems
-from limbeck.recipe_settings import LARGEST, Model, Name, Table, Train, Transfer, ViewSpec, rows_or_fraction
+from limbeck.recipe_settings import LARGEST, Count, Model, Name, Table, Train, Transfer, ViewSpec, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
 from limbeck.rows import fits, row_label
 
@@ -67,6 +67,31 @@ class Teacher(Table):
         return self
 
 
+class Regression(Table):
+    """Linear nets of several depths on one regression, each under each loss (1/p)·mean |error|^p.
+
+    Trained by gradient descent on all rows at once for so many `steps`, with each of the step sizes
+    `learning_rates`; the one with the lowest loss at the end is shown. `start` is the norm of the function that all
+    depths begin with.
+    """
+
+    name: Name
+    source: Literal["diabetes"] = "diabetes"
+    powers: list[Annotated[int, Field(ge=2, le=LARGEST)]] = Field(default=[4], min_length=1)
+    depths: list[Count] = Field(min_length=1, description="a list of depths, such as [1, 2, 4]")
+    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="a list of step sizes to try")
+    steps: Count = 1000
+    start: float = Field(default=0.1, gt=0)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Regression:
+        for key in ("powers", "depths", "learning_rates"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise misfit(found(values, "every value once"), key)
+        return self
+
+
 class Claim(Table):
     """A number that a paper reports, to be shown beside the one measured here.
 
@@ -115,6 +140,7 @@ class Recipe(Table):
     transfer: list[Transfer]
     student: list[Student] = Field(min_length=1, description="at least one [[student]]")
     reference: list[Reference] = Field(default_factory=list)
+    regression: list[Regression] = Field(default_factory=list)
     claim: list[Claim] = Field(default_factory=list)
 
     @model_validator(mode="before")
@@ -135,7 +161,13 @@ class Recipe(Table):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Recipe:
-        problems = [*_taken_names("teacher", self.teacher), *_taken_names("transfer", self.transfer)]
+        problems = [
+            *_taken_names("teacher", self.teacher),
+            *_taken_names("transfer", self.transfer),
+            *_taken_names("regression", self.regression),
+        ]
+        for name in {part.name for part in self.regression} & {part.name for part in self.reference}:
+            problems.append(f"regression.{name}: a reference has that name, too, expected another one")
         teachers, transfers = ([part.name for part in parts] for parts in (self.teacher, self.transfer))
         for section, parts in (("student", self.student), ("reference", self.reference)):
             for part in parts:
@@ -166,6 +198,12 @@ class Recipe(Table):
         yield from row_problems(found)
         rows = [row for _, row in found]
         rows += [PlannedRow("teacher", teacher.name, {}, {}) for teacher in self.teacher]
+        rows += [
+            PlannedRow("reference", part.name, {"depth": depth, "power": power}, {})
+            for part in self.regression
+            for power in part.powers
+            for depth in part.depths
+        ]
         for number, claim in enumerate(self.claim):
             for selector in claim.selectors:
                 if not any(fits(row.role, row.name, row.variant, selector) for row in rows):
@@ -184,7 +222,7 @@ def _only_name(parts: Any) -> str | None:
     return None if len(parts) > 1 else name if isinstance(name, str) else ""
 
 
-def _taken_names(section: str, parts: Sequence[Teacher | Transfer]) -> list[str]:
+def _taken_names(section: str, parts: Sequence[Teacher | Transfer | Regression]) -> list[str]:
     """Phrases about names used twice. Names become folders, which in some file systems ignore capitals."""
     seen: dict[str, str] = {}
     problems = []

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from limbeck.errors import UsageError
 from limbeck.recipe_errors import keys_of, no_such_part, shown
-from limbeck.recipe_form import PLAIN_TRANSFER, Teacher
+from limbeck.recipe_form import PLAIN_TRANSFER, Regression, Teacher
 from limbeck.recipe_settings import Transfer
 from limbeck.recipe_student import Reference, Student
 
@@ -21,6 +21,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "transfer": Transfer,
     "student": Student,
     "reference": Reference,
+    "regression": Regression,
 }
 _EXAMPLE = "KEY=VALUE, such as student.*.distill.temperature=4"
 

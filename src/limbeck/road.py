@@ -14,6 +14,7 @@ from limbeck.artifacts import ArtifactStore
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
+from limbeck.inspection import artifact_damages
 from limbeck.model_stage import ModelStage
 from limbeck.models import build_model
 from limbeck.outcome import Entry, Outcome, versions
@@ -86,6 +87,7 @@ class Road:
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
         self.outcome = Outcome(about, command, self.split, self.folder, self.workshop, self.recipe.claim)
+        self.outcome.regressions = self.planner.regressions()
 
     @classmethod
     def open(
@@ -161,6 +163,12 @@ class Road:
             if not all(self.workshop.is_done(one) for one in (*stage.needs, stage)):
                 return None
             mended += self.workshop.mend(stage)
+        for regression in self.outcome.regressions:
+            if not self.store.is_complete(regression.identity):
+                return None
+            if artifact_damages(self.store.folder(regression.identity)):
+                self.workshop.regression(regression)
+                mended += 1
         if mended:
             self.progress.line(f"{mended} damaged artifacts made again")
         if mended or not self.folder.is_finished():
@@ -231,6 +239,8 @@ class Road:
         for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
             self.workshop.model(reference)
             entries.append(Entry(reference, transfer))
+        for regression in self.outcome.regressions:
+            self.workshop.regression(regression)
         found: dict[str, Entry] = {}  # a sweep over what is asked of the teacher has one baseline
         for entry in entries:
             found.setdefault(entry.id, entry)

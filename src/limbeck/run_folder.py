@@ -153,7 +153,8 @@ class RunFolder:
                 pass
             except DamagedFileError as damage:
                 found += [] if path in named else [damage]
-        for name in [row_id(row) for row in (self.results() or {"models": []})["models"]]:
+        rows = (self.results() or {"models": []})["models"]
+        for name in [row_id(row) for row in rows if row.get("accuracy", 0) is not None]:
             path = self.prediction(name)
             try:
                 read_tensors(path)

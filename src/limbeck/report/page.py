@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from limbeck.claims import claim_lines
+from limbeck.report.descents import Descent, descent_figures
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
 from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
 from limbeck.report.likeness import likeness
@@ -39,6 +40,7 @@ def render_report(
     test_inputs: np.ndarray,
     test_labels: np.ndarray,
     classes: Sequence[str],
+    descents: Sequence[Descent] = (),
 ) -> str:
     """One self-contained HTML page: the same inputs give the same bytes.
 
@@ -50,6 +52,7 @@ def render_report(
         test_inputs: (n, …) raw; uint8 images (n, h, w) or (n, h, w, channels) are shown.
         test_labels: (n,) int64, −1 where there is none.
         classes: their names, in order.
+        descents: of linear nets, each its name, variant and what it came to.
 
     Raises:
         LimbeckError: predictions whose shape is not that of the test set and the classes.
@@ -79,6 +82,7 @@ def render_report(
         verdicts=[(family, describe(family, rows)) for family in found],
         claims=claim_lines([results.get("claims") or []]),
         columns=table_columns,
+        descents=[(title, Markup(figure)) for title, figure in descent_figures(descents)],
         sweeps=[(sweep, Markup(figure)) for sweep, figure in sweep_figures(models, rows)],
         groups=groups(table_columns),
         lines=lines(models, table_columns),

@@ -1,0 +1,210 @@
+"""Does depth itself help training? Linear nets of several depths on one regression (Arora, Cohen and Hazan 2018).
+
+A product of matrices can say no more than one matrix can, so whatever a deeper linear net gains is gained by the way
+in which gradient descent walks (arXiv:1802.06509, sec. 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from limbeck.artifacts import Identity
+from limbeck.batches import StoredBatches
+from limbeck.errors import LimbeckError
+from limbeck.files import key_of
+from limbeck.knowledge.targets import Targets
+from limbeck.models import Outputs
+from limbeck.progress import Progress
+from limbeck.recipe import Regression
+from limbeck.rows import model_id
+from limbeck.training import TrainSettings, train
+
+VERSION = 1
+REGRESSION = "regression.json"
+CLOSE = 0.001
+"""How much of the loss that could be lost may be left: the steps to get there tell nets apart."""
+
+
+class LinearNet(nn.Module):
+    """x ↦ w_N ⋯ w_2 (w_1 · x): one output, hidden layers of one unit, no biases.
+
+    Every depth begins at the same function, with weights of the same size in every layer (balanced, as in the
+    paper's sec. 4).
+
+    Args:
+        start: weights of the function to begin with, shape (features,), not zero.
+        depth: number of layers.
+    """
+
+    def __init__(self, start: Tensor, depth: int) -> None:
+        super().__init__()
+        size = float(start.norm())
+        self.first = nn.Parameter(start / size * size ** (1 / depth))
+        self.others = nn.Parameter(torch.full((depth - 1,), size ** (1 / depth)))
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        """Inputs (batch, features) to outputs (batch, 1)."""
+        return Outputs((inputs @ self.first * self.others.prod())[:, None])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A regression: inputs and values, both standardised.
+
+    Attributes:
+        inputs: shape (rows, features), float32.
+        values: shape (rows,), float32.
+    """
+
+    inputs: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
+
+    @cached_property
+    def hash(self) -> str:
+        """What enters keys."""
+        return key_of({"inputs": self.inputs.tolist(), "values": self.values.tolist()})
+
+    def batch(self, rows: Tensor, view: Tensor) -> Targets:
+        """The values of some rows, as `Targets.logits` of shape (batch, 1)."""
+        return Targets(logits=torch.from_numpy(self.values)[rows, None])
+
+    def least_loss(self, power: int) -> float:
+        """The lowest loss that any linear function has."""
+        from scipy.optimize import minimize
+
+        inputs, values = self.inputs.astype(np.float64), self.values.astype(np.float64)
+
+        def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+            rest = inputs @ weights - values
+            slope = np.sign(rest) * np.abs(rest) ** (power - 1)
+            return float((np.abs(rest) ** power).mean() / power), inputs.T @ slope / len(values)
+
+        start = np.linalg.lstsq(inputs, values, rcond=None)[0]
+        return float(minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-10}).fun)
+
+
+def load_task(source: str) -> Task:
+    """A regression by name: `diabetes`, scikit-learn's 442 patients with ten measurements each."""
+    if source != "diabetes":
+        raise LimbeckError(f'no regression is named "{source}": there is diabetes')
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes()
+    return Task(_standardised(found.data), _standardised(found.target))
+
+
+def _standardised(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    return np.asarray((values - values.mean(axis=0)) / values.std(axis=0), np.float32)
+
+
+@dataclass(frozen=True)
+class PowerLoss:
+    """(1/p) · mean |output − value|^p."""
+
+    power: int
+
+    def __call__(self, logits: Tensor, *, teacher_logits: Tensor | None = None, **_: object) -> Tensor:
+        """The loss of a batch: outputs and values of shape (batch, 1)."""
+        assert teacher_logits is not None
+        return (logits - teacher_logits).abs().pow(self.power).mean() / self.power
+
+
+@dataclass(frozen=True)
+class RegressionStage:
+    """One depth under one loss, with every step size to be tried.
+
+    Attributes:
+        name: the part's in the recipe.
+        source: the task's name.
+        task: the data.
+        depth: layers of the net.
+        power: p of the loss.
+        settings: the part.
+        seed: of the function that every depth begins with.
+    """
+
+    name: str
+    source: str
+    task: Task
+    depth: int
+    power: int
+    settings: Regression
+    seed: int
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """What tells its row apart."""
+        return {"depth": self.depth, "power": self.power}
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{self.name}, depth {self.depth}, l{self.power} loss"
+
+    @property
+    def id(self) -> str:
+        """Its name in run.json."""
+        return model_id("regression", self.name, self.variant)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What decides its outcome."""
+        settings = {
+            "depth": self.depth, "power": self.power, "steps": self.settings.steps, "start": self.settings.start,
+            "learning_rates": list(self.settings.learning_rates),
+        }  # fmt: skip
+        return Identity("regression", VERSION, settings, {"task": self.task.hash}, self.seed)
+
+
+def walk(stage: RegressionStage, progress: Progress | None = None) -> dict[str, Any]:
+    """Train by gradient descent on all rows at once, with each step size; the one with the lowest loss at the end.
+
+    Returns:
+        {learning_rate, trials: [{learning_rate, loss (None: it diverged)}, …], losses (before each step), least}.
+
+    Raises:
+        LimbeckError: every step size diverged.
+    """
+    trials: list[dict[str, Any]] = []
+    best: list[float] | None = None
+    for number, rate in enumerate(stage.settings.learning_rates, start=1):
+        losses = _losses(stage, rate)
+        if progress is not None:
+            progress.at(number)
+        trials.append({"learning_rate": rate, "loss": losses[-1] if losses else None})
+        if losses and (best is None or losses[-1] < best[-1]):
+            best, chosen = losses, rate
+    if best is None:
+        raise LimbeckError(f"{stage.title}: the loss diverged at every step size: add smaller learning_rates")
+    return {"learning_rate": chosen, "trials": trials, "losses": best, "least": stage.task.least_loss(stage.power)}
+
+
+def _losses(stage: RegressionStage, rate: float) -> list[float] | None:
+    rows = len(stage.task.values)
+    generator = torch.Generator().manual_seed(stage.seed)
+    start = torch.randn(stage.task.inputs.shape[1], generator=generator)
+    model = LinearNet(start / start.norm() * stage.settings.start, stage.depth)
+    descent = TrainSettings(
+        epochs=stage.settings.steps, batch_size=rows, optimizer="sgd", learning_rate=rate, momentum=0.0,
+        weight_decay=0.0, warmup=0.0, schedule="constant", keep="last", precision="float32",
+    )  # fmt: skip
+    batches = StoredBatches(stage.task.inputs[np.newaxis], rows)
+    try:
+        history = train(model, batches, stage.task, PowerLoss(stage.power), descent, seed=stage.seed)
+    except LimbeckError:  # it is not finite any more
+        return None
+    return [epoch["loss"] for epoch in history.epochs]
+
+
+def steps_to(losses: Sequence[float], least: float, share: float = CLOSE) -> int | None:
+    """The steps after which at most this share of what the loss could fall by is left; None if it never is."""
+    goal = least + share * (losses[0] - least)
+    return next((step for step, loss in enumerate(losses) if loss <= goal), None)
