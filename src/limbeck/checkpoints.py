@@ -119,6 +119,31 @@ def load_checkpoint(
     return None
 
 
+def snapshot_name(epoch: int) -> str:
+    """The file of the weights after an epoch, counted from 1."""
+    return f"epoch-{epoch:04d}.safetensors"
+
+
+def save_snapshot(folder: Path, model: nn.Module, epoch: int) -> None:
+    """Keep the weights after an epoch beside the model."""
+    tensors = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in model.state_dict().items()}
+    write_tensors(folder / snapshot_name(epoch), tensors, {"epoch": epoch})
+
+
+def load_snapshot(folder: Path, model: nn.Module, epoch: int) -> None:
+    """Give a model the weights that it had after an epoch.
+
+    Raises:
+        DamagedFileError: if the file is missing or not whole.
+    """
+    path = folder / snapshot_name(epoch)
+    try:
+        tensors, _ = read_tensors(path)
+    except FileNotFoundError:
+        raise DamagedFileError(path, "it is missing") from None
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+
+
 def _shapes(model: nn.Module) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 

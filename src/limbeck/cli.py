@@ -140,6 +140,8 @@ def inspect(
     width = max(map(len, described.facts))
     for name, value in described.facts.items():
         typer.echo(f"  {name.ljust(width)}  {value}")
+    for title, table in described.tables.items():
+        typer.echo(f"\n{title}\n{table}")
 
 
 @app.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from limbeck.artifacts import SUMS, Identity, damages, is_shard, read_checked
 from limbeck.data import ViewSettings
@@ -15,24 +16,28 @@ from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_header, read_json
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
 from limbeck.knowledge.store import Knowledge
-from limbeck.metrics import most_alike
+from limbeck.metrics import class_similarity, most_alike, richest_rows, soft_targets
 from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import WEIGHTS, load_model, read_description
 from limbeck.regression import REGRESSION
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
+from limbeck.terminal import plain_table
 
 # Soft targets at this temperature show which classes are alike; at 1 the top class hides the others.
 ALIKE_TEMPERATURE = 4.0
+TEMPERATURES = (1.0, 4.0, 20.0)
+MOST_CLASSES, RICHEST = 20, 5
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a folder is: its kind and facts by name, in the order in which to show them."""
+    """What a folder is: its kind, facts by name in the order in which to show them, and titled tables below them."""
 
     path: Path
     kind: str
     facts: dict[str, str]
+    tables: dict[str, str] = field(default_factory=dict)
 
 
 def inspect(path: Path | str) -> Inspection:
@@ -148,11 +153,36 @@ def _knowledge(path: Path) -> Inspection:
     if finished:
         values = Knowledge.open(path).log_probs().astype(np.float32)
         pairs = most_alike(values, ALIKE_TEMPERATURE, description["classes"])
+        tables = _soft_targets(values, description["classes"])
         facts["most alike"] = ", ".join(f"{a} and {b} ({value:.3f})" for a, b, value in pairs)
     else:
         done = sum(header["stop"] - header["start"] for header in map(read_header, shards))
+        tables = {}
         facts["recorded"] = f"{done:,} of {description['rows']:,} rows; the same command goes on"
-    return Inspection(path, "knowledge" if finished else "unfinished knowledge", facts)
+    return Inspection(path, "knowledge" if finished else "unfinished knowledge", facts, tables)
+
+
+def _soft_targets(log_probs: npt.NDArray[Any], classes: list[str]) -> dict[str, str]:
+    """Which classes are alike, which rows have most to say, and what temperature makes of those."""
+    found = {}
+    if len(classes) <= MOST_CLASSES:
+        similarity = np.nan_to_num(class_similarity(log_probs, ALIKE_TEMPERATURE))
+        found[f"mean soft targets at T = {ALIKE_TEMPERATURE:g}, in per cent, by the teacher's class"] = plain_table(
+            ["", *classes], [[name, *_per_cent(row)] for name, row in zip(classes, similarity, strict=True)]
+        )
+    rows = richest_rows(log_probs, log_probs.argmax(axis=1), ALIKE_TEMPERATURE, RICHEST)
+    said = []
+    for row in rows:
+        for temperature in TEMPERATURES:
+            targets = soft_targets(log_probs[row : row + 1], temperature)[0]
+            top = np.argsort(-targets, kind="stable")[:3]
+            named = ", ".join(f"{classes[c]} {targets[c]:.0%}" for c in top)
+            said.append([f"row {row}" if temperature == TEMPERATURES[0] else "", f"T = {temperature:g}", named])
+    return found | {"the richest soft targets": plain_table(["row", "temperature", "most probable"], said)}
+
+
+def _per_cent(values: npt.NDArray[Any]) -> list[str]:
+    return [f"{100 * value:.1f}" for value in values]
 
 
 def _view(view: dict[str, Any] | None) -> str:

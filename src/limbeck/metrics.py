@@ -188,6 +188,52 @@ def verdict(student_accuracy: float, baseline_accuracy: float, p_value: float) -
     return "helps" if student_accuracy > baseline_accuracy else "hurts"
 
 
+def soft_targets(log_probs: Array, temperature: float) -> Array:
+    """softmax(z / T) in float64 (Hinton et al. 2015, eq. 1).
+
+    Args:
+        log_probs: shape (rows, classes), log-probabilities at temperature 1, or logits.
+        temperature: T, finite and above 0.
+
+    Returns:
+        Shape (rows, classes), float64; rows sum to 1.
+
+    Raises:
+        LimbeckError: the shape is not (rows, classes), there are no rows, or a row has no finite top value.
+        UsageError: the temperature is not a finite number above 0.
+    """
+    if not 0 < temperature < math.inf:
+        raise UsageError(f"temperature is {temperature!r}, but must be a finite number above 0")
+    _check_rows(log_probs)
+    values = log_probs.astype(np.float64)
+    # The maximum out before the division, so that a low temperature cannot overflow.
+    targets: Array = np.exp((values - values.max(axis=1, keepdims=True)) / temperature)
+    targets /= targets.sum(axis=1, keepdims=True)
+    return targets
+
+
+def richest_rows(log_probs: Array, labels: Array, temperature: float, count: int) -> Array:
+    """The rows about which a teacher that is right has most to say beside the right class.
+
+    Args:
+        log_probs: shape (rows, classes), log-probabilities at temperature 1, or logits.
+        labels: shape (rows,), −1 where there is none.
+        temperature: T of the soft targets whose entropy is taken.
+        count: how many at most.
+
+    Returns:
+        Row numbers, shape (m,): rows whose top class is the label, those of the highest entropy first.
+
+    Raises:
+        LimbeckError: as for `soft_targets`.
+        UsageError: as for `soft_targets`.
+    """
+    targets = soft_targets(log_probs, temperature)
+    entropy = -np.sum(targets * np.log(np.maximum(targets, np.finfo(np.float64).tiny)), axis=1)
+    right = np.flatnonzero(log_probs.argmax(axis=1) == labels)
+    return right[np.argsort(-entropy[right], kind="stable")][:count]
+
+
 def class_similarity(log_probs: Array, temperature: float) -> Array:
     """Which classes a teacher finds alike: its mean soft targets, by its own class.
 
@@ -206,13 +252,7 @@ def class_similarity(log_probs: Array, temperature: float) -> Array:
         LimbeckError: the shape is not (rows, classes), there are no rows, or a row has no finite top value.
         UsageError: the temperature is not a finite number above 0.
     """
-    if not 0 < temperature < math.inf:
-        raise UsageError(f"temperature is {temperature!r}, but must be a finite number above 0")
-    _check_rows(log_probs)
-    values = log_probs.astype(np.float64)
-    # The maximum out before the division, so that a low temperature cannot overflow.
-    targets = np.exp((values - values.max(axis=1, keepdims=True)) / temperature)
-    targets /= targets.sum(axis=1, keepdims=True)
+    targets = soft_targets(log_probs, temperature)
     chosen = log_probs.argmax(axis=1)
     similarity = np.full((log_probs.shape[1], log_probs.shape[1]), np.nan)
     for own in np.unique(chosen):

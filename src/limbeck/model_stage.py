@@ -22,10 +22,17 @@ from limbeck.training import TrainSettings
 
 @dataclass(frozen=True)
 class Rows:
-    """The labelled rows that a stage works with: those left after the validation split, or, to refit, all."""
+    """The labelled rows that a stage works with: those left after the validation split, or, to refit, all.
+
+    Attributes:
+        train: to train on; of a transfer set that has some rows only, those.
+        validation: to choose on; none to refit.
+        refit: whether the validation rows are among those to train on.
+    """
 
     train: Part
     validation: Part
+    refit: bool = False
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -104,9 +111,9 @@ class ModelStage:
 
     @property
     def settings(self) -> TrainSettings:
-        """The loop's settings; `refit` is not among them: it decides which rows there are."""
+        """The loop's settings; `refit`, which decides what rows there are, and `every_epoch` are not among them."""
         assert self.train is not None
-        values = self.train.model_dump(exclude={"refit"})
+        values = self.train.model_dump(exclude={"refit", "every_epoch"})
         return TrainSettings(**(values if len(self.rows.validation) else {**values, "keep": "last"}))
 
 

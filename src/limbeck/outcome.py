@@ -16,6 +16,7 @@ from limbeck.claims import measured
 from limbeck.data import Split
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
+from limbeck.metrics import errors
 from limbeck.model_stage import ModelStage
 from limbeck.models.saving import WEIGHTS
 from limbeck.recipe import Claim
@@ -92,6 +93,7 @@ class Outcome:
         known = {row_id(row): row for row in before["models"] if same}
         predictions = {entry.id: self._predictions(entry) for entry in entries}
         costs = {entry.id: self._cost(entry, known) for entry in entries}
+        curves = {entry.id: curve for entry in entries if (curve := self._curve(entry))}
         of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries}
         rows = []
         for entry in entries:
@@ -112,11 +114,11 @@ class Outcome:
                     chosen=dict(stage.tried) or None,
                     teacher_log_probs=of_stage[teacher.identity.key] if teacher else None,
                     baseline_log_probs=of_stage[baseline.identity.key] if baseline else None,
-                    metrics_by_name=self._metrics(stage, predictions[entry.id]),
+                    metrics_by_name=self._metrics(stage, predictions[entry.id], curves.get(entry.id)),
                 )
             )
         rows += [self._regression_row(stage) for stage in self.regressions]
-        results = {**self.about, "models": rows, "claims": measured(self.claims, rows)}
+        results = {**self.about, "models": rows, "claims": measured(self.claims, rows), "curves": curves}
         self.folder.write_results(results)
         self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
         return results
@@ -138,7 +140,14 @@ class Outcome:
         write_bytes(self.folder.report, page.encode())
         self.folder.seal()
 
-    def _metrics(self, stage: ModelStage, log_probs: Array) -> dict[str, float]:
+    def _curve(self, entry: Entry) -> list[int]:
+        """The test errors after each epoch, where the weights were kept."""
+        test = self.split.test
+        return [
+            errors(predict_log_probs(model, test.inputs), test.labels) for model in self.workshop.epochs(entry.stage)
+        ]
+
+    def _metrics(self, stage: ModelStage, log_probs: Array, curve: Sequence[int] | None) -> dict[str, float]:
         """What is of interest about some rows only: errors on classes left out, raised biases, validation errors."""
         found: dict[str, float] = {}
         labels, classes = self.split.test.labels, self.split.test.classes
@@ -149,6 +158,8 @@ class Outcome:
             found["bias_raised"] = bias
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
+        if curve:
+            found["fewest_errors_of_any_epoch"] = min(curve)
         return found
 
     def _regression_row(self, stage: RegressionStage) -> dict[str, Any]:

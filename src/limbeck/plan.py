@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from limbeck.artifacts import Identity
 from limbeck.data import Part, Split, ViewSettings, some_rows
@@ -57,6 +56,7 @@ class Planner:
     split: Split
     seed: int
     _teachers: dict[tuple[str, bool], ModelStage] = field(default_factory=dict)
+    _some_rows: dict[tuple[str, bool], Rows] = field(default_factory=dict)
 
     @cached_property
     def split_rows(self) -> Rows:
@@ -72,11 +72,19 @@ class Planner:
             np.concatenate([getattr(part, name) for part in parts])[order] for name in ("inputs", "labels", "ids")
         )
         everything = Part("train", inputs, labels, ids, self.split.train.classes)
-        return Rows(everything, self.split.validation.take(np.arange(0)))
+        return Rows(everything, self.split.validation.take(np.arange(0)), refit=True)
 
-    def rows_for(self, refit: bool) -> Rows:
-        """The rows of a stage that is refitted, or that is not."""
-        return self.all_rows if refit else self.split_rows
+    def rows_for(self, refit: bool, select: Select | None = None) -> Rows:
+        """The rows of a stage that is refitted, or that is not; of a transfer set of some rows, only those."""
+        rows = self.all_rows if refit else self.split_rows
+        if select is None or select.rows is None:
+            return rows
+        asked = repr(select), refit
+        if asked not in self._some_rows:
+            kept = rows.train.selected(without=select.without, only=select.only)
+            chosen = some_rows(rows.train, kept, select.rows, self.recipe.data.split_seed)
+            self._some_rows[asked] = replace(rows, train=rows.train.take(chosen))
+        return self._some_rows[asked]
 
     def teachers(self) -> list[ModelStage]:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
@@ -129,7 +137,7 @@ class Planner:
         found = []
         for reference in (reference for part in self.recipe.reference for reference in part.swept()):
             transfer = self.transfer(reference.transfer)
-            stage = self._on_labels("reference", reference, transfer, self.rows_for(reference.train.refit))
+            stage = self._on_labels("reference", reference, transfer, reference.train.refit)
             found.append(replace(stage, variant=reference_variant(reference, transfer)))
         return found
 
@@ -162,8 +170,7 @@ class Planner:
         for rows in student.bias:
             assert select is not None
             on_validation = rows == "validation"
-            refitted = stage.rows is self.all_rows
-            judge = self._trial_like(student, stage, refit=False) if on_validation and refitted else stage
+            judge = self._trial_like(student, stage, refit=False) if on_validation and stage.rows.refit else stage
             part = self.split.validation if on_validation else self.split.test
             named = part.class_numbers([*select.without, *select.only])
             missing = named if select.without else [c for c in range(len(part.classes)) if c not in named]
@@ -185,10 +192,11 @@ class Planner:
         """A student without a grid."""
         transfer = self.transfer(student.transfer)
         teacher = self.teacher(student.teacher, refit)
-        recordings = self._recordings(transfer, teacher, self.rows_for(refit).train)
+        rows = self.rows_for(refit, transfer.select)
+        recordings = self._recordings(transfer, teacher, rows.train)
         targets = student.distill.targets
         stage = self._trained(
-            "student", student, self.rows_for(refit), recordings=recordings, select=transfer.select, targets=targets,
+            "student", student, rows, recordings=recordings, select=transfer.select, targets=targets,
             objective=Objective(**student.distill.model_dump(exclude={"targets"})),
         )  # fmt: skip
         return replace(stage, variant=student_variant(student, transfer), teacher=teacher)
@@ -197,7 +205,7 @@ class Planner:
         """The same network with the same training, on labels alone; views are fresh in every epoch."""
         transfer = self.transfer(student.transfer)
         smoothing = student.distill.label_smoothing
-        stage = self._on_labels("baseline", student, transfer, self.rows_for(refit), smoothing)
+        stage = self._on_labels("baseline", student, transfer, refit, smoothing)
         teacher = self.teacher(student.teacher, refit)
         return replace(stage, variant=baseline_variant(student, transfer), teacher=teacher)
 
@@ -220,10 +228,10 @@ class Planner:
         )
 
     def _on_labels(
-        self, role: str, part: Student | Reference, transfer: Transfer, rows: Rows, smoothing: float = 0.0
+        self, role: str, part: Student | Reference, transfer: Transfer, refit: bool, smoothing: float = 0.0
     ) -> ModelStage:
         return self._trained(
-            role, part, rows, select=transfer.select,
+            role, part, self.rows_for(refit, transfer.select), select=transfer.select,
             objective=Objective(loss="hard_labels", label_smoothing=smoothing),
             fresh_views=_view_settings(transfer.views) if transfer.views.count else None,
         )  # fmt: skip
@@ -244,9 +252,11 @@ class Planner:
         assert part.train is not None
         objective = objective or Objective(loss="hard_labels")
         model = part.model.model_dump()
-        selected = self._selected(rows.train, select)
-        if select is not None and len(rows.validation):
-            rows.validation.selected(without=select.without, only=select.only)  # must leave rows to choose on
+        chosen = {} if select is None else {"without": select.without, "only": select.only}
+        chosen = {name: classes for name, classes in chosen.items() if classes}
+        selected = rows.train.selected(**chosen) if chosen else None
+        if chosen and len(rows.validation):
+            rows.validation.selected(**chosen)  # must leave rows to choose on
         stage = ModelStage(
             role, part.name, Identity("", 0, {}, {}), rows, model, part.train, objective, targets, fresh_views,
             self.seed, selected=selected, recordings=recordings,
@@ -254,8 +264,10 @@ class Planner:
         views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
         settings: dict[str, Any] = {
             "model": model, "train": stage.settings.in_effect(), "objective": objective.in_effect(),
-            "fresh_views": views, "select": self._select_in_effect(rows.train, select),
+            "fresh_views": views, "select": {k: rows.train.class_numbers(v) for k, v in chosen.items()} or None,
         }  # fmt: skip
+        if part.train.every_epoch:
+            settings["every_epoch"] = True
         if recordings and objective.uses_teacher and targets != "teacher":
             settings["targets"] = targets
         identity = Identity(
@@ -266,21 +278,6 @@ class Planner:
             seed=self.seed,
         )
         return replace(stage, identity=identity)
-
-    def _selected(self, part: Part, select: Select | None) -> npt.NDArray[np.int64] | None:
-        if select is None:
-            return None
-        kept = part.selected(without=select.without, only=select.only)
-        if select.rows is None:
-            return kept
-        return some_rows(part, kept, select.rows, self.recipe.data.split_seed)
-
-    def _select_in_effect(self, part: Part, select: Select | None) -> dict[str, Any] | None:
-        if select is None:
-            return None
-        classes = {"without": select.without, "only": select.only}
-        found: dict[str, Any] = {name: part.class_numbers(given) for name, given in classes.items() if given}
-        return found if select.rows is None else {**found, "rows": select.rows, "seed": self.recipe.data.split_seed}
 
 
 def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:

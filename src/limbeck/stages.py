@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.bias import best_bias, raise_bias
+from limbeck.checkpoints import load_snapshot
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
@@ -170,6 +171,16 @@ class Workshop:
         right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
         return None if right is None else round((1 - right) * len(validation_of(stage)))
 
+    def epochs(self, stage: ModelStage) -> Iterator[Model]:
+        """The model as it was after each epoch, if that was kept; the same module each time, with other weights."""
+        history = self.history(stage)
+        if stage.train is None or not stage.train.every_epoch or history is None or stage.bias:
+            return
+        model = self.model(stage)
+        for epoch in range(1, len(history["epochs"]) + 1):
+            load_snapshot(self.folder(stage), model, epoch)
+            yield model
+
     def regression(self, stage: RegressionStage) -> dict[str, Any]:
         """What came of a regression, walked if it was not before, and again if its record is damaged."""
         if self.store.is_complete(stage.identity):
@@ -257,6 +268,7 @@ class Workshop:
                     validation=validation_of(stage),
                     precision=plan["precision"],
                     checkpoint=part,
+                    snapshots=part if stage.train and stage.train.every_epoch else None,
                     progress=self.progress,
                     title=stage.title,
                 )
@@ -347,9 +359,8 @@ def new_model(stage: ModelStage) -> Model:
 
 def validation_of(stage: ModelStage) -> Part:
     """The rows that choose its epoch: classes left out of the transfer set are left out of them, too."""
-    select = stage.identity.settings["select"] or {}
+    chosen = stage.identity.settings["select"]
     validation = stage.rows.validation
-    chosen = {name: classes for name, classes in select.items() if name in ("without", "only")}
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))

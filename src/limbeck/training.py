@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.batches import BatchSource
-from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint
+from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint, save_snapshot
 from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import TargetSource
@@ -130,6 +130,7 @@ def train(
     validation: Part | None = None,
     precision: Precision | None = None,
     checkpoint: Path | None = None,
+    snapshots: Path | None = None,
     progress: Progress | None = None,
     title: str = "training",
 ) -> History:
@@ -148,6 +149,7 @@ def train(
         validation: labelled rows that choose the epoch; without them, or with none, the last is kept.
         precision: as resolved before; by default resolved here.
         checkpoint: a folder for checkpoints, from which a training that was cut off goes on.
+        snapshots: a folder in which the weights after each epoch are kept, `epoch-0001.safetensors` and so on.
         progress: told by step.
         title: what progress calls it.
 
@@ -196,6 +198,8 @@ def train(
                     "train.learning_rate, or look for extreme inputs"
                 )
             _end_epoch(model, state, epoch, loss, settings, total, batches.steps, validation, precision, chooses)
+            if snapshots is not None:
+                save_snapshot(snapshots, model, epoch + 1)
             save_if_due()
             last = state.history[-1]
             note = f"loss {loss:.4f}"

@@ -39,16 +39,7 @@ def likeness(found: Sequence[Family], models: Sequence[Model], classes: Sequence
 
     None where no teacher's predictions are at hand, or with fewer than three classes.
     """
-    teacher, temperature = None, DEFAULT_TEMPERATURE
-    for family in found:
-        if family.teacher is not None and family.teacher.log_probs is not None:
-            teacher = family.teacher
-            given = family.student.variant.get("temperature")
-            if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
-                temperature = float(given)
-            break
-    if teacher is None:
-        teacher = next((m for m in models if m.role == "teacher" and m.log_probs is not None), None)
+    teacher, temperature = who_and_at_what(found, models)
     if teacher is None or teacher.log_probs is None or len(classes) < 3:
         return None
     matrix = np.nan_to_num(class_similarity(teacher.log_probs, temperature))
@@ -58,6 +49,18 @@ def likeness(found: Sequence[Family], models: Sequence[Model], classes: Sequence
         if similarity > 0
     )
     return Likeness(teacher.name, f"{temperature:g}", pairs, _squares(matrix, classes))
+
+
+def who_and_at_what(found: Sequence[Family], models: Sequence[Model]) -> tuple[Model | None, float]:
+    """The first student's teacher and that student's temperature, or else the first teacher and T = 4."""
+    temperature = DEFAULT_TEMPERATURE
+    for family in found:
+        if family.teacher is not None and family.teacher.log_probs is not None:
+            given = family.student.variant.get("temperature")
+            if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
+                temperature = float(given)
+            return family.teacher, temperature
+    return next((m for m in models if m.role == "teacher" and m.log_probs is not None), None), temperature
 
 
 def _squares(matrix: np.ndarray, classes: Sequence[str]) -> tuple[tuple[str, tuple[Square, ...]], ...]:

@@ -19,8 +19,9 @@ from limbeck.claims import claim_lines
 from limbeck.report.descents import Descent, descent_figures
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
 from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
-from limbeck.report.likeness import likeness
+from limbeck.report.likeness import likeness, who_and_at_what
 from limbeck.report.models import Family, Model, families, read_models
+from limbeck.report.richest import Richest, find_richest
 from limbeck.report.sweeps import sweep_figures
 from limbeck.report.table import ROLES, columns, groups, lines
 from limbeck.report.wording import describe, percent, whole
@@ -83,7 +84,7 @@ def render_report(
         claims=claim_lines([results.get("claims") or []]),
         columns=table_columns,
         descents=[(title, Markup(figure)) for title, figure in descent_figures(descents)],
-        sweeps=[(sweep, Markup(figure)) for sweep, figure in sweep_figures(models, rows)],
+        sweeps=[(sweep, Markup(figure)) for sweep, figure in sweep_figures(models, results.get("curves") or {}, rows)],
         groups=groups(table_columns),
         lines=lines(models, table_columns),
         cost_figures=_cost_figures(models, found, rows),
@@ -93,6 +94,7 @@ def render_report(
         disagreements=_disagreements(found, labels, names, np.asarray(test_inputs)),
         pictures=is_image(np.asarray(test_inputs)),
         likeness=likeness(found, models, names),
+        richest=_richest(found, models, labels, names, np.asarray(test_inputs)),
         classes=names,
     )
 
@@ -159,6 +161,15 @@ def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.
         )
         panels.append(Panel(model, figure, percent(model.number("ece"), 1), leaning))
     return panels
+
+
+def _richest(
+    found: Sequence[Family], models: Sequence[Model], labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray
+) -> Richest | None:
+    teacher, temperature = who_and_at_what(found, models)
+    if teacher is None or teacher.log_probs is None or len(classes) < 3:
+        return None
+    return find_richest(teacher.name, teacher.log_probs, labels, classes, inputs, temperature)
 
 
 def _disagreements(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,14 @@ from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
 from limbeck.report.models import Model, finite
 from limbeck.report.svg import INK, PAPER, ROLE_COLOURS, inline_svg
 from limbeck.report.wording import scaled, whole
-from limbeck.rows import variant_text
+from limbeck.rows import row_id, row_label, variant_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEWEST = 3  # points that make a line
 FIGURES = 6
+MARKED = 12  # points; more of them would hide the line
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +82,26 @@ def _axis(models: Sequence[Model], setting: str) -> str:
     return "parameters" if listed else setting
 
 
-def sweep_figures(models: Sequence[Model], test_rows: int) -> list[tuple[Sweep, str]]:
-    """A figure for each setting that was varied."""
-    found = find_sweeps(models)[:FIGURES]
+def over_epochs(models: Sequence[Model], curves: Mapping[str, Sequence[int]]) -> list[Sweep]:
+    """Test errors after each epoch, where they were counted.
+
+    Args:
+        models: of the run.
+        curves: by model id, as results.json has them.
+    """
+    lines = [
+        Line(model.role, row_label(model.row), tuple((float(n), float(e)) for n, e in enumerate(curves[name], 1)))
+        for model in models
+        if len(curves.get(name := row_id(model.row), ())) >= FEWEST
+    ]
+    return [Sweep("epoch", tuple(lines))] if lines else []
+
+
+def sweep_figures(
+    models: Sequence[Model], curves: Mapping[str, Sequence[int]], test_rows: int
+) -> list[tuple[Sweep, str]]:
+    """A figure for each setting that was varied, and one of errors over epochs."""
+    found = [*over_epochs(models, curves), *find_sweeps(models)][:FIGURES]
     return [(sweep, _figure(sweep, test_rows, f"sweep{number}")) for number, sweep in enumerate(found)]
 
 
@@ -103,9 +121,10 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
             colour = ROLE_COLOURS[line.role]
             xs, ys = zip(*line.points, strict=True)
             style: dict[str, Any] = {"color": colour, "linestyle": DASHES[line.role], "linewidth": 1.4}
-            marker = MARKERS[line.role] if line.role != "baseline" or len(xs) > 2 else None
+            few = len(xs) <= MARKED and (line.role != "baseline" or len(xs) > 2)
+            marker = MARKERS[line.role] if few else None
             axes.plot(xs, ys, marker=marker, markersize=3, clip_on=False, **style)
-            if line.role == "student":
+            if line.role == "student" and few:
                 best = min(line.points, key=lambda point: point[1])
                 axes.plot(*best, marker="o", markersize=7, color=colour, markeredgecolor=PAPER, clip_on=False)
         axes.set_xlabel(sweep.setting.replace("_", " "))
