@@ -27,6 +27,8 @@ from limbeck.metrics import (
     most_alike,
     nll,
     reliability,
+    richest_rows,
+    soft_targets,
     verdict,
 )
 
@@ -331,3 +333,18 @@ def test_a_wrong_number_of_names_or_bins_is_refused() -> None:
         most_alike(TWO, 1, ("a", "b", "c"))
     with pytest.raises(UsageError, match="bins is 0, but must be at least 1"):
         ece(TWO, np.array([0, 1]), bins=0)
+
+
+def test_soft_targets_are_the_softmax_at_their_temperature() -> None:
+    logits = np.array([[2.0, 0.0, -2.0], [1000.0, 0.0, -1000.0]])
+    found = soft_targets(logits, 2.0)
+    np.testing.assert_allclose(found[0], np.exp([1, 0, -1]) / np.exp([1, 0, -1]).sum())
+    np.testing.assert_allclose(found[1], [1, 0, 0], atol=1e-12)
+    with pytest.raises(UsageError, match="temperature is 0"):
+        soft_targets(logits, 0)
+
+
+def test_the_richest_rows_are_right_and_of_the_highest_entropy() -> None:
+    log_probs = np.log([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.7, 0.3]])
+    assert richest_rows(log_probs, np.array([0, 0, 0, -1]), 1.0, 5).tolist() == [1, 0]
+    assert richest_rows(log_probs, np.array([0, 0, 0, 0]), 1.0, 2).tolist() == [1, 3]

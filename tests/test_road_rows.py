@@ -70,7 +70,7 @@ variant = ["epochs"]
 name = "2x16"
 transfer = "tenth"
 model = { kind = "mlp", widths = [16, 16] }
-train = { epochs = 16, batch_size = 16, learning_rate = 1e-2 }
+train = { epochs = 16, batch_size = 16, learning_rate = 1e-2, every_epoch = true, keep = "last" }
 variant = ["epochs"]
 
 [[claim]]
@@ -173,7 +173,28 @@ def test_rows_to_train_on_are_drawn_and_those_to_choose_on_stay(several):
     history = several / "models" / "reference" / "2x16-epochs=16,rows=0.1" / "history.json"
     epochs = json.loads(history.read_bytes())["epochs"]
     assert {round(200 * epoch["validation_accuracy"], 6) % 1 for epoch in epochs} == {0.0}
-    assert found["metrics"]["validation_errors"] == round(200 * (1 - max(e["validation_accuracy"] for e in epochs)))
+    assert found["metrics"]["validation_errors"] == round(200 * (1 - epochs[-1]["validation_accuracy"]))
+
+
+def test_test_errors_of_every_epoch_are_counted_where_asked_for(several):
+    curves = json.loads((several / "results.json").read_bytes())["curves"]
+    assert list(curves) == ["reference/2x16-epochs=16,rows=0.1"]
+    (counts,) = curves.values()
+    found = row(several, "reference", epochs=16, rows=0.1)
+    assert len(counts) == 16
+    assert counts[-1] == found["errors"]
+    assert found["metrics"]["fewest_errors_of_any_epoch"] == min(counts)
+    assert counts[0] > counts[-1]
+
+
+def test_a_damaged_snapshot_is_named_and_made_again(run_copy, recipe):
+    folder = (run_copy / "models" / "reference" / "2x16-epochs=16,rows=0.1").resolve()
+    snapshot = folder / "epoch-0003.safetensors"
+    whole = snapshot.read_bytes()
+    snapshot.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert [damage.path for damage in verify(run_copy)] == [snapshot]
+    limbeck.run(recipe, run_copy)
+    assert snapshot.read_bytes() == whole
 
 
 def test_permuting_the_test_labels_changes_no_model_but_the_one_named_after_them(several, recipe, tmp_path):

@@ -82,6 +82,7 @@ def test_the_sections_come_in_their_order(html: str) -> None:
         "Can they be believed?",
         "Where student and teacher part ways",
         "What the teacher finds alike",
+        "The richest soft targets",
         "How to get it again",
     ]
 

@@ -13,8 +13,8 @@ from limbeck.report.likeness import MOST_CLASSES, Square
 from limbeck.report.wording import percent
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
-SHOWN, OVER_TEMPERATURES = 18, 3
-PICTURE_BYTES = 120_000
+SHOWN, OVER_TEMPERATURES = 12, 3
+PICTURE_BYTES = 60_000
 NAMED = 3  # classes beside a picture
 
 

@@ -1,0 +1,68 @@
+import re
+from typing import Any
+
+from limbeck.report import render_report
+from limbeck.report.models import Model
+from limbeck.report.sweeps import find_sweeps, over_epochs
+
+
+def model(role: str, errors: int | None, name: str = "net", parameters: int = 100, **variant: Any) -> Model:
+    row = {"role": role, "name": name, "variant": variant, "errors": errors, "parameters": parameters}
+    return Model(row, main=False, log_probs=None, history=None)
+
+
+def test_a_setting_in_which_three_rows_differ_makes_a_line_and_its_baseline_a_level() -> None:
+    (sweep,) = find_sweeps(
+        [
+            model("student", 9, temperature=20, epochs=5),
+            model("student", 5, temperature=1, epochs=5),
+            model("student", 3, temperature=4, epochs=5),
+            model("student", 2, temperature=4),
+            model("baseline", 7, epochs=5),
+            model("baseline", 6),
+        ]
+    )
+    assert sweep.setting == "temperature"
+    student, level = sweep.lines
+    assert (student.role, student.label) == ("student", "net (epochs 5)")
+    assert student.points == ((1, 5), (4, 3), (20, 9))
+    assert (level.role, level.points) == ("baseline", ((1, 7), (20, 7)))
+
+
+def test_lists_stand_for_the_number_of_parameters() -> None:
+    widths = [model("reference", 9 - n, parameters=100 * n, widths=[n, n]) for n in (1, 2, 3)]
+    (sweep,) = find_sweeps(widths)
+    assert sweep.title == "Errors by parameters"
+    assert sweep.lines[0].points == ((100, 8), (200, 7), (300, 6))
+
+
+def test_two_points_rows_without_errors_and_words_make_no_line() -> None:
+    assert find_sweeps([model("student", 5, temperature=1), model("student", 3, temperature=4)]) == []
+    assert find_sweeps([model("reference", None, depth=n) for n in (1, 2, 3)]) == []
+    assert find_sweeps([model("student", 5, targets=word) for word in "abc"]) == []
+
+
+def test_errors_over_epochs_have_a_line_for_each_model_that_counted_them() -> None:
+    models = [model("student", 5, temperature=1), model("baseline", 6)]
+    (sweep,) = over_epochs(models, {"student/net-temperature=1": [9, 7, 5], "baseline/net": [9]})
+    assert [(line.role, line.points) for line in sweep.lines] == [("student", ((1, 9), (2, 7), (3, 5)))]
+    assert over_epochs(models, {}) == []
+
+
+def test_the_page_draws_sweeps_and_names_hostile_lines_as_text(example: dict[str, Any]) -> None:
+    rows = example["results"]["models"]
+    for number in (1, 2, 3):
+        rows.append({**rows[1], "name": "<b>$x^2$", "variant": {"temperature": number}, "errors": 10 * number})
+    example["results"]["curves"] = {"baseline/linear": [50, 40, 30]}
+    page = render_report(**example)
+    assert "<h2>Errors over settings</h2>" in page
+    assert "Errors by temperature" in page
+    assert "Errors by epoch" in page
+    assert re.search(r"student [^<>]*10 at 1, 20 at 2, 30 at 3", page)
+    assert "<b>$x^2$" not in page
+
+
+def test_a_run_without_sweeps_has_no_such_section(html: str) -> None:
+    assert "Errors over settings" not in html
+    assert "Paper and here" not in html
+    assert "Depth alone" not in html
