@@ -1,7 +1,7 @@
 """Measure all that benchmarks/ measures; print a table and write latest.json beside this file.
 
-Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, memory, startup; all by
-default. With names, latest.json is left as it is.
+Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, memory, grid, startup; all
+by default. With names, latest.json is left as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import extraction
+import grid
 import matrix_products
 import memory
 import startup
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[], list[Entry]]] = {
     "usual_way": _usual_way,
     "extraction": lambda: extraction.entries(digits(extraction.PLAIN_BATCH), repeats=REPEATS),
     "memory": lambda: memory.entries(repeats=REPEATS),
+    "grid": lambda: grid.entries(repeats=REPEATS),
     "startup": lambda: startup.entries(repeats=REPEATS),
 }
 

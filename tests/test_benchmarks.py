@@ -12,6 +12,7 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import extraction  # noqa: E402
+import grid  # noqa: E402
 import matrix_products  # noqa: E402
 import measuring  # noqa: E402
 import memory  # noqa: E402
@@ -109,3 +110,11 @@ def test_the_table_says_what_was_reached_and_what_was_missed():
 def test_an_unknown_benchmark_is_named(capsys):
     assert run.main(["extract"]) == 2
     assert "no benchmark 'extract'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_grid_is_compared_with_one_student(monkeypatch):
+    monkeypatch.setattr(grid, "TEMPERATURES", [2.0, 4.0])
+    (entry,) = grid.entries(repeats=1, epochs=1)
+    check([entry], 1)
+    assert entry.goal == 12
