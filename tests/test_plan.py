@@ -194,7 +194,7 @@ def test_the_temperature_tells_rows_apart_where_there_are_soft_targets(planner):
 
 
 def test_a_refit_trains_on_training_and_validation_rows_in_the_order_of_the_file(planner, split):
-    rows = planner().all_rows
+    rows = planner().rows.all_rows
     assert len(rows.train) == len(split.train) + len(split.validation)
     assert (np.diff(rows.train.ids) > 0).all()
     assert set(rows.train.ids) == {*split.train.ids, *split.validation.ids}
@@ -211,15 +211,15 @@ def test_a_refit_keeps_the_last_epoch_having_nothing_to_choose_on(planner):
     (student,) = plan.students()
     for stage in (teacher, *student.trials, *student.baselines):
         assert stage.settings.keep == "last"
-        assert stage.rows is plan.all_rows
+        assert stage.rows is plan.rows.all_rows
 
 
 def test_with_a_grid_a_refit_chooses_on_the_split_and_then_trains_anew(planner):
     plan = planner("student.2x16.train.refit=true", 'student.2x16.grid={"distill.temperature"=[2, 4]}')
     (student,) = plan.students()
-    assert all(stage.rows is plan.split_rows for stage in (*student.trials, *student.baselines))
+    assert all(stage.rows is plan.rows.split_rows for stage in (*student.trials, *student.baselines))
     refitted = plan.refitted(student.student, student.trials[1])
-    assert refitted.rows is plan.all_rows
+    assert refitted.rows is plan.rows.all_rows
     assert refitted.objective.temperature == 4
     assert refitted.recordings[0].teacher_key == plan.teacher("convnet", True).identity.key
     assert student.trials[1].recordings[0].teacher_key == plan.teacher("convnet", False).identity.key

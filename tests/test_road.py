@@ -144,7 +144,7 @@ def test_a_refit_trains_on_all_rows(tiny, tmp_path):
     facts = inspect(tmp_path / "refit" / "models" / "student" / "2x16-temperature=4").facts
     assert "validation accuracy" not in facts
     road = Road.open(tiny, tmp_path / "refit", sets=sets)
-    assert len(road.planner.all_rows.train) == len(road.split.train) + 200
+    assert len(road.planner.rows.all_rows.train) == len(road.split.train) + 200
 
 
 @pytest.mark.slow

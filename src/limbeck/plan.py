@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from limbeck.artifacts import Identity
-from limbeck.data import Part, Split, ViewSettings, some_rows
+from limbeck.data import Part, Split, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
-from limbeck.errors import LimbeckError
-from limbeck.files import sha256_hex
+from limbeck.given_teacher import given_teacher
 from limbeck.knowledge import Recording
 from limbeck.model_stage import BiasCorrection, ModelStage, Rows
-from limbeck.models import read_description
-from limbeck.models.saving import WEIGHTS
 from limbeck.objectives import Objective
 from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 from limbeck.regression import RegressionStage, load_task
+from limbeck.row_sets import RowSets
 
 MODEL_VERSION, BIAS_VERSION = 3, 1
 
@@ -55,36 +49,10 @@ class Planner:
     recipe: Recipe
     split: Split
     seed: int
-    _teachers: dict[tuple[str, bool], ModelStage] = field(default_factory=dict)
-    _some_rows: dict[tuple[str, bool], Rows] = field(default_factory=dict)
 
-    @cached_property
-    def split_rows(self) -> Rows:
-        """Training and validation rows as they were cut."""
-        return Rows(self.split.train, self.split.validation)
-
-    @cached_property
-    def all_rows(self) -> Rows:
-        """All rows but the test rows for training, none for validation: what a refit trains on."""
-        parts = (self.split.train, self.split.validation)
-        order = np.argsort(np.concatenate([part.ids for part in parts]), kind="stable")
-        inputs, labels, ids = (
-            np.concatenate([getattr(part, name) for part in parts])[order] for name in ("inputs", "labels", "ids")
-        )
-        everything = Part("train", inputs, labels, ids, self.split.train.classes)
-        return Rows(everything, self.split.validation.take(np.arange(0)), refit=True)
-
-    def rows_for(self, refit: bool, select: Select | None = None) -> Rows:
-        """The rows of a stage that is refitted, or that is not; of a transfer set of some rows, only those."""
-        rows = self.all_rows if refit else self.split_rows
-        if select is None or select.rows is None:
-            return rows
-        asked = repr(select), refit
-        if asked not in self._some_rows:
-            kept = rows.train.selected(without=select.without, only=select.only)
-            chosen = some_rows(rows.train, kept, select.rows, self.recipe.data.split_seed)
-            self._some_rows[asked] = replace(rows, train=rows.train.take(chosen))
-        return self._some_rows[asked]
+    def __post_init__(self) -> None:
+        self.rows = RowSets(self.split, self.recipe.data.split_seed)
+        self._teachers: dict[tuple[str, bool], ModelStage] = {}
 
     def teachers(self) -> list[ModelStage]:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
@@ -101,9 +69,9 @@ class Planner:
         """One teacher."""
         if (name, refit) not in self._teachers:
             teacher = next(part for part in self.recipe.teacher if part.name == name)
-            rows = self.rows_for(refit)
+            rows = self.rows.of(refit)
             if teacher.from_ is not None:
-                stage = _given_teacher(teacher, rows)
+                stage = given_teacher(teacher, rows)
             else:
                 assert teacher.model is not None
                 assert teacher.train is not None
@@ -192,7 +160,7 @@ class Planner:
         """A student without a grid."""
         transfer = self.transfer(student.transfer)
         teacher = self.teacher(student.teacher, refit)
-        rows = self.rows_for(refit, transfer.select)
+        rows = self.rows.of(refit, transfer.select)
         recordings = self._recordings(transfer, teacher, rows.train)
         targets = student.distill.targets
         stage = self._trained(
@@ -231,7 +199,7 @@ class Planner:
         self, role: str, part: Student | Reference, transfer: Transfer, refit: bool, smoothing: float = 0.0
     ) -> ModelStage:
         return self._trained(
-            role, part, self.rows_for(refit, transfer.select), select=transfer.select,
+            role, part, self.rows.of(refit, transfer.select), select=transfer.select,
             objective=Objective(loss="hard_labels", label_smoothing=smoothing),
             fresh_views=_view_settings(transfer.views) if transfer.views.count else None,
         )  # fmt: skip
@@ -289,29 +257,6 @@ def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refits(train: Train | None) -> bool:
     return train is not None and train.refit
-
-
-def _given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
-    folder = Path(str(teacher.from_))
-    if not folder.is_dir():
-        raise LimbeckError(f"teacher.{teacher.name}.from: there is no folder {folder}: give the path of a saved model")
-    description = read_description(folder)
-    if tuple(description["classes"]) != rows.train.classes:
-        raise LimbeckError(
-            f"{folder} has the classes {', '.join(description['classes'][:12])}, but the data has "
-            f"{', '.join(rows.train.classes[:12])}: they must be the same, in the same order"
-        )
-    if tuple(description["input_shape"]) != rows.train.inputs.shape[1:]:
-        raise LimbeckError(
-            f"{folder} takes inputs of shape {tuple(description['input_shape'])}, but the data's have "
-            f"{rows.train.inputs.shape[1:]}: give a teacher for these data"
-        )
-    if "identity" in description:
-        identity = Identity.from_json(description["identity"])
-    else:
-        digest = sha256_hex((folder / WEIGHTS).read_bytes())
-        identity = Identity("teacher", MODEL_VERSION, {"model": digest}, {})
-    return ModelStage("teacher", teacher.name, identity, rows, path=folder)
 
 
 def _view_settings(views: ViewSpec | None) -> ViewSettings | None:
