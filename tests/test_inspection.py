@@ -268,3 +268,22 @@ def test_a_broken_link_among_the_models_is_no_traceback(tiny_run):
     with pytest.raises(LimbeckError, match="does not exist"):
         inspect(link)
     assert inspection.verify(tiny_run) == []  # the artifact itself is there
+
+
+def test_knowledge_says_which_classes_are_alike_and_what_temperature_does(finished):
+    folder = next(path for path in (finished.parent / "artifacts" / "knowledge").iterdir() if path.is_dir())
+    similar, richest = inspect(folder).tables.values()
+    lines = similar.splitlines()
+    assert lines[0].split() == list("0123456789")
+    for number, line in enumerate(lines[2:]):
+        name, *shares = line.split()
+        assert name == str(number)
+        assert sum(map(float, shares)) == pytest.approx(100, abs=0.6)
+    assert [line.split("T = ")[1].split()[0] for line in richest.splitlines()[2:5]] == ["1", "4", "20"]
+
+
+def test_the_command_prints_the_tables(finished, limbeck):
+    folder = next(path for path in (finished.parent / "artifacts" / "knowledge").iterdir() if path.is_dir())
+    code, out, _ = limbeck("inspect", folder)
+    assert code == 0
+    assert "the richest soft targets" in out

@@ -183,7 +183,7 @@ def test_test_errors_of_every_epoch_are_counted_where_asked_for(several):
     found = row(several, "reference", epochs=16, rows=0.1)
     assert len(counts) == 16
     assert counts[-1] == found["errors"]
-    assert found["metrics"]["fewest_errors_of_any_epoch"] == min(counts)
+    assert found["metrics"]["errors_above_fewest"] == counts[-1] - min(counts)
     assert counts[0] > counts[-1]
 
 

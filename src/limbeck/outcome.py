@@ -159,7 +159,7 @@ class Outcome:
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
         if curve:
-            found["fewest_errors_of_any_epoch"] = min(curve)
+            found["errors_above_fewest"] = curve[-1] - min(curve)
         return found
 
     def _regression_row(self, stage: RegressionStage) -> dict[str, Any]:
