@@ -63,4 +63,6 @@ def test_of_several_runs_the_median_stands_between_lowest_and_highest() -> None:
         ["Gap", "share of the gap", "87%", "–", "80% (80% to 80%)"],
     ]
     assert claim_lines([run(None)])[0][-1] == "–"
+    assert [line[-1] for line in claim_lines([[*run(5)[:1], *run(7)[:1]]])] == ["5", "7"]  # of one text, each its own
+    assert claim_lines([run(5), []])[0][-1] == "5"
     assert claim_lines([]) == []

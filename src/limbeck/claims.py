@@ -78,9 +78,11 @@ def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
         runs: each run's claims, as results.json has them.
     """
     lines = []
-    for claim in runs[0] if runs else ():
+    for place, claim in enumerate(runs[0] if runs else ()):
         show = str(claim["show"])
-        same = [other for run in runs for other in run if (other["text"], other["show"]) == (claim["text"], show)]
+        # Claims are words: runs that differ in them can be compared, by those that they share.
+        beside = [run[place] for run in runs if place < len(run)]
+        same = [other for other in beside if (other["text"], other["show"]) == (claim["text"], show)]
         values = [other["here"] for other in same if other["here"] is not None]
         written = "–" if not values else number(show, median(values))
         if len(values) > 1:
