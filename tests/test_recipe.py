@@ -86,6 +86,7 @@ def test_what_is_left_out_is_filled_in() -> None:
         "keep": "best",
         "precision": "auto",
         "refit": False,
+        "every_epoch": False,
     }
 
 
@@ -388,7 +389,7 @@ def test_a_bundled_recipe_loads_and_is_the_same_when_written_and_read(name: str)
 
 
 def test_the_bundled_recipes_are_listed() -> None:
-    assert bundled_recipes() == ["digits", "mnist"]
+    assert bundled_recipes() == ["digits", "few-labels", "hinton2015", "mnist", "similarity", "small-at-once"]
 
 
 def test_the_rows_of_the_mnist_recipe_have_their_names() -> None:
@@ -412,7 +413,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_and_all_there_are() -> N
         with pytest.raises(UsageError) as error:
             load_recipe(name)
         assert str(error.value) == (
-            f'no recipe is named "{name}"{nearest}: there are digits, mnist; '
+            f'no recipe is named "{name}"{nearest}: there are {", ".join(bundled_recipes())}; '
             "your own is given by the path of its .toml file"
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from limbeck.errors import UsageError
-from limbeck.recipe import Recipe, parse_recipe
+from limbeck.recipe import Recipe, load_recipe, parse_recipe
 from limbeck.recipe_rows import planned_rows
 
 SEVERAL = """
@@ -182,3 +182,25 @@ def test_words_and_claims_make_no_difference_to_a_run() -> None:
 
     assert settings_key(several()) == settings_key(several(claim=[claim()]))
     assert first_difference(several(), several(claim=[claim()])) is None
+
+
+def test_the_rows_of_the_hinton2015_recipe_have_their_names() -> None:
+    found = rows(load_recipe("hinton2015"))
+    assert found[:12] == [
+        "student/2x800-temperature=20",
+        "baseline/2x800",
+        "student/2x800-temperature=4,views=10",
+        "baseline/2x800-views=10",
+        "student/2x800-temperature=20,without=3",
+        "baseline/2x800-without=3",
+        "student/2x800-bias=validation,temperature=20,without=3",
+        "student/2x800-bias=test,temperature=20,without=3",
+        "student/2x800-only=7+8,temperature=20",
+        "baseline/2x800-only=7+8",
+        "student/2x800-bias=validation,only=7+8,temperature=20",
+        "student/2x800-bias=test,only=7+8,temperature=20",
+    ]
+    for name in ("2x800-epochs=20,", "2x300-", "2x30-"):
+        assert [row for row in found if row.startswith(f"student/{name}temperature=")] == [
+            f"student/{name}temperature={temperature}" for temperature in ("1", "2.5", "4", "8", "20")
+        ]
