@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limbeck.bias import best_bias, raise_bias
@@ -17,6 +17,7 @@ def moved(log_probs, missing, bias):
 
 
 @settings(max_examples=80, deadline=None)
+@example(seed=72318, rows=8, missing={0, 1, 2, 3})
 @given(seed=st.integers(0, 2**31), rows=st.integers(1, 40), missing=st.sets(st.integers(0, 4), min_size=1, max_size=4))
 def test_no_other_number_leaves_fewer_errors(seed, rows, missing):
     generator = np.random.default_rng(seed)
@@ -33,6 +34,14 @@ def test_it_is_the_middle_of_the_widest_interval():
     log_probs = np.array([[0.0, -2.0], [0.0, -3.0], [0.0, -7.0]])
     found = best_bias(log_probs, np.array([1, 1, 0]), [1])
     assert (found.bias, found.errors) == (5.0, 0)
+
+
+def test_an_interval_that_only_rounding_made_is_passed_over():
+    # Both rows change at 2.6, as written; a number between 2.5999999999999996 and 2.6 is no choice.
+    log_probs = np.array([[0.0, -(1.9 + 0.7)], [0.0, -2.5999999999999996]])
+    found = best_bias(log_probs, np.array([0, 1]), [1])
+    assert found.errors == 1
+    assert abs(found.bias - 2.6) > 0.4
 
 
 def test_it_may_be_negative_where_the_missing_class_is_chosen_too_often():

@@ -19,6 +19,10 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.metrics import errors
 
 
+NARROW = 1e-4
+"""Intervals of numbers below this are rounding: a logit of 100 in float32 is known to 1e-5."""
+
+
 @dataclass(frozen=True)
 class BestBias:
     """The number by which to raise biases, and the errors that are left on the rows it was chosen on."""
@@ -30,9 +34,9 @@ class BestBias:
 def best_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missing: Sequence[int]) -> BestBias:
     """The number with the fewest errors when it is added to the logits of the missing classes.
 
-    Exact: errors change only where a row's best missing class overtakes its best other class. Of the numbers with
-    the fewest errors, the middle of the widest interval that lies between two such changes. It may be negative;
-    lowering the classes that were there by as much is the same.
+    Errors change only where a row's best missing class overtakes its best other class. Of the numbers with the fewest
+    errors, the middle of the widest interval that lies between two such changes; intervals too narrow for a float32
+    model to keep to are passed over. It may be negative; lowering the classes that were there by as much is the same.
 
     Args:
         log_probs: shape (rows, classes), log-probabilities or logits.
@@ -43,7 +47,7 @@ def best_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missin
         UsageError: none or all classes are missing.
         LimbeckError: the shapes do not fit.
     """
-    count = errors(log_probs, labels)  # checks shapes and labels
+    errors(log_probs, labels)  # checks shapes and labels
     absent = np.zeros(log_probs.shape[1], dtype=bool)
     absent[list(missing)] = True
     if not 0 < absent.sum() < len(absent):
@@ -61,8 +65,8 @@ def best_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missin
     edges = np.concatenate([[at[0] - 1.0], at, [at[-1] + 1.0]])
     counts = np.concatenate([[count], after])
     widths = np.diff(edges)
-    fewest = counts[widths > 0].min()
-    best = int(np.argmax(np.where((counts == fewest) & (widths > 0), widths, -1.0)))
+    fewest = counts[widths > NARROW].min()
+    best = int(np.argmax(np.where(counts == fewest, widths, 0.0)))
     return BestBias(float((edges[best] + edges[best + 1]) / 2), int(fewest))
 
 
