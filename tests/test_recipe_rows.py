@@ -113,6 +113,23 @@ def test_students_that_differ_in_what_is_asked_of_the_teacher_share_a_baseline()
     assert rows(several({"distill": {"temperature": 8}})).count("baseline/2x16") == 1
 
 
+def test_a_baseline_of_a_teacher_that_is_refitted_is_another_one() -> None:
+    teachers = tomllib.loads(SEVERAL)["teacher"]
+    teachers.append({**teachers[0], "name": "refitted", "train": {"epochs": 3, "refit": True}})
+    first, second = (
+        {"teacher": teacher["name"], "distill": {"temperature": n + 1}} for n, teacher in enumerate(teachers)
+    )
+    data = tomllib.loads(SEVERAL)
+    data |= {"teacher": teachers, "student": [{**STUDENT, **first}, {**STUDENT, **second}]}
+    with pytest.raises(UsageError, match="found two rows baseline 2x16"):
+        parse_recipe(data, "mine.toml")
+    data["student"][1]["variant"] = ["teacher"]  # a baseline has none
+    with pytest.raises(UsageError, match="found two rows baseline 2x16"):
+        parse_recipe(data, "mine.toml")
+    data["student"][1]["baseline"] = False
+    parse_recipe(data, "mine.toml")
+
+
 def test_any_trial_of_a_grid_may_be_the_row_that_is_shown() -> None:
     assert "found two rows student 2x16 (temperature 4)" in problem({"grid": {"distill.temperature": [2, 4]}})
 

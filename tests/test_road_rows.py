@@ -156,6 +156,14 @@ def test_classes_never_seen_are_answered_once_their_bias_is_raised(several):
     assert on_test["errors"] <= min(before["errors"], on_validation["errors"])
 
 
+def test_errors_on_a_class_are_counted_where_it_is_left_out_alone(several):
+    counted = {name for name, found in rows(several).items() if "errors_on_3" in found["metrics"]}
+    assert counted == {name for name in rows(several) if "without=3" in name}
+    assert not any(
+        "errors_on_" in metric and metric != "errors_on_3" for r in rows(several).values() for metric in r["metrics"]
+    )
+
+
 def test_a_corrected_model_is_its_student_but_for_one_number(several):
     student, corrected = (limbeck.load_model(several / "models" / model_id("student", "2x16", variant))[0].state_dict()
                           for variant in (NO_3, {**NO_3, "bias": "validation"}))  # fmt: skip

@@ -98,11 +98,6 @@ class ModelStage:
         return model_id(self.role, self.name, self.variant)
 
     @property
-    def missing(self) -> tuple[int, ...]:
-        """Numbers of the classes left out of its transfer set, if its biases were corrected for them."""
-        return self.bias.missing if self.bias else ()
-
-    @property
     def needs(self) -> tuple[ModelStage, ...]:
         """The models that have to be there first, a teacher before its student."""
         first = (self.bias.student, self.bias.judge) if self.bias else ()

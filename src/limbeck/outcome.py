@@ -20,7 +20,7 @@ from limbeck.metrics import errors
 from limbeck.model_stage import ModelStage
 from limbeck.models.saving import WEIGHTS
 from limbeck.recipe import Claim
-from limbeck.regression import RegressionStage, steps_to
+from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
 from limbeck.rows import row_id
 from limbeck.run_folder import RUN, RunFolder
@@ -135,7 +135,7 @@ class Outcome:
             test.inputs,
             test.labels,
             list(test.classes),
-            descents=[(stage.name, stage.variant, self.workshop.regression(stage)) for stage in self.regressions],
+            descents=[(stage.name, stage.variant, self._walked(stage)) for stage in self.regressions],
         )
         write_bytes(self.folder.report, page.encode())
         self.folder.seal()
@@ -151,7 +151,8 @@ class Outcome:
         """What is of interest about some rows only: errors on classes left out, raised biases, validation errors."""
         found: dict[str, float] = {}
         labels, classes = self.split.test.labels, self.split.test.classes
-        for number in (stage.identity.settings.get("select") or {}).get("without", stage.missing):
+        taught = stage.bias.student if stage.bias else stage
+        for number in (taught.identity.settings.get("select") or {}).get("without", ()):
             wrong = log_probs[labels == number].argmax(axis=1) != number
             found[f"errors_on_{classes[number]}"] = int(np.count_nonzero(wrong))
         if (bias := self.workshop.bias(stage)) is not None:
@@ -162,8 +163,11 @@ class Outcome:
             found["errors_above_fewest"] = curve[-1] - min(curve)
         return found
 
+    def _walked(self, stage: RegressionStage) -> dict[str, Any]:
+        return walked(stage, self.workshop.store, self.workshop.progress)
+
     def _regression_row(self, stage: RegressionStage) -> dict[str, Any]:
-        found = self.workshop.regression(stage)
+        found = self._walked(stage)
         steps = steps_to(found["losses"], found["least"])
         metrics = {"loss": found["losses"][-1], "excess_loss": found["losses"][-1] - found["least"]}
         return {

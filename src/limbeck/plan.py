@@ -18,7 +18,7 @@ from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_vari
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 
-MODEL_VERSION, BIAS_VERSION = 3, 1
+MODEL_VERSION, BIAS_VERSION = 3, 2
 
 
 @dataclass(frozen=True)

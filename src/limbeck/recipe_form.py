@@ -194,7 +194,8 @@ class Recipe(Table):
                 )
 
     def _row_problems(self) -> Iterator[str]:
-        found = list(planned_rows(self.student, self.reference, self.transfer))
+        refitted = {teacher.name for teacher in self.teacher if teacher.train is not None and teacher.train.refit}
+        found = list(planned_rows(self.student, self.reference, self.transfer, refitted))
         yield from row_problems(found)
         rows = [row for _, row in found]
         rows += [PlannedRow("teacher", teacher.name, {}, {}) for teacher in self.teacher]

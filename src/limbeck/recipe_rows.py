@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,21 +57,31 @@ def reference_variant(reference: Reference, transfer: Transfer) -> Variant:
 
 
 def planned_rows(
-    students: Sequence[Student], references: Sequence[Reference], transfers: Sequence[Transfer]
+    students: Sequence[Student],
+    references: Sequence[Reference],
+    transfers: Sequence[Transfer],
+    refitted: Collection[str] = (),
 ) -> Iterator[tuple[str, PlannedRow]]:
     """The rows of students, baselines and references, each with the part it comes from.
 
     Of a grid every trial is among them: any of them may be the row that is shown.
+
+    Args:
+        students: as in the recipe.
+        references: likewise.
+        transfers: likewise.
+        refitted: names of the teachers that are, and whose students and their baselines therefore are.
     """
     transfer_of = {transfer.name: transfer for transfer in transfers}
     for number, student in enumerate(student for part in students for student in part.swept()):
         transfer = transfer_of[student.transfer]
         part = f"student.{student.name}"
+        on_labels = {**_on_labels(student), "refit": student.train.refit or student.teacher in refitted}
         for trial in student.trials():
             variant = student_variant(trial, transfer)
             yield part, PlannedRow("student", student.name, variant, {"student": number})
             if student.baseline:
-                yield part, PlannedRow("baseline", student.name, baseline_variant(trial, transfer), _on_labels(student))
+                yield part, PlannedRow("baseline", student.name, baseline_variant(trial, transfer), on_labels)
             for rows in student.bias:
                 of = {"student": number, "bias": rows}
                 yield part, PlannedRow("student", student.name, {**variant, "bias": rows}, of)

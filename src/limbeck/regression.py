@@ -6,6 +6,7 @@ in which gradient descent walks (arXiv:1802.06509, sec. 8).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from limbeck.artifacts import Identity
+from limbeck.artifacts import ArtifactStore, Identity, damages, read_checked
 from limbeck.batches import StoredBatches
 from limbeck.errors import LimbeckError
-from limbeck.files import key_of
+from limbeck.files import key_of, write_json
 from limbeck.knowledge.targets import Targets
 from limbeck.models import Outputs
 from limbeck.progress import Progress
@@ -162,6 +163,23 @@ class RegressionStage:
             "learning_rates": list(self.settings.learning_rates),
         }  # fmt: skip
         return Identity("regression", VERSION, settings, {"task": self.task.hash}, self.seed)
+
+
+def walked(stage: RegressionStage, store: ArtifactStore, progress: Progress) -> dict[str, Any]:
+    """What came of a regression, walked if it was not before, and again if its record is damaged."""
+    folder = store.folder(stage.identity)
+    if store.is_complete(stage.identity) and (found := damages(folder)):
+        aside = store.set_aside(stage.identity)
+        progress.line(f"{found[0].path} is damaged: set aside as {aside.name}, {stage.title} is made again")
+    if not store.is_complete(stage.identity):
+        with store.locked(stage.identity, progress.line) as part:
+            if not store.is_complete(stage.identity):  # whoever held the lock made it
+                part.mkdir(parents=True, exist_ok=True)
+                progress.start(stage.title, len(stage.settings.learning_rates))
+                write_json(part / REGRESSION, {**walk(stage, progress), "identity": stage.identity.as_json()})
+                store.complete(stage.identity)
+                progress.end()
+    return dict(json.loads(read_checked(folder, REGRESSION)))
 
 
 def walk(stage: RegressionStage, progress: Progress | None = None) -> dict[str, Any]:

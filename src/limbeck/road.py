@@ -23,6 +23,7 @@ from limbeck.plan import Planner
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
 from limbeck.recipe import Recipe, Student, load_recipe, recipe_name, settings_key
+from limbeck.regression import walked
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, RunFolder
 from limbeck.stages import Workshop, teacher_of
@@ -86,8 +87,9 @@ class Road:
         about = {"recipe": self.name, "settings": settings_key(self.recipe), "seed": self.seed, "versions": versions()}
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
-        self.outcome = Outcome(about, command, self.split, self.folder, self.workshop, self.recipe.claim)
-        self.outcome.regressions = self.planner.regressions()
+        self.outcome = Outcome(
+            about, command, self.split, self.folder, self.workshop, self.recipe.claim, self.planner.regressions()
+        )
 
     @classmethod
     def open(
@@ -167,7 +169,7 @@ class Road:
             if not self.store.is_complete(regression.identity):
                 return None
             if artifact_damages(self.store.folder(regression.identity)):
-                self.workshop.regression(regression)
+                walked(regression, self.store, self.progress)
                 mended += 1
         if mended:
             self.progress.line(f"{mended} damaged artifacts made again")
@@ -240,7 +242,7 @@ class Road:
             self.workshop.model(reference)
             entries.append(Entry(reference, transfer))
         for regression in self.outcome.regressions:
-            self.workshop.regression(regression)
+            walked(regression, self.store, self.progress)
         found: dict[str, Entry] = {}  # a sweep over what is asked of the teacher has one baseline
         for entry in entries:
             found.setdefault(entry.id, entry)

@@ -40,7 +40,6 @@ from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
-from limbeck.regression import REGRESSION, RegressionStage, walk
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
@@ -180,27 +179,6 @@ class Workshop:
         for epoch in range(1, len(history["epochs"]) + 1):
             load_snapshot(self.folder(stage), model, epoch)
             yield model
-
-    def regression(self, stage: RegressionStage) -> dict[str, Any]:
-        """What came of a regression, walked if it was not before, and again if its record is damaged."""
-        if self.store.is_complete(stage.identity):
-            folder = self.store.folder(stage.identity)
-            try:
-                if found := artifact_damages(folder):
-                    raise found[0]
-                return dict(json.loads(read_checked(folder, REGRESSION)))
-            except DamagedFileError as damage:
-                aside = self.store.set_aside(stage.identity)
-                self.progress.line(f"{damage.path} is damaged: set aside as {aside.name}, {stage.title} is made again")
-        with self.store.locked(stage.identity, self.progress.line) as part:
-            if not self.store.is_complete(stage.identity):
-                part.mkdir(parents=True, exist_ok=True)
-                self.progress.start(stage.title, len(stage.settings.learning_rates))
-                found_there = walk(stage, self.progress)
-                write_json(part / REGRESSION, {**found_there, "identity": stage.identity.as_json()})
-                self.store.complete(stage.identity)
-                self.progress.end()
-        return dict(json.loads(read_checked(self.store.folder(stage.identity), REGRESSION)))
 
     def seconds(self, stage: ModelStage) -> float | None:
         """How long the training took, if that was recorded."""
