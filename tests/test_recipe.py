@@ -86,7 +86,7 @@ def test_what_is_left_out_is_filled_in() -> None:
         "keep": "best",
         "precision": "auto",
         "refit": False,
-        "every_epoch": False,
+        "snapshot_every": None,
     }
 
 

@@ -119,6 +119,11 @@ def load_checkpoint(
     return None
 
 
+def snapshot_epochs(epochs: int, every: int) -> list[int]:
+    """The epochs, counted from 1, after which the weights are kept: every so many, and the last."""
+    return sorted({*range(every, epochs + 1, every), epochs})
+
+
 def snapshot_name(epoch: int) -> str:
     """The file of the weights after an epoch, counted from 1."""
     return f"epoch-{epoch:04d}.safetensors"

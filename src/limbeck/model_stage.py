@@ -106,9 +106,9 @@ class ModelStage:
 
     @property
     def settings(self) -> TrainSettings:
-        """The loop's settings; `refit`, which decides what rows there are, and `every_epoch` are not among them."""
+        """The loop's settings; `refit`, which decides what rows there are, and `snapshot_every` are not among them."""
         assert self.train is not None
-        values = self.train.model_dump(exclude={"refit", "every_epoch"})
+        values = self.train.model_dump(exclude={"refit", "snapshot_every"})
         return TrainSettings(**(values if len(self.rows.validation) else {**values, "keep": "last"}))
 
 

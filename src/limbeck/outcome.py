@@ -140,14 +140,17 @@ class Outcome:
         write_bytes(self.folder.report, page.encode())
         self.folder.seal()
 
-    def _curve(self, entry: Entry) -> list[int]:
-        """The test errors after each epoch, where the weights were kept."""
+    def _curve(self, entry: Entry) -> list[tuple[int, int]]:
+        """(epoch, test errors), where the weights were kept."""
         test = self.split.test
         return [
-            errors(predict_log_probs(model, test.inputs), test.labels) for model in self.workshop.epochs(entry.stage)
+            (epoch, errors(predict_log_probs(model, test.inputs), test.labels))
+            for epoch, model in self.workshop.snapshots(entry.stage)
         ]
 
-    def _metrics(self, stage: ModelStage, log_probs: Array, curve: Sequence[int] | None) -> dict[str, float]:
+    def _metrics(
+        self, stage: ModelStage, log_probs: Array, curve: Sequence[tuple[int, int]] | None
+    ) -> dict[str, float]:
         """What is of interest about some rows only: errors on classes left out, raised biases, validation errors."""
         found: dict[str, float] = {}
         labels, classes = self.split.test.labels, self.split.test.classes
@@ -160,7 +163,7 @@ class Outcome:
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
         if curve:
-            found["errors_above_fewest"] = curve[-1] - min(curve)
+            found["errors_above_fewest"] = curve[-1][1] - min(wrong for _, wrong in curve)
         return found
 
     def _walked(self, stage: RegressionStage) -> dict[str, Any]:

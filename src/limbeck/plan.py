@@ -234,8 +234,8 @@ class Planner:
             "model": model, "train": stage.settings.in_effect(), "objective": objective.in_effect(),
             "fresh_views": views, "select": {k: rows.train.class_numbers(v) for k, v in chosen.items()} or None,
         }  # fmt: skip
-        if part.train.every_epoch:
-            settings["every_epoch"] = True
+        if part.train.snapshot_every:
+            settings["snapshot_every"] = part.train.snapshot_every
         if recordings and objective.uses_teacher and targets != "teacher":
             settings["targets"] = targets
         identity = Identity(

@@ -68,8 +68,8 @@ class Train(Table):
 
     `warmup` is a fraction of all steps. `momentum` is SGD's; AdamW does not use it. `keep`: the epoch
     best on the validation rows, or the last. `refit`: choose on the validation rows, then train
-    anew on all training rows. `every_epoch` keeps the weights of each, so that the results can say how the
-    test errors went from epoch to epoch.
+    anew on all training rows. `snapshot_every` so many epochs, and after the last, the weights are kept, so that the
+    results can say how the test errors went over the epochs.
     """
 
     epochs: Count = Field(description="a count of epochs")
@@ -83,7 +83,7 @@ class Train(Table):
     keep: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     refit: bool = False
-    every_epoch: bool = False
+    snapshot_every: Count | None = None
 
 
 class ViewSpec(Table):

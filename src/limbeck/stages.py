@@ -15,7 +15,7 @@ import torch
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.bias import best_bias, raise_bias
-from limbeck.checkpoints import load_snapshot
+from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
@@ -170,15 +170,14 @@ class Workshop:
         right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
         return None if right is None else round((1 - right) * len(validation_of(stage)))
 
-    def epochs(self, stage: ModelStage) -> Iterator[Model]:
-        """The model as it was after each epoch, if that was kept; the same module each time, with other weights."""
-        history = self.history(stage)
-        if stage.train is None or not stage.train.every_epoch or history is None or stage.bias:
+    def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, Model]]:
+        """Epochs after which the weights were kept, and the model as it was: the same module, with those weights."""
+        if stage.train is None or not stage.train.snapshot_every or stage.bias:
             return
         model = self.model(stage)
-        for epoch in range(1, len(history["epochs"]) + 1):
+        for epoch in snapshot_epochs(stage.train.epochs, stage.train.snapshot_every):
             load_snapshot(self.folder(stage), model, epoch)
-            yield model
+            yield epoch, model
 
     def seconds(self, stage: ModelStage) -> float | None:
         """How long the training took, if that was recorded."""
@@ -246,7 +245,7 @@ class Workshop:
                     validation=validation_of(stage),
                     precision=plan["precision"],
                     checkpoint=part,
-                    snapshots=part if stage.train and stage.train.every_epoch else None,
+                    snapshot_every=stage.train.snapshot_every if stage.train else None,
                     progress=self.progress,
                     title=stage.title,
                 )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.batches import BatchSource
-from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint, save_snapshot
+from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint, save_snapshot, snapshot_epochs
 from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import TargetSource
@@ -130,7 +130,7 @@ def train(
     validation: Part | None = None,
     precision: Precision | None = None,
     checkpoint: Path | None = None,
-    snapshots: Path | None = None,
+    snapshot_every: int | None = None,
     progress: Progress | None = None,
     title: str = "training",
 ) -> History:
@@ -149,7 +149,8 @@ def train(
         validation: labelled rows that choose the epoch; without them, or with none, the last is kept.
         precision: as resolved before; by default resolved here.
         checkpoint: a folder for checkpoints, from which a training that was cut off goes on.
-        snapshots: a folder in which the weights after each epoch are kept, `epoch-0001.safetensors` and so on.
+        snapshot_every: after so many epochs, and after the last, the weights are kept beside the checkpoints, as
+            `epoch-0001.safetensors` and so on.
         progress: told by step.
         title: what progress calls it.
 
@@ -163,6 +164,7 @@ def train(
     precision = precision or resolve_precision(settings.precision, getattr(model, "kind", None))
     chooses = settings.keep == "best" and validation is not None and len(validation) > 0
     total = settings.epochs * batches.steps
+    kept_epochs = snapshot_epochs(settings.epochs, snapshot_every) if snapshot_every else []
     optimizer = _optimizer(model, settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -198,8 +200,8 @@ def train(
                     "train.learning_rate, or look for extreme inputs"
                 )
             _end_epoch(model, state, epoch, loss, settings, total, batches.steps, validation, precision, chooses)
-            if snapshots is not None:
-                save_snapshot(snapshots, model, epoch + 1)
+            if checkpoint is not None and epoch + 1 in kept_epochs:
+                save_snapshot(checkpoint, model, epoch + 1)
             save_if_due()
             last = state.history[-1]
             note = f"loss {loss:.4f}"

@@ -44,8 +44,8 @@ def test_two_points_rows_without_errors_and_words_make_no_line() -> None:
 
 def test_errors_over_epochs_have_a_line_for_each_model_that_counted_them() -> None:
     models = [model("student", 5, temperature=1), model("baseline", 6)]
-    (sweep,) = over_epochs(models, {"student/net-temperature=1": [9, 7, 5], "baseline/net": [9]})
-    assert [(line.role, line.points) for line in sweep.lines] == [("student", ((1, 9), (2, 7), (3, 5)))]
+    (sweep,) = over_epochs(models, {"student/net-temperature=1": [[5, 9], [10, 7], [12, 5]], "baseline/net": [[12, 9]]})
+    assert [(line.role, line.points) for line in sweep.lines] == [("student", ((5, 9), (10, 7), (12, 5)))]
     assert over_epochs(models, {}) == []
 
 
@@ -53,7 +53,7 @@ def test_the_page_draws_sweeps_and_names_hostile_lines_as_text(example: dict[str
     rows = example["results"]["models"]
     for number in (1, 2, 3):
         rows.append({**rows[1], "name": "<b>$x^2$", "variant": {"temperature": number}, "errors": 10 * number})
-    example["results"]["curves"] = {"baseline/linear": [50, 40, 30]}
+    example["results"]["curves"] = {"baseline/linear": [[1, 50], [2, 40], [3, 30]]}
     page = render_report(**example)
     assert "<h2>Errors over settings</h2>" in page
     assert "Errors by temperature" in page

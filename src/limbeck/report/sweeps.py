@@ -82,15 +82,15 @@ def _axis(models: Sequence[Model], setting: str) -> str:
     return "parameters" if listed else setting
 
 
-def over_epochs(models: Sequence[Model], curves: Mapping[str, Sequence[int]]) -> list[Sweep]:
-    """Test errors after each epoch, where they were counted.
+def over_epochs(models: Sequence[Model], curves: Mapping[str, Sequence[Sequence[int]]]) -> list[Sweep]:
+    """Test errors after epochs, where they were counted.
 
     Args:
         models: of the run.
         curves: by model id, as results.json has them.
     """
     lines = [
-        Line(model.role, row_label(model.row), tuple((float(n), float(e)) for n, e in enumerate(curves[name], 1)))
+        Line(model.role, row_label(model.row), tuple((float(n), float(e)) for n, e in curves[name]))
         for model in models
         if len(curves.get(name := row_id(model.row), ())) >= FEWEST
     ]
@@ -98,7 +98,7 @@ def over_epochs(models: Sequence[Model], curves: Mapping[str, Sequence[int]]) ->
 
 
 def sweep_figures(
-    models: Sequence[Model], curves: Mapping[str, Sequence[int]], test_rows: int
+    models: Sequence[Model], curves: Mapping[str, Sequence[Sequence[int]]], test_rows: int
 ) -> list[tuple[Sweep, str]]:
     """A figure for each setting that was varied, and one of errors over epochs."""
     found = [*over_epochs(models, curves), *find_sweeps(models)][:FIGURES]
