@@ -41,9 +41,7 @@ def test_a_run_shows_its_table_verdict_and_report_and_what_it_does_beside(limbec
     done = [line.partition(":")[0] for line in err.splitlines()]
     assert done == [
         "teacher convnet",
-        "knowledge of convnet, inputs",
-        "knowledge of convnet, view 1",
-        "knowledge of convnet, view 2",
+        "knowledge of convnet, inputs and 2 views",
         "student 2x16 (temperature 4)",
         "baseline 2x16",
     ]

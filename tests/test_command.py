@@ -77,7 +77,7 @@ def test_knowledge_of_other_data_is_not_taken(limbeck, tiny_run, tiny, idx_folde
         "extract", recipe, "--out", tiny_run.parent / "other", "--set", f"data.source=idx:{idx_folder}"
     )
     assert code == 0, err
-    assert "knowledge of convnet, inputs: done" in err
+    assert "knowledge of convnet, inputs and 2 views: done" in err
 
 
 def test_an_output_folder_that_is_a_file_is_refused(refused, tiny, tmp_path):

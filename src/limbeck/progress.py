@@ -39,6 +39,27 @@ class Silent:
         """Say nothing."""
 
 
+class Share:
+    """A stage's share of a longer one: how far it is counts there, and its own beginning and end are not said."""
+
+    def __init__(self, whole: Progress, before: int) -> None:
+        self.whole, self.before = whole, before
+
+    def line(self, text: str) -> None:
+        """One line."""
+        self.whole.line(text)
+
+    def start(self, title: str, total: int) -> None:
+        """Say nothing."""
+
+    def at(self, done: int, note: str = "") -> None:
+        """So many steps after those before it."""
+        self.whole.at(self.before + done, note)
+
+    def end(self, note: str = "") -> None:
+        """Say nothing."""
+
+
 class Lines:
     """Plain lines for a log: one when a stage ends, and one every `every` seconds while it runs."""
 

@@ -220,10 +220,9 @@ class Road:
     def _extract(self) -> None:
         for plan in self.planner.students():
             for stage in plan.trials:
-                teacher = teacher_of(stage)
+                self.workshop.record(stage.recordings, teacher_of(stage))
                 for recording in stage.recordings:
-                    what = f"view {recording.view}" if recording.view else "inputs"
-                    self.workshop.knowledge(recording, teacher, f"knowledge of {teacher.name}, {what}")
+                    self.workshop.knowledge(recording, teacher_of(stage))
 
     def _distill(self) -> list[Entry]:
         entries = [Entry(stage) for stage in self.planner.teachers()]

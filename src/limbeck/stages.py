@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from limbeck.models import ConvNet, build_model, load_model, save_model
 from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
 from limbeck.precision import resolve_precision
-from limbeck.progress import Progress
+from limbeck.progress import Progress, Share
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
@@ -115,20 +116,28 @@ class Workshop:
             self._teachers[key] = TorchTeacher(self.model(stage))
         return self._teachers[key]
 
-    def knowledge(self, recording: Recording, teacher: ModelStage, title: str = "") -> Knowledge:
+    def record(self, recordings: Sequence[Recording], teacher: ModelStage) -> None:
+        """Make the recordings of a transfer set that are not whole, as one work."""
+        missing = [recording for recording in recordings if not self.store.is_complete(recording.identity)]
+        if not missing:
+            return
+        asked, done = self.teacher(teacher), 0
+        self.progress.start(f"knowledge of {teacher.name}, {_contents(missing)}", sum(len(r.part) for r in missing))
+        for recording in missing:
+            share = Share(self.progress, done)
+            extract(asked, recording, self.store, pixels=partial(recording.pixels, self.cache), progress=share)
+            done += len(recording.part)
+        self.progress.end()
+
+    def knowledge(self, recording: Recording, teacher: ModelStage) -> Knowledge:
         """A recording, made or completed if it is not whole; its shards are checked when they are read."""
         if self.store.is_complete(recording.identity):
             try:
                 return Knowledge.open(self.store.folder(recording.identity), recording.identity)
             except DamagedFileError:
                 return self._repaired(recording, teacher)
-        asked = self.teacher(teacher)
-        self.progress.start(title or f"knowledge of {teacher.name}", len(recording.part))
-        knowledge = extract(
-            asked, recording, self.store, pixels=lambda: recording.pixels(self.cache), progress=self.progress
-        )
-        self.progress.end()
-        return knowledge
+        self.record([recording], teacher)
+        return Knowledge.open(self.store.folder(recording.identity), recording.identity)
 
     def mend(self, stage: ModelStage) -> int:
         """Make again what is damaged of a model and of all it was made from; how many artifacts that were."""
@@ -341,6 +350,13 @@ def validation_of(stage: ModelStage) -> Part:
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))
+
+
+def _contents(recordings: Sequence[Recording]) -> str:
+    """What a log calls them: `inputs and 11 views`."""
+    views = [recording.view for recording in recordings if recording.view]
+    some = "" if not views else f"view {views[0]}" if len(views) == 1 else f"{len(views)} views"
+    return " and ".join(filter(None, ["inputs" if len(views) < len(recordings) else "", some]))
 
 
 def _weights_digest(folder: Path) -> str | None:
