@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from limbeck.errors import UsageError
+from limbeck.evaluation import ROW_FIELDS
 from limbeck.recipe import Recipe, load_recipe, parse_recipe
 from limbeck.recipe_rows import planned_rows
+from limbeck.rows import NUMBERS
 
 SEVERAL = """
 title = "Several"
@@ -192,6 +194,15 @@ def test_a_claim_about_a_row_that_there_is_not_is_refused() -> None:
 def test_a_claim_shows_one_number() -> None:
     two = claim(minus={"name": "2x16"}, best="temperature")
     assert problem(claim=[two]) == 'claim[0]: found both of "minus" and "best", expected one of them'
+
+
+def test_a_claim_shows_a_number_that_rows_can_have() -> None:
+    assert set(NUMBERS) < set(ROW_FIELDS)
+    several(claim=[claim(show="errors_on_3"), claim(show="steps"), claim(show="nll")])
+    assert problem(claim=[claim(show="eror")]) == (
+        'claim[0].show: no row has a number named "eror", did you mean "errors"?'
+    )
+    assert "there are errors, accuracy, nll" in problem(claim=[claim(show="x")])
 
 
 def test_words_and_claims_make_no_difference_to_a_run() -> None:

@@ -22,7 +22,7 @@ from limbeck.models.saving import WEIGHTS
 from limbeck.recipe import Claim
 from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
-from limbeck.rows import row_id
+from limbeck.rows import ERRORS_ON, row_id
 from limbeck.run_folder import RUN, RunFolder
 from limbeck.stages import Workshop
 from limbeck.threads import thread_count
@@ -157,7 +157,7 @@ class Outcome:
         taught = stage.bias.student if stage.bias else stage
         for number in (taught.identity.settings.get("select") or {}).get("without", ()):
             wrong = log_probs[labels == number].argmax(axis=1) != number
-            found[f"errors_on_{classes[number]}"] = int(np.count_nonzero(wrong))
+            found[f"{ERRORS_ON}{classes[number]}"] = int(np.count_nonzero(wrong))
         if (bias := self.workshop.bias(stage)) is not None:
             found["bias_raised"] = bias
         if (wrong := self.workshop.validation_errors(stage)) is not None:

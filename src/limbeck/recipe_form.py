@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems
 from limbeck.recipe_settings import LARGEST, Count, Model, Name, Table, Train, Transfer, ViewSpec, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
-from limbeck.rows import fits, row_label
+from limbeck.rows import ERRORS_ON, METRICS, NUMBERS, fits, row_label
 
 
 def _one_line(value: str) -> str:
@@ -110,6 +111,15 @@ class Claim(Table):
     minus: dict[str, Any] | None = None
     gap: list[dict[str, Any]] | None = Field(default=None, min_length=2, max_length=2)
     best: str | None = None
+
+    @field_validator("show")
+    @classmethod
+    def _number_exists(cls, show: str) -> str:
+        if show not in (*NUMBERS, *METRICS) and not show.startswith(ERRORS_ON):
+            known = [*NUMBERS, *METRICS]
+            nearest = did_you_mean(show, known) or f", there are {', '.join(known)}"
+            raise misfit(f"no row has a number named {shown(show)}{nearest}")
+        return show
 
     @model_validator(mode="after")
     def _one_number(self) -> Claim:

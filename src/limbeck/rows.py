@@ -7,6 +7,24 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
+NUMBERS = (
+    "errors", "accuracy", "nll", "ece", "agreement", "gap_recovered", "p_value", "parameters", "bytes", "multiply_adds",
+    "latency_ms", "examples_per_second", "train_seconds", "trials",
+)  # fmt: skip
+"""The fields of a row of results.json that are numbers."""
+
+ERRORS_ON = "errors_on_"
+METRICS = (
+    "validation_errors",
+    "errors_above_fewest",
+    "bias_raised",
+    "loss",
+    "excess_loss",
+    "steps",
+    f"{ERRORS_ON}CLASS",
+)
+"""The metrics, by name, that some rows have."""
+
 
 def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
     """ROLE/NAME[-KEY=VALUE,…], keys sorted: the row's name in predictions/ and models/."""
