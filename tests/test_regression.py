@@ -76,7 +76,13 @@ def test_no_gradient_is_left_where_the_loss_is_least(task):
     assert near["losses"][-1] > nearer["losses"][-1] > nearer["least"]
 
 
-def test_the_step_size_with_the_lowest_loss_is_shown_and_one_that_diverges_is_not(task):
+def test_the_step_size_that_is_soonest_close_is_shown(task):
+    found = walk(stage(task, rates=[0.1, 0.4], steps=1500))
+    steps = {trial["learning_rate"]: trial["steps"] for trial in found["trials"]}
+    assert steps[found["learning_rate"]] == min(steps.values()) < steps[0.1]
+
+
+def test_of_step_sizes_that_come_close_nowhere_the_one_with_the_lowest_loss_is_shown_and_one_that_diverges_is_not(task):
     found = walk(stage(task, depth=2, power=4, rates=[0.01, 0.1, 100.0]))
     assert found["learning_rate"] == 0.1
     assert [trial["loss"] is None for trial in found["trials"]] == [False, False, True]
@@ -92,6 +98,8 @@ def test_the_power_loss_is_that_of_the_formula():
 def test_steps_are_counted_until_little_of_the_loss_is_left():
     assert steps_to([1.0, 0.6, 0.21, 0.2009, 0.2], 0.2, share=0.01) == 3
     assert steps_to([1.0, 0.9], 0.2) is None
+    assert steps_to([1.0, 0.2, 0.4, 0.2, 0.2], 0.2) == 3  # what it leaves again does not count
+    assert steps_to([1.0, 0.2, 0.4], 0.2) is None
 
 
 def test_a_run_shows_each_depth_and_makes_a_damaged_one_again(tmp_path):

@@ -229,7 +229,7 @@ def _regression(path: Path) -> Inspection:
     facts = {
         "key": identity.key,
         "net": f"linear, depth {identity.settings['depth']}, l{identity.settings['power']} loss",
-        "step size": f"{found['learning_rate']:g}, of those tried the lowest loss",
+        "step size": f"{found['learning_rate']:g}, of those tried the soonest close to the least loss",
         "tried": ", ".join(tried),
         "loss": f"{found['losses'][-1]:.5g} after {len(found['losses'])} steps",
         "least loss": f"{found['least']:.5g}, of any linear function",

@@ -72,8 +72,8 @@ class Regression(Table):
     """Linear nets of several depths on one regression, each under each loss (1/p)·mean |error|^p.
 
     Trained by gradient descent on all rows at once for so many `steps`, with each of the step sizes
-    `learning_rates`; the one with the lowest loss at the end is shown. `start` is the norm of the function that all
-    depths begin with.
+    `learning_rates`; shown is the one that is soonest close to the least loss that any linear function has. `start` is
+    the norm of the function that all depths begin with.
     """
 
     name: Name

@@ -7,6 +7,7 @@ in which gradient descent walks (arXiv:1802.06509, sec. 8).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +29,7 @@ from limbeck.recipe import Regression
 from limbeck.rows import model_id
 from limbeck.training import TrainSettings, train
 
-VERSION = 1
+VERSION = 2
 REGRESSION = "regression.json"
 CLOSE = 0.001
 """How much of the loss that could be lost may be left: the steps to get there tell nets apart."""
@@ -183,26 +184,32 @@ def walked(stage: RegressionStage, store: ArtifactStore, progress: Progress) -> 
 
 
 def walk(stage: RegressionStage, progress: Progress | None = None) -> dict[str, Any]:
-    """Train by gradient descent on all rows at once, with each step size; the one with the lowest loss at the end.
+    """Train by gradient descent on all rows at once, with each step size; the one that is soonest close is shown.
+
+    Close is as `steps_to` has it. Where none comes so close, it is the one with the lowest loss at the end.
 
     Returns:
-        {learning_rate, trials: [{learning_rate, loss (None: it diverged)}, …], losses (before each step), least}.
+        {learning_rate, trials: [{learning_rate, loss (None: it diverged), steps}, …], losses (before each step),
+        least}.
 
     Raises:
         LimbeckError: every step size diverged.
     """
     trials: list[dict[str, Any]] = []
-    best: list[float] | None = None
+    least = stage.task.least_loss(stage.power)
+    best: list[float] = []
+    chosen, soonest = 0.0, (math.inf, math.inf)
     for number, rate in enumerate(stage.settings.learning_rates, start=1):
         losses = _losses(stage, rate)
         if progress is not None:
             progress.at(number)
-        trials.append({"learning_rate": rate, "loss": losses[-1] if losses else None})
-        if losses and (best is None or losses[-1] < best[-1]):
-            best, chosen = losses, rate
-    if best is None:
+        steps = steps_to(losses, least) if losses else None
+        trials.append({"learning_rate": rate, "loss": losses[-1] if losses else None, "steps": steps})
+        if losses and (score := (math.inf if steps is None else steps, losses[-1])) < soonest:
+            best, chosen, soonest = losses, rate, score
+    if not best:
         raise LimbeckError(f"{stage.title}: the loss diverged at every step size: add smaller learning_rates")
-    return {"learning_rate": chosen, "trials": trials, "losses": best, "least": stage.task.least_loss(stage.power)}
+    return {"learning_rate": chosen, "trials": trials, "losses": best, "least": least}
 
 
 def _losses(stage: RegressionStage, rate: float) -> list[float] | None:
@@ -223,6 +230,8 @@ def _losses(stage: RegressionStage, rate: float) -> list[float] | None:
 
 
 def steps_to(losses: Sequence[float], least: float, share: float = CLOSE) -> int | None:
-    """The steps after which at most this share of what the loss could fall by is left; None if it never is."""
+    """The steps after which at most this share of what the loss could fall by is left for good; None if it never is."""
     goal = least + share * (losses[0] - least)
-    return next((step for step, loss in enumerate(losses) if loss <= goal), None)
+    above = [step for step, loss in enumerate(losses) if loss > goal]
+    steps = above[-1] + 1 if above else 0
+    return steps if steps < len(losses) else None
