@@ -36,6 +36,15 @@ def test_lists_stand_for_the_number_of_parameters() -> None:
     assert sweep.lines[0].points == ((100, 8), (200, 7), (300, 6))
 
 
+def test_what_was_chosen_on_validation_rows_parts_no_line() -> None:
+    models = [model("student", 9 - n, parameters=100 * n, widths=[n, n], temperature=n) for n in (1, 2, 3)]
+    assert find_sweeps(models) == []
+    for each in models:
+        each.row["chosen"] = {"distill.temperature": each.variant["temperature"]}
+    (sweep,) = find_sweeps(models)
+    assert [(line.label, line.points) for line in sweep.lines] == [("net", ((100, 8), (200, 7), (300, 6)))]
+
+
 def test_two_points_rows_without_errors_and_words_make_no_line() -> None:
     assert find_sweeps([model("student", 5, temperature=1), model("student", 3, temperature=4)]) == []
     assert find_sweeps([model("reference", None, depth=n) for n in (1, 2, 3)]) == []

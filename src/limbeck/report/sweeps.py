@@ -45,15 +45,16 @@ class Sweep:
 def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
     """Settings in which at least three rows of one role and name differ, and in nothing else.
 
-    Values are numbers; lists, such as widths, stand for the number of parameters.
+    Values are numbers; lists, such as widths, stand for the number of parameters. A setting that was chosen on
+    validation rows, such as each width's temperature, is no difference.
     """
     found: dict[str, list[Line]] = {}
-    for setting in dict.fromkeys(key for model in models for key in model.variant):
+    for setting in dict.fromkeys(key for model in models for key in _given(model)):
         groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
         for model in models:
             value, errors = _value(model, setting), model.number("errors")
             if value is not None and errors is not None:
-                rest = variant_text({key: other for key, other in model.variant.items() if key != setting})
+                rest = variant_text({key: other for key, other in _given(model).items() if key != setting})
                 groups.setdefault((model.role, model.name, rest), []).append((value, errors))
         for (role, name, rest), points in groups.items():
             if len({value for value, _ in points}) < FEWEST:
@@ -63,7 +64,7 @@ def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
             lines.append(Line(role, label, tuple(sorted(points))))
             # A baseline without the setting (a temperature) is as good at each of its values.
             level = next(
-                (m for m in models if (m.role, m.name, variant_text(m.variant)) == ("baseline", name, rest)), None
+                (m for m in models if (m.role, m.name, variant_text(_given(m))) == ("baseline", name, rest)), None
             )
             if role == "student" and level is not None and (errors := level.number("errors")) is not None:
                 ends = {value for value, _ in points}
@@ -72,8 +73,14 @@ def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
     return [Sweep(name, tuple(sorted(lines, key=lambda line: order.index(line.role)))) for name, lines in found.items()]
 
 
+def _given(model: Model) -> dict[str, Any]:
+    """What the recipe says of the row, without what was chosen for it."""
+    chosen = {path.rpartition(".")[2] for path in model.row.get("chosen") or {}}
+    return {key: value for key, value in model.variant.items() if key not in chosen}
+
+
 def _value(model: Model, setting: str) -> float | None:
-    value = model.variant.get(setting)
+    value = _given(model).get(setting)
     return model.number("parameters") if isinstance(value, list) else finite(value)
 
 
