@@ -42,6 +42,7 @@ def test_a_claim_may_be_about_a_difference_a_share_or_a_setting() -> None:
     assert share is not None
     assert abs(share - 20 / 30) < 1e-9
     assert here(row={"name": "net", "epochs": 5}, best="temperature") == 4
+    assert here(row={"name": "net", "epochs": 5}, best="temperature", show="accuracy") == 4
 
 
 def test_what_no_row_says_is_none() -> None:
@@ -66,3 +67,13 @@ def test_of_several_runs_the_median_stands_between_lowest_and_highest() -> None:
     assert [line[-1] for line in claim_lines([[*run(5)[:1], *run(7)[:1]]])] == ["5", "7"]  # of one text, each its own
     assert claim_lines([run(5), []])[0][-1] == "5"
     assert claim_lines([]) == []
+    assert claim_lines([run(5), run(None), run(7)])[0][-1] == "6 (5 to 7), in 2 of 3 runs"
+
+
+def test_a_setting_that_was_best_is_shown_as_each_run_had_it() -> None:
+    def run(value: Any) -> list[dict[str, Any]]:
+        return [{"text": "Best", "show": "temperature", "paper": "2.5 to 4", "goal": None, "here": value}]
+
+    assert claim_lines([run(4), run(8.5), run(4)])[0][-1] == "4, 8.5, 4"
+    assert claim_lines([run([16, 16])])[0][-1] == "16 and 16"
+    assert claim_lines([run("permuted")])[0][-1] == "permuted"

@@ -185,10 +185,14 @@ def claim(**given: Any) -> dict[str, Any]:
 def test_a_claim_about_a_row_that_there_is_not_is_refused() -> None:
     several(claim=[claim(row={"role": "teacher", "name": "convnet"})])
     assert problem(claim=[claim(), claim(row={"name": "2x16", "temperature": 5})]) == (
-        'claim[1]: no row fits { name = "2x16", temperature = 5 }, there are student 2x16 (temperature 4), baseline '
-        "2x16, teacher convnet"
+        'claim[1].row: no row fits { name = "2x16", temperature = 5 }, there are student 2x16 (temperature 4)'
     )
-    assert "no row fits" in problem(claim=[claim(minus={"name": "2x17"})])
+    assert problem(claim=[claim(minus={"name": "2x17"})]) == (
+        'claim[0].minus: no row fits { name = "2x17" }, there are student 2x16 (temperature 4), baseline 2x16, '
+        "teacher convnet"
+    )
+    refitted = {"train": {"epochs": 5, "refit": True}, "transfer": "no3"}
+    several(refitted, claim=[claim(row={"role": "teacher", "name": "convnet", "refit": False})])
 
 
 def test_a_claim_shows_one_number() -> None:
@@ -198,11 +202,47 @@ def test_a_claim_shows_one_number() -> None:
 
 def test_a_claim_shows_a_number_that_rows_can_have() -> None:
     assert set(NUMBERS) < set(ROW_FIELDS)
-    several(claim=[claim(show="errors_on_3"), claim(show="steps"), claim(show="nll")])
+    without = {"transfer": "no3", "bias": ["test"]}
+    there = [claim(row={"name": "2x16", "without": [3]}, show="errors_on_3"), claim(show="nll"),
+             claim(row={"name": "2x16", "bias": "test"}, show="bias_raised")]  # fmt: skip
+    several(without, claim=there)
+    for show in ("errors_on_3", "steps", "bias_raised"):
+        assert problem(without, claim=[claim(show=show)]) == (
+            f"claim[0].row: student 2x16 (temperature 4) will have no {show}"
+        )
+    depths = [{"name": "linear", "depths": [1, 2], "learning_rates": [0.1]}]
+    of_depth = {"role": "reference", "name": "linear", "depth": 2}
+    several(regression=depths, claim=[claim(row=of_depth, show="steps")])
+    assert problem(regression=depths, claim=[claim(row=of_depth)]) == (
+        "claim[0].row: reference linear (depth 2, power 4) will have no errors"
+    )
     assert problem(claim=[claim(show="eror")]) == (
         'claim[0].show: no row has a number named "eror", did you mean "errors"?'
     )
     assert "there are errors, accuracy, nll" in problem(claim=[claim(show="x")])
+
+
+def test_a_setting_that_is_best_is_one_that_rows_differ_in() -> None:
+    sweep = {"sweep": {"distill.temperature": [1, 2]}, "variant": ["epochs"]}
+    several(sweep, claim=[claim(best="temperature")])
+    assert problem(sweep, claim=[claim(best="temprature")]) == (
+        'claim[0].best: rows that fit do not differ in "temprature", did you mean "temperature"?'
+    )
+    assert problem(claim=[claim(best="widths")]) == (
+        'claim[0].best: rows that fit do not differ in "widths", there are temperature'
+    )
+
+
+def test_a_claim_without_a_row_or_with_what_it_does_not_use_is_refused() -> None:
+    assert problem(claim=[claim(row={})]) == (
+        'claim[0].row: found {}, expected a table that says which row, such as { name = "2x16" }'
+    )
+    assert "claim[0].minus: found {}" in problem(claim=[claim(minus={})])
+    assert "claim[0].gap[1]: found {}" in problem(claim=[claim(gap=[{"name": "2x16"}, {}])])
+    ends = [{"role": "baseline", "name": "2x16"}, {"role": "teacher", "name": "convnet"}]
+    several(claim=[claim(gap=ends)])
+    assert 'claim[0].show: found "nll" beside "gap"' in problem(claim=[claim(gap=ends, show="nll")])
+    assert problem(claim=[claim(paper=True)]) == "claim[0].paper: found true, expected a number or a string"
 
 
 def test_words_and_claims_make_no_difference_to_a_run() -> None:

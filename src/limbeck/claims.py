@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from limbeck.metrics import gap_recovered
-from limbeck.rows import fits
+from limbeck.rows import ERRORS_ON, HIGHER_IS_BETTER, METRICS, NUMBERS, fits, plain_value
 
 if TYPE_CHECKING:
     from limbeck.recipe import Claim
@@ -37,11 +37,14 @@ def measured(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any
     ]
 
 
-def _value(claim: Claim, rows: Sequence[Row]) -> float | None:
+def _value(claim: Claim, rows: Sequence[Row]) -> Any:
     if claim.best:
         known = [row for row in _fitting(claim.row, rows) if claim.best in row["variant"]]
         scored = [(value, row) for row in known if (value := shown(row, claim.show)) is not None]
-        return min(scored, key=lambda pair: pair[0])[1]["variant"][claim.best] if scored else None
+        if not scored:
+            return None
+        sign = -1 if claim.show in HIGHER_IS_BETTER else 1
+        return min(scored, key=lambda pair: sign * pair[0])[1]["variant"][claim.best]
     if claim.gap:
         ends = [_accuracy(selector, rows) for selector in (claim.row, *claim.gap)]
         return None if None in ends else gap_recovered(*(end for end in ends if end is not None))
@@ -83,14 +86,25 @@ def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
         # Claims are words: runs that differ in them can be compared, by those that they share.
         beside = [run[place] for run in runs if place < len(run)]
         same = [other for other in beside if (other["text"], other["show"]) == (claim["text"], show)]
-        values = [other["here"] for other in same if other["here"] is not None]
-        written = "–" if not values else number(show, median(values))
-        if len(values) > 1:
-            written += f" ({number(show, min(values))} to {number(show, max(values))})"
+        written = _written(show, [other["here"] for other in same])
         paper = claim["paper"]
         given = "–" if paper is None else paper if isinstance(paper, str) else number(show, paper)
         lines.append([str(claim["text"]), show.replace("_", " "), given, claim["goal"] or "–", written])
     return lines
+
+
+def _written(show: str, of_runs: Sequence[Any]) -> str:
+    """Median, lowest and highest of a number; a setting that was best in each run, as those runs have it."""
+    values = [value for value in of_runs if value is not None]
+    if not values:
+        return "–"
+    if show != SHARE and show not in (*NUMBERS, *METRICS) and not show.startswith(ERRORS_ON):
+        written = ", ".join(plain_value(value) for value in values)
+    elif len(values) == 1:
+        written = number(show, values[0])
+    else:
+        written = f"{number(show, median(values))} ({number(show, min(values))} to {number(show, max(values))})"
+    return written if len(values) == len(of_runs) else f"{written}, in {len(values)} of {len(of_runs)} runs"
 
 
 def number(field: str, value: float) -> str:

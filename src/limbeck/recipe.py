@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
+from limbeck.recipe_claim import Claim
 from limbeck.recipe_errors import dotted, phrases, shown
-from limbeck.recipe_form import Claim, Data, Recipe, Regression, Teacher
+from limbeck.recipe_form import Data, Recipe, Regression, Teacher
 from limbeck.recipe_overrides import apply_overrides
 from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, Transfer, TransferViews, ViewSpec
 from limbeck.recipe_student import Reference, Student
@@ -130,10 +131,14 @@ def dump_recipe(recipe: Recipe) -> str:
 
 
 def settings_key(recipe: Recipe) -> str:
-    """The SHA-256 of a recipe's settings: equal for runs that differ in seed, or in words, alone."""
+    """The SHA-256 of a recipe's settings: equal for runs that differ in seed, or in words, alone.
+
+    Settings that are not given and have no default are no part of it: a key that recipes come to have leaves the
+    results of those without it comparable.
+    """
     from limbeck.files import key_of  # loads numpy, which checking a recipe does without
 
-    return key_of(recipe.model_dump(mode="json", by_alias=True, exclude=WORDS))
+    return key_of(recipe.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=WORDS))
 
 
 def first_difference(there: Recipe, here: Recipe) -> str | None:

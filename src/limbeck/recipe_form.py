@@ -9,21 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from limbeck.errors import did_you_mean
+from limbeck.recipe_claim import Claim, claim_problems, one_line
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
-from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems
+from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
 from limbeck.recipe_settings import LARGEST, Count, Model, Name, Table, Train, Transfer, ViewSpec, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
-from limbeck.rows import ERRORS_ON, METRICS, NUMBERS, fits, row_label
-
-
-def _one_line(value: str) -> str:
-    if len(value.splitlines()) != 1 or not value.strip():
-        raise ValueError(found(value, "one line of text"))
-    return value
-
 
 PLAIN_TRANSFER = {"name": "train"}
 """The transfer set where a recipe has none."""
@@ -93,47 +85,6 @@ class Regression(Table):
         return self
 
 
-class Claim(Table):
-    """A number that a paper reports, to be shown beside the one measured here.
-
-    `row` says which row of the results it is about, by name, `role` (student, where none is given) and settings of
-    its variant; of several the first. `show` is a field of that row, or one of its metrics. With `minus`, another
-    row's is taken off. With `gap`, two rows, it is the share of the way from the first to the second that the row
-    went. With `best`, a setting, it is that setting's value in the row where `show` is lowest, of all that fit.
-    `goal` is what it should reach here.
-    """
-
-    text: Annotated[str, AfterValidator(_one_line)] = Field(description="one line of text")
-    paper: float | str | None = None
-    goal: str | None = None
-    row: dict[str, Any] = Field(min_length=1, description="a table that says which row")
-    show: str = "errors"
-    minus: dict[str, Any] | None = None
-    gap: list[dict[str, Any]] | None = Field(default=None, min_length=2, max_length=2)
-    best: str | None = None
-
-    @field_validator("show")
-    @classmethod
-    def _number_exists(cls, show: str) -> str:
-        if show not in (*NUMBERS, *METRICS) and not show.startswith(ERRORS_ON):
-            known = [*NUMBERS, *METRICS]
-            nearest = did_you_mean(show, known) or f", there are {', '.join(known)}"
-            raise misfit(f"no row has a number named {shown(show)}{nearest}")
-        return show
-
-    @model_validator(mode="after")
-    def _one_number(self) -> Claim:
-        given = [name for name in ("minus", "gap", "best") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise misfit(f'found both of "{given[0]}" and "{given[1]}", expected one of them')
-        return self
-
-    @property
-    def selectors(self) -> list[dict[str, Any]]:
-        """Everything in it that says which row."""
-        return [self.row, *([self.minus] if self.minus else []), *(self.gap or [])]
-
-
 class Recipe(Table):
     """One experiment: data, teachers, transfer sets, students and references, and what a paper claims of them.
 
@@ -142,7 +93,7 @@ class Recipe(Table):
     there is only one.
     """
 
-    title: Annotated[str, AfterValidator(_one_line)] = Field(description="one line of text")
+    title: Annotated[str, AfterValidator(one_line)] = Field(description="one line of text")
     about: str = ""
     minutes: float | None = Field(default=None, ge=0)
     data: Data = Field(description="a table")
@@ -204,22 +155,19 @@ class Recipe(Table):
                 )
 
     def _row_problems(self) -> Iterator[str]:
-        refitted = {teacher.name for teacher in self.teacher if teacher.train is not None and teacher.train.refit}
+        refits = {part.name: part.train is not None and part.train.refit for part in self.teacher}
+        refitted = {name for name, refit in refits.items() if refit}
         found = list(planned_rows(self.student, self.reference, self.transfer, refitted))
         yield from row_problems(found)
         rows = [row for _, row in found]
-        rows += [PlannedRow("teacher", teacher.name, {}, {}) for teacher in self.teacher]
+        rows += teacher_rows(refits, self.student)
         rows += [
-            PlannedRow("reference", part.name, {"depth": depth, "power": power}, {})
+            PlannedRow("reference", part.name, {"depth": depth, "power": power}, {}, regression=True)
             for part in self.regression
             for power in part.powers
             for depth in part.depths
         ]
-        for number, claim in enumerate(self.claim):
-            for selector in claim.selectors:
-                if not any(fits(row.role, row.name, row.variant, selector) for row in rows):
-                    labels = list(dict.fromkeys(f"{row.role} {row_label(vars(row))}" for row in rows))
-                    yield f"claim[{number}]: no row fits {shown(selector)}, there are {', '.join(labels)}"
+        yield from claim_problems(self.claim, rows)
 
 
 def _only_name(parts: Any) -> str | None:

@@ -25,6 +25,7 @@ class PlannedRow:
     name: str
     variant: Variant
     settings: Mapping[str, Any]
+    regression: bool = False
 
     @property
     def id(self) -> str:
@@ -88,6 +89,22 @@ def planned_rows(
     for number, reference in enumerate(reference for part in references for reference in part.swept()):
         variant = reference_variant(reference, transfer_of[reference.transfer])
         yield f"reference.{reference.name}", PlannedRow("reference", reference.name, variant, {"reference": number})
+
+
+def teacher_rows(refits: Mapping[str, bool], students: Sequence[Student]) -> list[PlannedRow]:
+    """The rows of teachers: the one refitted where a student of it is, and beside it, if one is not, the other.
+
+    Args:
+        refits: by name, whether the recipe has the teacher refitted.
+        students: as in the recipe.
+    """
+    rows = []
+    for name, refitted in refits.items():
+        of_students = {refitted or student.train.refit for student in students if student.teacher == name}
+        rows.append(PlannedRow("teacher", name, {}, {}))
+        if len(of_students) > 1:
+            rows.append(PlannedRow("teacher", name, {"refit": False}, {}))
+    return rows
 
 
 def row_problems(rows: Sequence[tuple[str, PlannedRow]]) -> list[str]:

@@ -14,21 +14,15 @@ NUMBERS = (
 """The fields of a row of results.json that are numbers."""
 
 ERRORS_ON = "errors_on_"
-METRICS = (
-    "validation_errors",
-    "errors_above_fewest",
-    "bias_raised",
-    "loss",
-    "excess_loss",
-    "steps",
-    f"{ERRORS_ON}CLASS",
-)
-"""The metrics, by name, that some rows have."""
+HIGHER_IS_BETTER = {"accuracy", "agreement", "gap_recovered", "examples_per_second"}
+OF_REGRESSIONS = ("loss", "excess_loss", "steps")
+METRICS = ("validation_errors", "errors_above_fewest", "bias_raised", *OF_REGRESSIONS)
+"""The metrics, by name, that some rows have; beside them `ERRORS_ON`, with a class."""
 
 
 def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
     """ROLE/NAME[-KEY=VALUE,…], keys sorted: the row's name in predictions/ and models/."""
-    shown = ",".join(f"{key}={_plain(variant[key], '+')}" for key in sorted(variant))
+    shown = ",".join(f"{key}={plain_value(variant[key], '+')}" for key in sorted(variant))
     return f"{role}/{name}" + (f"-{shown}" if shown else "")
 
 
@@ -59,11 +53,12 @@ def row_label(row: Row) -> str:
 
 
 def variant_text(variant: Mapping[str, Any]) -> str:
-    """{"temperature": 4, "without": [3]} -> temperature 4, without 3."""
-    return ", ".join(f"{key} {_plain(value, ' and ')}" for key, value in variant.items())
+    """{"temperature": 4, "without": [3]} -> temperature 4, without 3; keys sorted, as in results.json."""
+    return ", ".join(f"{key} {plain_value(variant[key])}" for key in sorted(variant))
 
 
-def _plain(value: Any, between: str) -> str:
+def plain_value(value: Any, between: str = " and ") -> str:
+    """A setting's value in words."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -1,0 +1,120 @@
+"""What a paper claims: the form of it in a recipe, and whether the rows that there will be can say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from limbeck.errors import did_you_mean
+from limbeck.recipe_errors import found, misfit, shown
+from limbeck.recipe_rows import PlannedRow
+from limbeck.recipe_settings import Table
+from limbeck.rows import ERRORS_ON, METRICS, NUMBERS, OF_REGRESSIONS, fits, row_label
+
+_NUMBERS_OF_REGRESSIONS = {*OF_REGRESSIONS, "parameters", "trials"}
+
+
+def one_line(value: str) -> str:
+    """The value, if it is one line of text."""
+    if len(value.splitlines()) != 1 or not value.strip():
+        raise ValueError(found(value, "one line of text"))
+    return value
+
+
+def _number_or_words(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(found(value, "a number or a string"))
+    return value
+
+
+Selector = dict[str, Any]
+
+
+def _not_empty(selector: Selector) -> Selector:
+    if not selector:
+        raise ValueError(found(selector, 'a table that says which row, such as { name = "2x16" }'))
+    return selector
+
+
+class Claim(Table):
+    """A number that a paper reports, to be shown beside the one measured here.
+
+    `row` says which row of the results it is about, by name, `role` (student, where none is given) and settings of
+    its variant; of several the first. `show` is a field of that row, or one of its metrics. With `minus`, another
+    row's is taken off. With `gap`, two rows, it is the share of the way from the first to the second that the row
+    went. With `best`, a setting, it is that setting's value in the row where `show` is lowest, of all that fit.
+    `goal` is what it should reach here.
+    """
+
+    text: Annotated[str, AfterValidator(one_line)] = Field(description="one line of text")
+    paper: Annotated[float | str, BeforeValidator(_number_or_words)] | None = None
+    goal: str | None = None
+    row: Annotated[Selector, AfterValidator(_not_empty)] = Field(description="a table that says which row")
+    show: str = "errors"
+    minus: Annotated[Selector, AfterValidator(_not_empty)] | None = None
+    gap: list[Annotated[Selector, AfterValidator(_not_empty)]] | None = Field(default=None, min_length=2, max_length=2)
+    best: str | None = None
+
+    @field_validator("show")
+    @classmethod
+    def _number_exists(cls, show: str) -> str:
+        known = [*NUMBERS, *METRICS, f"{ERRORS_ON}CLASS"]
+        if show not in known[:-1] and not show.startswith(ERRORS_ON):
+            nearest = did_you_mean(show, known) or f", there are {', '.join(known)}"
+            raise misfit(f"no row has a number named {shown(show)}{nearest}")
+        return show
+
+    @model_validator(mode="after")
+    def _one_number(self) -> Claim:
+        given = [name for name in ("minus", "gap", "best") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise misfit(f'found both of "{given[0]}" and "{given[1]}", expected one of them')
+        if self.gap and self.show != "errors":
+            raise misfit(f'found {shown(self.show)} beside "gap", which is of accuracies: leave it out', "show")
+        return self
+
+    @property
+    def selectors(self) -> dict[str, Selector]:
+        """Everything in it that says which row, by key."""
+        ends = {f"gap[{number}]": selector for number, selector in enumerate(self.gap or [])}
+        return {"row": self.row, **({"minus": self.minus} if self.minus else {}), **ends}
+
+
+def claim_problems(claims: Sequence[Claim], rows: Sequence[PlannedRow]) -> Iterator[str]:
+    """Phrases about claims that the results could not show.
+
+    Args:
+        claims: of the recipe.
+        rows: that the results will have.
+    """
+    for number, claim in enumerate(claims):
+        for key, selector in claim.selectors.items():
+            fitting = [row for row in rows if fits(row.role, row.name, row.variant, selector)]
+            where = f"claim[{number}].{key}"
+            if not fitting:
+                yield f"{where}: no row fits {shown(selector)}, {_there(selector, rows)}"
+            elif claim.best is not None and not any(claim.best in row.variant for row in fitting):
+                keys = list(dict.fromkeys(key for row in fitting for key in row.variant))
+                there = did_you_mean(claim.best, keys) or f", there are {', '.join(keys) or 'none'}"
+                yield f"claim[{number}].best: rows that fit do not differ in {shown(claim.best)}{there}"
+            elif not any(_has(row, claim.show) for row in (fitting if claim.best else fitting[:1])):
+                yield f"{where}: {fitting[0].role} {row_label(vars(fitting[0]))} will have no {claim.show}"
+
+
+def _there(selector: Selector, rows: Sequence[PlannedRow]) -> str:
+    """The rows nearest to those asked for: of that role and name, else of that name, else all."""
+    wanted = {"role": "student", **selector}
+    role = [row for row in rows if (row.role, row.name) == (wanted["role"], wanted.get("name"))]
+    near = role or [row for row in rows if row.name == wanted.get("name")] or rows
+    return f"there are {', '.join(dict.fromkeys(f'{row.role} {row_label(vars(row))}' for row in near))}"
+
+
+def _has(row: PlannedRow, show: str) -> bool:
+    """Whether a row may have a number of this name."""
+    if row.regression or show in OF_REGRESSIONS:
+        return row.regression and show in _NUMBERS_OF_REGRESSIONS
+    if show.startswith(ERRORS_ON):
+        return "without" in row.variant
+    return show != "bias_raised" or "bias" in row.variant
