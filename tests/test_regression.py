@@ -1,9 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 import limbeck
-from limbeck.errors import LimbeckError
 from limbeck.inspection import inspect, verify
 from limbeck.recipe import Regression
 from limbeck.regression import LinearNet, PowerLoss, RegressionStage, load_task, steps_to, walk
@@ -86,8 +87,8 @@ def test_of_step_sizes_that_come_close_nowhere_the_one_with_the_lowest_loss_is_s
     found = walk(stage(task, depth=2, power=4, rates=[0.01, 0.1, 100.0]))
     assert found["learning_rate"] == 0.1
     assert [trial["loss"] is None for trial in found["trials"]] == [False, False, True]
-    with pytest.raises(LimbeckError, match="diverged at every step size: add smaller learning_rates"):
-        walk(stage(task, depth=2, power=4, rates=[100.0]))
+    nowhere = walk(stage(task, depth=2, power=4, rates=[100.0]))
+    assert (nowhere["learning_rate"], nowhere["losses"]) == (None, [])
 
 
 def test_the_power_loss_is_that_of_the_formula():
@@ -121,4 +122,10 @@ def test_a_run_shows_each_depth_and_makes_a_damaged_one_again(tmp_path):
     assert [damage.path.name for damage in verify(out)] == ["regression.json"]
     limbeck.run(recipe, out)
     assert (folder / "regression.json").read_bytes() == whole
+    assert verify(out) == []
+    other = next(path for path in folder.parent.iterdir() if path not in (folder, *folder.parent.glob("*.*")))
+    for file in folder.iterdir():
+        shutil.copy(file, other / file.name)
+    assert [damage.path.name for damage in verify(out)] == [other.name]
+    limbeck.run(recipe, out)  # another's content is not taken for its own
     assert verify(out) == []

@@ -66,6 +66,15 @@ class Identity:
 # ---------------------------------------------------------------- checking
 
 
+def wrong_key(folder: Path, description: Mapping[str, Any]) -> list[DamagedFileError]:
+    """What is wrong with an artifact that lies in another's place, by the identity that it describes itself with."""
+    name, identity = folder.resolve().name, description.get("identity")
+    if identity is None or len(name) != 64:
+        return []
+    key = Identity.from_json(identity).key
+    return [] if name == key else [DamagedFileError(folder, f"its content is that of {key}")]
+
+
 def write_sums(folder: Path, names: Sequence[str] | None = None) -> None:
     """Write SHA256SUMS: the digest of each file, and at the end of these lines.
 

@@ -18,6 +18,7 @@ from torch import nn
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.metrics import errors
 
+BIAS = "bias.json"  # beside a model whose biases were raised
 NARROW = 1e-4
 """Intervals of numbers below this are rounding: a logit of 100 in float32 is known to 1e-5."""
 

@@ -94,8 +94,10 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
 
 
 def _row_id(row: dict[str, Any]) -> str:
-    # A setting chosen on validation rows may differ from seed to seed; the row is the same.
-    return f"{row['role']} {row['name']} {sorted(row['variant'])}"
+    # A setting chosen on validation rows may differ from seed to seed, and which keys its row has with it.
+    chosen = {path.rpartition(".")[2] for path in row.get("chosen") or {}}
+    hang_on = {"temperature", "loss", "targets"} if chosen & {"loss", "targets", "soft"} else set()
+    return f"{row['role']} {row['name']} {sorted(set(row['variant']) - chosen - hang_on)}"
 
 
 def _label(rows: Sequence[dict[str, Any]]) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from limbeck.batches import FreshBatches, StoredBatches
+from limbeck.files import DamagedFileError
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.model_stage import ModelStage
 from limbeck.models import load_model
 from limbeck.plan import StudentPlan
 from limbeck.progress import duration
+from limbeck.regression import RegressionStage, walk
 from limbeck.road import STAGES, Road
 from limbeck.stages import new_model, teacher_of
 from limbeck.teachers import TorchTeacher, log_probabilities
@@ -87,17 +90,38 @@ def plan(road: Road, until: str) -> list[Planned]:
             add(stage)
         for stage in road.planner.references():
             add(stage)
+        for regression in road.planner.regressions():
+            found[regression.identity.key] = _regression(road, regression)
     return list(found.values())
 
 
 def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
-    """The models of a student. What a grid chooses is not known yet: its first setting stands for that."""
+    """The models of a student. Where a grid has not chosen yet, its first setting stands for what it will choose."""
     stages = [*plan.trials, *plan.baselines]
-    if plan.student.grid and road.planner.final_refit(plan.student):
-        first = plan.student.trials()[0]
-        stages += [road.planner.student_stage(first, True)]
-        stages += [road.planner.baseline_stage(first, True)] if first.baseline else []
-    return [*stages, *(road.planner.corrected(plan.student, plan.trials[0]) if not plan.student.grid else [])]
+    for tried in filter(None, (plan.trials, plan.baselines)):
+        chosen = tried[0]
+        with contextlib.suppress(DamagedFileError, FileNotFoundError):
+            if not road.fresh and all(road.workshop.is_done(stage) for stage in tried):
+                chosen = road.workshop.chosen(tried)
+        if plan.student.grid and road.planner.final_refit(plan.student):
+            chosen = road.planner.refitted(plan.student, chosen)
+            stages.append(chosen)
+        stages += road.planner.corrected(plan.student, chosen)
+    return stages
+
+
+def _regression(road: Road, stage: RegressionStage) -> Planned:
+    rows, settings = len(stage.task.values), stage.settings
+    if road.store.is_complete(stage.identity) and not road.fresh:
+        there = sum(file.stat().st_size for file in road.store.folder(stage.identity).iterdir())
+        return Planned(f"regression {stage.title}", stage.identity.key, True, rows, there, 0.0)
+    few = settings.model_copy(update={"steps": MEASURED_STEPS, "learning_rates": settings.learning_rates[:1]})
+    began = time.perf_counter()
+    walk(replace(stage, settings=few))
+    steps = settings.steps * len(settings.learning_rates)
+    seconds = (time.perf_counter() - began) * steps / MEASURED_STEPS
+    losses = 22 * settings.steps  # as text
+    return Planned(f"regression {stage.title}", stage.identity.key, False, rows, losses, seconds)
 
 
 def _model(road: Road, stage: ModelStage) -> Planned:

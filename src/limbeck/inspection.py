@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.artifacts import SUMS, Identity, damages, is_shard, read_checked
+from limbeck.artifacts import SUMS, Identity, damages, is_shard, read_checked, wrong_key
+from limbeck.bias import BIAS
 from limbeck.data import ViewSettings
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_header, read_json
@@ -89,23 +90,15 @@ def artifact_damages(path: Path) -> list[DamagedFileError]:
     try:
         if (path / KNOWLEDGE).exists():
             knowledge = Knowledge.open(path)
-            return [damage for _, damage in knowledge.damaged_shards()] + _wrong_key(path, knowledge.description)
+            return [damage for _, damage in knowledge.damaged_shards()] + wrong_key(path, knowledge.description)
         described = REGRESSION if (path / REGRESSION).exists() else MODEL
-        return _wrong_key(path, json.loads(read_checked(path, described)))
+        return wrong_key(path, json.loads(read_checked(path, described)))
     except DamagedFileError as damage:
         return [damage]
 
 
 def _unfinished(path: Path) -> DamagedFileError:
     return DamagedFileError(path, "it is unfinished")
-
-
-def _wrong_key(path: Path, description: dict[str, Any]) -> list[DamagedFileError]:
-    identity = description.get("identity")
-    if identity is None or len(path.resolve().name) != 64:
-        return []
-    key = Identity.from_json(identity).key
-    return [] if path.resolve().name == key else [DamagedFileError(path, f"its content is that of {key}")]
 
 
 def _model_damages(path: Path) -> list[DamagedFileError]:
@@ -205,11 +198,18 @@ def _model(path: Path) -> Inspection:
     if "identity" in description:
         identity = Identity.from_json(description["identity"])
         kind = identity.kind
-        facts = {"key": identity.key, **facts, "seed": str(identity.seed)}
+        facts = {"key": identity.key, **facts}
+        if identity.seed is not None:
+            facts["seed"] = str(identity.seed)
         if identity.settings.get("objective"):
             facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
         if "train" in identity.settings:
             facts["training"] = ", ".join(f"{name} {value}" for name, value in identity.settings["train"].items())
+        for name in ("select", "fresh_views", "targets", "snapshot_every"):
+            if (value := identity.settings.get(name)) is not None:
+                facts[name.replace("_", " ")] = _in_words(value)
+        if "bias" in identity.settings:
+            facts |= _raised(path, identity, description["classes"])
         if identity.inputs.get("knowledge"):
             facts["knowledge"] = ", ".join(key[:12] for key in identity.inputs["knowledge"])
     history = path / "history.json"
@@ -222,6 +222,23 @@ def _model(path: Path) -> Inspection:
     return Inspection(path, kind, facts)
 
 
+def _raised(path: Path, identity: Identity, classes: list[str]) -> dict[str, str]:
+    """Which biases were raised, by how much, and on which rows that was chosen."""
+    missing = ", ".join(classes[number] for number in identity.settings["missing"])
+    of = {"of student": identity.inputs["student"]}
+    if not (path / BIAS).exists():
+        return of
+    found = json.loads(read_checked(path, BIAS))
+    on = f"{found['rows']:,} {identity.settings['bias']} rows"
+    return {**of, "biases raised": f"of {missing} by {found['bias']:.3g}, with {found['errors']:,} errors in {on}"}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items() if one not in (None, 0, []))
+    return " and ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _regression(path: Path) -> Inspection:
     found = read_json(path / REGRESSION)
     identity = Identity.from_json(found["identity"])
@@ -229,9 +246,11 @@ def _regression(path: Path) -> Inspection:
     facts = {
         "key": identity.key,
         "net": f"linear, depth {identity.settings['depth']}, l{identity.settings['power']} loss",
-        "step size": f"{found['learning_rate']:g}, of those tried the soonest close to the least loss",
+        "step size": f"{found['learning_rate']:g}, of those tried the soonest close to the least loss"
+        if found["losses"]
+        else "none: it diverged with each",
         "tried": ", ".join(tried),
-        "loss": f"{found['losses'][-1]:.5g} after {len(found['losses'])} steps",
+        "loss": f"{found['losses'][-1]:.5g} before step {len(found['losses'])}, the last" if found["losses"] else "–",
         "least loss": f"{found['least']:.5g}, of any linear function",
     }
     return Inspection(path, "regression", facts)

@@ -90,7 +90,8 @@ class ModelStage:
     @property
     def title(self) -> str:
         """What messages call it."""
-        return f"{self.role} {row_label({'name': self.name, 'variant': self.variant})}"
+        tried = {path.rpartition(".")[2]: value for path, value in self.tried.items()}
+        return f"{self.role} {row_label({'name': self.name, 'variant': {**self.variant, **tried}})}"
 
     @property
     def id(self) -> str:

@@ -171,8 +171,9 @@ class Outcome:
 
     def _regression_row(self, stage: RegressionStage) -> dict[str, Any]:
         found = self._walked(stage)
-        steps = steps_to(found["losses"], found["least"])
-        metrics = {"loss": found["losses"][-1], "excess_loss": found["losses"][-1] - found["least"]}
+        losses = found["losses"]
+        metrics = {"loss": losses[-1], "excess_loss": losses[-1] - found["least"]} if losses else {}
+        steps = steps_to(losses, found["least"]) if losses else None
         return {
             **dict.fromkeys(ROW_FIELDS),
             "role": "reference",
@@ -181,7 +182,7 @@ class Outcome:
             "variant": stage.variant,
             "parameters": stage.task.inputs.shape[1] + stage.depth - 1,
             "trials": len(found["trials"]),
-            "chosen": {"learning_rate": found["learning_rate"]},
+            "chosen": {"learning_rate": found["learning_rate"]} if losses else None,
             "metrics": metrics if steps is None else {**metrics, "steps": steps},
         }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from limbeck.model_stage import ModelStage
 from limbeck.plan import Planner, StudentPlan
@@ -13,16 +15,21 @@ from limbeck.rows import model_id
 def planned_parts(planner: Planner) -> dict[str, str]:
     """The key of every artifact that a run needs, by name, as far as that is known before anything is made."""
     parts = {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
+    trials: Counter[str] = Counter()  # students of one name may each have a grid
     for plan in planner.students():
         parts |= _behind(planner, plan.trials[0], plan.student.transfer)
         for stages in (plan.trials, plan.baselines):
             if len(stages) == 1:
                 parts[stages[0].id] = stages[0].identity.key
             else:
-                parts |= {trial_name(plan, stage, number): stage.identity.key for number, stage in enumerate(stages, 1)}
+                for stage in stages:
+                    fixed = _fixed(plan, stage)
+                    trials[row := model_id(stage.role, stage.name, fixed)] += 1
+                    parts[model_id(stage.role, stage.name, {**fixed, "trial": trials[row]})] = stage.identity.key
         if not plan.student.grid:
-            for stage in planner.corrected(plan.student, plan.trials[0]):
-                parts |= {stage.id: stage.identity.key, **_behind(planner, stage, plan.student.transfer)}
+            for trained in (*plan.trials, *plan.baselines):
+                for stage in planner.corrected(plan.student, trained):
+                    parts |= {stage.id: stage.identity.key, **_behind(planner, stage, plan.student.transfer)}
     parts |= {stage.id: stage.identity.key for stage in planner.references()}
     return parts | {stage.id: stage.identity.key for stage in planner.regressions()}
 
@@ -40,11 +47,10 @@ def shown_parts(planner: Planner, shown: Iterable[tuple[ModelStage, str | None]]
     return parts
 
 
-def trial_name(plan: StudentPlan, stage: ModelStage, number: int) -> str:
-    """What a trial of a grid is called: its row's name without what is tried, and its number."""
+def _fixed(plan: StudentPlan, stage: ModelStage) -> dict[str, Any]:
+    """What tells a trial's row apart, without what is tried: a trial is called by that, and its number."""
     tried = {setting(path) for path in plan.student.grid or {}}
-    fixed = {key: value for key, value in stage.variant.items() if key not in tried}
-    return model_id(stage.role, stage.name, {**fixed, "trial": number})
+    return {key: value for key, value in stage.variant.items() if key not in tried}
 
 
 def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[str, str]:

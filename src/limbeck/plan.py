@@ -9,6 +9,7 @@ from typing import Any
 from limbeck.artifacts import Identity
 from limbeck.data import Part, Split, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.given_teacher import given_teacher
 from limbeck.knowledge import Recording
 from limbeck.model_stage import BiasCorrection, ModelStage, Rows
@@ -53,6 +54,21 @@ class Planner:
     def __post_init__(self) -> None:
         self.rows = RowSets(self.split, self.recipe.data.split_seed)
         self._teachers: dict[tuple[str, bool], ModelStage] = {}
+        for transfer in self.recipe.transfer:
+            self._check_select(transfer)
+
+    def _check_select(self, transfer: Transfer) -> None:
+        """Refuse classes that there are not, and rows that there are not enough of."""
+        select = transfer.select
+        if select is None:
+            return
+        try:
+            rows = self.rows.of(False, select)
+            for part in (rows.train, rows.validation):
+                if len(part):
+                    part.selected(without=select.without, only=select.only)
+        except UsageError as error:
+            raise UsageError(f"transfer.{transfer.name}.select: {error}") from None
 
     def teachers(self) -> list[ModelStage]:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
@@ -142,6 +158,11 @@ class Planner:
             part = self.split.validation if on_validation else self.split.test
             named = part.class_numbers([*select.without, *select.only])
             missing = named if select.without else [c for c in range(len(part.classes)) if c not in named]
+            if not missing:
+                raise LimbeckError(
+                    f"student.{student.name}.bias: transfer set {student.transfer} has rows of all classes: leave bias "
+                    "out, or select fewer classes"
+                )
             identity = Identity(
                 kind="student",
                 version=BIAS_VERSION,

@@ -13,6 +13,8 @@ from limbeck.rows import model_id, row_label
 
 Variant = dict[str, Any]
 
+_LONGEST = 200  # characters of a row's name, which becomes that of a file
+
 # What is asked of the teacher makes no difference to a baseline.
 OF_THE_TEACHER = {"teacher"} | set(Distill.model_fields) - {"label_smoothing"}
 
@@ -86,6 +88,9 @@ def planned_rows(
             for rows in student.bias:
                 of = {"student": number, "bias": rows}
                 yield part, PlannedRow("student", student.name, {**variant, "bias": rows}, of)
+                if student.baseline:
+                    of_labels = {**baseline_variant(trial, transfer), "bias": rows}
+                    yield part, PlannedRow("baseline", student.name, of_labels, {**on_labels, "bias": rows})
     for number, reference in enumerate(reference for part in references for reference in part.swept()):
         variant = reference_variant(reference, transfer_of[reference.transfer])
         yield f"reference.{reference.name}", PlannedRow("reference", reference.name, variant, {"reference": number})
@@ -112,6 +117,11 @@ def row_problems(rows: Sequence[tuple[str, PlannedRow]]) -> list[str]:
     seen: dict[str, PlannedRow] = {}
     problems = []
     for part, row in rows:
+        if (length := len(row.id)) > _LONGEST:
+            problems.append(
+                f"{part}: a row would be called {shown(row.id)}, {length} characters, expected {_LONGEST} or fewer: "
+                'shorten its name, or name less in its "variant"'
+            )
         before = seen.setdefault(row.id.lower(), row)
         if before.name != row.name:
             both = f"{shown(before.name)} and {shown(row.name)}"
@@ -146,7 +156,7 @@ def _named(part: Student | Reference, transfer: Transfer) -> Variant:
     if isinstance(part, Student):
         settings |= {"teacher": part.teacher, **part.distill.model_dump()}
     settings |= {**part.train.model_dump(), **part.model.model_dump(exclude={"kind"})}
-    return {key: _tidy(settings[key]) for key in part.variant}
+    return {key: _tidy(settings[key]) for key in part.variant if settings[key] is not None}
 
 
 def _tidy(value: Any) -> Any:

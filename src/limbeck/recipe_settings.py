@@ -130,6 +130,10 @@ class Select(Table):
             raise misfit('found both of "without" and "only", expected one of them')
         if not (self.without or self.only or self.rows):
             raise misfit('found none of "without", "only" and "rows", expected one of them')
+        for key in ("without", "only"):
+            given = getattr(self, key)
+            if len(set(given)) < len(given):
+                raise misfit(found(given, "every class once"), key)
         return self
 
 

@@ -17,6 +17,10 @@ from limbeck.recipe_settings import Distill, Model, Name, Table, Train
 
 _MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
 
+_APART = {"refit": "it is its teacher's matter as well", "snapshot_every": "the model is the same"}
+"""Settings that nothing is told apart by, and why."""
+_NOT_TRIED = {"kind", *_APART}
+
 Values = dict[str, list[Any]]
 
 
@@ -53,7 +57,8 @@ class Student(Table):
     `model`, `teacher`, `transfer`, and `views`. A temperature, and classes left out, always do.
 
     `bias` adds rows in which the biases of the classes that are missing in the transfer set are raised by one
-    number (Hinton et al. 2015, sec. 3): the best on the validation rows, or, as in the paper, on the test rows.
+    number (Hinton et al. 2015, sec. 3): the best on the validation rows, or, as in the paper, on the test rows. The
+    baseline's are raised likewise, by a number of its own.
     """
 
     name: Name
@@ -118,9 +123,11 @@ def _check_values(part: Student | Reference, key: str) -> None:
     given: Values = getattr(part, key) or {}
     tables = _tables(part)
     settings = [
-        f"{table}.{setting}" for table, form in tables.items() for setting in keys_of(form) if setting != "kind"
+        f"{table}.{setting}" for table, form in tables.items() for setting in keys_of(form) if setting not in _NOT_TRIED
     ]
     for path, values in given.items():
+        if (setting := path.rpartition(".")[2]) in _APART:
+            raise misfit(f"no setting to try values of: {_APART[setting]}; leave it out", key, path)
         if path not in settings:
             nearest = did_you_mean(path, settings)
             example = "distill.temperature" if "distill" in tables else "train.epochs"
@@ -142,8 +149,11 @@ def _check_values(part: Student | Reference, key: str) -> None:
 
 def _check_variant(part: Student | Reference) -> None:
     own = ["teacher", "transfer", "views"] if isinstance(part, Student) else ["transfer", "views"]
-    settings = [*own, *(key for form in _tables(part).values() for key in keys_of(form) if key != "kind")]
+    forms = _tables(part)
+    settings = [*own, *(key for form in forms.values() for key in keys_of(form) if key not in _NOT_TRIED)]
     for key in part.variant:
+        if key in _APART:
+            raise misfit(f'found "{key}", which tells no rows apart: {_APART[key]}; leave it out', "variant")
         if key not in settings:
             nearest = did_you_mean(key, settings) or f", there are {', '.join(settings)}"
             raise misfit(f"no setting is named {shown(key)}{nearest}", "variant")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from limbeck.artifacts import ArtifactStore, Identity, damages, read_checked
+from limbeck.artifacts import ArtifactStore, Identity, damages, read_checked, wrong_key
 from limbeck.batches import StoredBatches
 from limbeck.errors import LimbeckError
-from limbeck.files import key_of, write_json
+from limbeck.files import DamagedFileError, key_of, write_json
 from limbeck.knowledge.targets import Targets
 from limbeck.models import Outputs
 from limbeck.progress import Progress
@@ -169,18 +170,27 @@ class RegressionStage:
 def walked(stage: RegressionStage, store: ArtifactStore, progress: Progress) -> dict[str, Any]:
     """What came of a regression, walked if it was not before, and again if its record is damaged."""
     folder = store.folder(stage.identity)
-    if store.is_complete(stage.identity) and (found := damages(folder)):
-        aside = store.set_aside(stage.identity)
-        progress.line(f"{found[0].path} is damaged: set aside as {aside.name}, {stage.title} is made again")
-    if not store.is_complete(stage.identity):
+    if not store.is_complete(stage.identity) or _damages(folder):
         with store.locked(stage.identity, progress.line) as part:
-            if not store.is_complete(stage.identity):  # whoever held the lock made it
+            # Whoever held the lock may have made it.
+            if store.is_complete(stage.identity) and (found := _damages(folder)):
+                aside = store.set_aside(stage.identity)
+                progress.line(f"{found[0].path} is damaged: set aside as {aside.name}, {stage.title} is made again")
+            if not store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
                 progress.start(stage.title, len(stage.settings.learning_rates))
                 write_json(part / REGRESSION, {**walk(stage, progress), "identity": stage.identity.as_json()})
                 store.complete(stage.identity)
                 progress.end()
     return dict(json.loads(read_checked(folder, REGRESSION)))
+
+
+def _damages(folder: Path) -> list[DamagedFileError]:
+    """What is wrong with a record, being another's included."""
+    try:
+        return damages(folder) or wrong_key(folder, json.loads(read_checked(folder, REGRESSION)))
+    except DamagedFileError as damage:
+        return [damage]
 
 
 def walk(stage: RegressionStage, progress: Progress | None = None) -> dict[str, Any]:
@@ -190,10 +200,7 @@ def walk(stage: RegressionStage, progress: Progress | None = None) -> dict[str, 
 
     Returns:
         {learning_rate, trials: [{learning_rate, loss (None: it diverged), steps}, …], losses (before each step),
-        least}.
-
-    Raises:
-        LimbeckError: every step size diverged.
+        least}. Where every step size diverged there is no learning rate, and there are no losses.
     """
     trials: list[dict[str, Any]] = []
     least = stage.task.least_loss(stage.power)
@@ -207,9 +214,9 @@ def walk(stage: RegressionStage, progress: Progress | None = None) -> dict[str, 
         trials.append({"learning_rate": rate, "loss": losses[-1] if losses else None, "steps": steps})
         if losses and (score := (math.inf if steps is None else steps, losses[-1])) < soonest:
             best, chosen, soonest = losses, rate, score
-    if not best:
-        raise LimbeckError(f"{stage.title}: the loss diverged at every step size: add smaller learning_rates")
-    return {"learning_rate": chosen, "trials": trials, "losses": best, "least": least}
+    if progress is not None and not best:
+        progress.line(f"{stage.title}: the loss diverged at every step size: add smaller learning_rates")
+    return {"learning_rate": chosen if best else None, "trials": trials, "losses": best, "least": least}
 
 
 def _losses(stage: RegressionStage, rate: float) -> list[float] | None:

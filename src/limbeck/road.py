@@ -186,7 +186,7 @@ class Road:
             for stages in (plan.trials, plan.baselines):
                 if stages:
                     yield (chosen := self._chosen(stages, plan.student))
-                    yield from self._corrected(plan.student, chosen)
+                    yield from self.planner.corrected(plan.student, chosen)
         yield from self.planner.references()
 
     def _chosen(self, tried: Sequence[ModelStage], student: Student) -> ModelStage:
@@ -194,9 +194,6 @@ class Road:
         chosen = self.workshop.choose(tried)
         refit = student.grid and self.planner.final_refit(student)
         return self.planner.refitted(student, chosen) if refit else chosen
-
-    def _corrected(self, student: Student, chosen: ModelStage) -> list[ModelStage]:
-        return self.planner.corrected(student, chosen) if chosen.role == "student" else []
 
     def _warn(self) -> None:
         for part, say in (
@@ -230,13 +227,10 @@ class Road:
             student = plan.student
             chosen = self._made(plan.trials, student)
             baseline = self._made(plan.baselines, student) if plan.baselines else None
-            entries.append(Entry(chosen, student.transfer, baseline, len(plan.trials)))
+            shown = [Entry(chosen, student.transfer, baseline, len(plan.trials))]
             if baseline is not None:
-                entries.append(Entry(baseline, student.transfer, trials=len(plan.baselines)))
-            for corrected in self.planner.corrected(student, chosen):
-                if corrected.bias and corrected.bias.on != "test":  # test rows are for evaluation
-                    self.workshop.model(corrected)
-                entries.append(Entry(corrected, student.transfer, baseline, len(plan.trials)))
+                shown.append(Entry(baseline, student.transfer, trials=len(plan.baselines)))
+            entries += [*shown, *self._with_raised_biases(student, *shown)]
         for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
             self.workshop.model(reference)
             entries.append(Entry(reference, transfer))
@@ -247,6 +241,22 @@ class Road:
             found.setdefault(entry.id, entry)
         return list(found.values())
 
+    def _with_raised_biases(self, student: Student, entry: Entry, baseline: Entry | None = None) -> Iterator[Entry]:
+        """The student, and its baseline, with the biases raised that the recipe asks for."""
+        ways = [self.planner.corrected(student, shown.stage) for shown in (entry, baseline) if shown is not None]
+        for stages in zip(*ways, strict=True):
+            for stage in stages:
+                for needed in stage.needs:
+                    if not self.workshop.is_done(needed):
+                        self.workshop.model(needed)
+                if stage.bias is not None and stage.bias.on != "test":  # test rows are for evaluation
+                    self.workshop.model(stage)
+            # On the rows that a number was chosen on, no verdict.
+            beside = stages[1] if len(stages) > 1 and stages[0].bias and stages[0].bias.on != "test" else None
+            yield Entry(stages[0], entry.transfer, beside, entry.trials)
+            if baseline is not None:
+                yield Entry(stages[1], baseline.transfer, trials=baseline.trials)
+
     def _made(self, stages: Sequence[ModelStage], student: Student) -> ModelStage:
         chosen = self._chosen(stages, student)
         self.workshop.model(chosen)
@@ -256,7 +266,9 @@ class Road:
         return [reference.transfer for part in self.recipe.reference for reference in part.swept()]
 
     def _check_models(self) -> None:
-        """Refuse what cannot be built from these data, before anything is written."""
+        """Refuse what cannot be built or chosen from these data, before anything is written."""
+        for plan in self.planner.students():
+            self.planner.corrected(plan.student, plan.trials[0])
         train = self.split.train
         for stage in self._all_model_stages():
             assert stage.model is not None

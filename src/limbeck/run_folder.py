@@ -85,9 +85,14 @@ class RunFolder:
         first = self._text().partition("\n")[0]
         return None if first == f"{SEED}{seed}" else f"another seed ({first.removeprefix(SEED)}, not {seed})"
 
+    def says(self, recipe: Recipe) -> bool:
+        """Whether the recipe that lies here has these words, too: title, claims."""
+        return self._recipe() == recipe
+
     def begin(self, recipe: Recipe, seed: int) -> None:
-        """Write the recipe as resolved, unless it is there."""
-        if self._recipe() is None:
+        """Write the recipe as resolved, unless it is there word for word."""
+        if not self.says(recipe):
+            self.reopen()
             write_bytes(self.path / RECIPE, f"{SEED}{seed}\n{dump_recipe(recipe)}".encode())
 
     def fresh_is_under_way(self, recipe: Recipe, seed: int) -> bool:

@@ -15,7 +15,7 @@ import torch
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
-from limbeck.bias import best_bias, raise_bias
+from limbeck.bias import BIAS, best_bias, raise_bias
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
@@ -45,7 +45,7 @@ from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
 
-HISTORY, BIAS = "history.json", "bias.json"
+HISTORY = "history.json"
 
 Model = MLP | ConvNet
 
@@ -173,7 +173,7 @@ class Workshop:
 
     def validation_errors(self, stage: ModelStage) -> int | None:
         """The errors of the kept epoch on the validation rows that chose it; None where none did."""
-        history = None if stage.bias else self.history(stage)
+        history = None if stage.bias or stage.path else self.history(stage)
         if history is None or not len(stage.rows.validation):
             return None
         right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
@@ -194,9 +194,14 @@ class Workshop:
 
     def choose(self, stages: Sequence[ModelStage]) -> ModelStage:
         """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
+        for stage in stages if len(stages) > 1 else ():
+            self.model(stage)
+        return self.chosen(stages)
+
+    def chosen(self, stages: Sequence[ModelStage]) -> ModelStage:
+        """As `choose`, of stages that are all there."""
 
         def score(stage: ModelStage) -> tuple[float, float]:
-            self.model(stage)
             history = self.history(stage)
             assert history is not None
             kept = history["epochs"][history["kept_epoch"] - 1]

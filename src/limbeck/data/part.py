@@ -97,9 +97,10 @@ class Part:
         if without:
             kept &= ~np.isin(self.labels, [self._class_number(c) for c in without])
         if not kept.any():
+            given = {"without": list(without), "only": list(only)}
+            asked = " and ".join(f"{key} = {classes}" for key, classes in given.items() if classes)
             raise UsageError(
-                f'no row of part "{self.name}" ({len(self)} rows) is left by select '
-                f"without = {list(without)}, only = {list(only)}: select fewer classes away"
+                f'no row of part "{self.name}" ({len(self)} rows) is left by select {asked}: select fewer classes away'
             )
         return np.flatnonzero(kept)
 
@@ -120,7 +121,7 @@ class Part:
         raise UsageError(
             f'part "{self.name}" has no class {given!r}, expected a name among '
             f"{_listed(self.classes)}, or a number from 0 to {len(self.classes) - 1}"
-            f"{did_you_mean(str(given), self.classes)}"
+            f"{did_you_mean(given, self.classes) if isinstance(given, str) else ''}"
         )
 
     def _check_arrays(self) -> None:

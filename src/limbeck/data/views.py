@@ -126,6 +126,7 @@ def _jitters(draws: np.ndarray, settings: ViewSettings) -> np.ndarray:
 def _moved(inputs: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """Images moved by whole pixels, with zeros from outside."""
     height, width = inputs.shape[1:3]
+    moves = np.clip(moves, [-width, -height], [width, height])  # nothing is left to see of what moved further
     reach = int(np.abs(moves).max(initial=0))
     border = [(0, 0), (reach, reach), (reach, reach)] + [(0, 0)] * (inputs.ndim - 3)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(inputs, border), (height, width), axis=(1, 2))

@@ -29,6 +29,8 @@ def descent_figures(descents: Sequence[Descent]) -> list[tuple[str, str]]:
     """A title and a figure for each name and loss: what is left of what the loss can fall by, over the steps."""
     groups: dict[tuple[str, int], list[Descent]] = {}
     for descent in descents:
+        if not descent[2]["losses"]:  # it diverged
+            continue
         groups.setdefault((descent[0], descent[1]["power"]), []).append(descent)
     return [
         (f"{name}, l{power} loss", _figure(f"{name}, l{power} loss", group, f"descent{number}"))

@@ -64,6 +64,7 @@ def render_report(
     models = read_models(results, predictions, histories, rows, len(names))
     found = families(models)
     table_columns = columns(models, rows)
+    sweeps = sweep_figures(models, results.get("curves") or {}, rows)
     here = files("limbeck.report")
     script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
     # jinja escapes whatever is not Markup: only our own files and drawings are
@@ -84,7 +85,8 @@ def render_report(
         claims=claim_lines([results.get("claims") or []]),
         columns=table_columns,
         descents=[(title, Markup(figure)) for title, figure in descent_figures(descents)],
-        sweeps=[(sweep, Markup(figure)) for sweep, figure in sweep_figures(models, results.get("curves") or {}, rows)],
+        sweeps=[(sweep, Markup(figure)) for sweep, figure in sweeps],
+        sweep_roles={role for sweep, _ in sweeps for role in sweep.roles},
         groups=groups(table_columns),
         lines=lines(models, table_columns),
         cost_figures=_cost_figures(models, found, rows),

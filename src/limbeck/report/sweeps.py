@@ -25,8 +25,14 @@ class Line:
     """One model over one setting: what else tells it apart, and (value, errors), by value."""
 
     role: str
-    label: str
+    name: str
+    rest: Mapping[str, Any]
     points: tuple[tuple[float, float], ...]
+
+    @property
+    def label(self) -> str:
+        """Its name, with all that tells it apart."""
+        return row_label({"name": self.name, "variant": self.rest})
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +47,19 @@ class Sweep:
         """What the figure shows."""
         return f"Errors by {self.setting.replace('_', ' ')}"
 
+    @property
+    def roles(self) -> set[str]:
+        """Of its lines."""
+        return {line.role for line in self.lines}
+
+    def label(self, line: Line) -> str:
+        """What tells a line from the others of its role; its name where those have others."""
+        alike = [other for other in self.lines if other.role == line.role]
+        shared = {key for key in line.rest if all(other.rest.get(key) == line.rest[key] for other in alike)}
+        rest = variant_text({key: value for key, value in line.rest.items() if key not in shared})
+        named = len({other.name for other in self.lines}) > 1
+        return ", ".join(filter(None, [line.name if named else "" if rest else line.role, rest]))
+
 
 def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
     """Settings in which at least three rows of one role and name differ, and in nothing else.
@@ -51,24 +70,26 @@ def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
     found: dict[str, list[Line]] = {}
     for setting in dict.fromkeys(key for model in models for key in _given(model)):
         groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+        rests: dict[str, dict[str, Any]] = {}
         for model in models:
             value, errors = _value(model, setting), model.number("errors")
             if value is not None and errors is not None:
-                rest = variant_text({key: other for key, other in _given(model).items() if key != setting})
+                others = {key: other for key, other in _given(model).items() if key != setting}
+                rest = variant_text(others)
+                rests[rest] = others
                 groups.setdefault((model.role, model.name, rest), []).append((value, errors))
         for (role, name, rest), points in groups.items():
             if len({value for value, _ in points}) < FEWEST:
                 continue
-            label = f"{name} ({rest})" if rest else name
             lines = found.setdefault(_axis(models, setting), [])
-            lines.append(Line(role, label, tuple(sorted(points))))
+            lines.append(Line(role, name, rests[rest], tuple(sorted(points))))
             # A baseline without the setting (a temperature) is as good at each of its values.
             level = next(
                 (m for m in models if (m.role, m.name, variant_text(_given(m))) == ("baseline", name, rest)), None
             )
             if role == "student" and level is not None and (errors := level.number("errors")) is not None:
                 ends = {value for value, _ in points}
-                lines.append(Line("baseline", label, ((min(ends), errors), (max(ends), errors))))
+                lines.append(Line("baseline", name, rests[rest], ((min(ends), errors), (max(ends), errors))))
     order = list(ROLE_COLOURS)
     return [Sweep(name, tuple(sorted(lines, key=lambda line: order.index(line.role)))) for name, lines in found.items()]
 
@@ -97,7 +118,7 @@ def over_epochs(models: Sequence[Model], curves: Mapping[str, Sequence[Sequence[
         curves: by model id, as results.json has them.
     """
     lines = [
-        Line(model.role, row_label(model.row), tuple((float(n), float(e)) for n, e in curves[name]))
+        Line(model.role, model.name, model.variant, tuple((float(n), float(e)) for n, e in curves[name]))
         for model in models
         if len(curves.get(name := row_id(model.row), ())) >= FEWEST
     ]
@@ -137,7 +158,7 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
         axes.set_xlabel(sweep.setting.replace("_", " "))
         plain_ticks(axes.yaxis, whole)
         plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else "{:g}".format)
-        _label(axes, sweep.lines)
+        _label(axes, sweep)
 
     told = "; ".join(f"{line.role} {line.label}: " + ", ".join(f"{e:g} at {v:g}" for v, e in line.points)
                      for line in sweep.lines)  # fmt: skip
@@ -145,15 +166,15 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
     return inline_svg(draw, width=360, height=230, margins=(34, 34, 96, 10), prefix=prefix, label=label)
 
 
-def _label(axes: Axes, lines: Sequence[Line]) -> None:
+def _label(axes: Axes, sweep: Sweep) -> None:
     """Each line's name at its right end, moved apart where they would cover each other."""
-    ends = [(line, axes.transData.transform(line.points[-1])[1]) for line in lines]
+    ends = [(line, axes.transData.transform(line.points[-1])[1]) for line in sweep.lines]
     right = axes.bbox.x1
     taken = float("-inf")
     for line, height in sorted(ends, key=lambda end: end[1]):
         taken = max(height, taken + 10)
         axes.annotate(
-            plain_label(line.label, 24), (right, taken), xytext=(6, 0), xycoords="figure pixels",
+            plain_label(sweep.label(line), 24), (right, taken), xytext=(6, 0), xycoords="figure pixels",
             textcoords="offset points", va="center", color=ROLE_COLOURS.get(line.role, INK), fontsize=7.5,
             annotation_clip=False, parse_math=False,
         )  # fmt: skip
