@@ -55,6 +55,16 @@ def test_one_run_is_shown_as_it_is(results):
     assert " to " not in table
 
 
+def test_seeds_that_chose_other_targets_have_the_same_rows(results):
+    permuted = row(chosen={"distill.targets": "permuted"}, variant={"targets": "permuted", "temperature": 4})
+    matching = row(chosen={"distill.targets": "teacher"}, variant={"temperature": 4})
+    both = comparison_table([results(0, permuted), results(1, matching)])
+    assert "2x16 (targets permuted, temperature 4) / 2x16 (temperature 4; chosen: targets teacher)" in both
+    loss = row(chosen={"distill.loss": "logit_matching"}, variant={"loss": "logit_matching"})
+    none = row(chosen={"distill.loss": "soft_targets"}, variant={"temperature": 4})
+    assert comparison_table([results(0, loss), results(1, none)])
+
+
 def test_a_value_that_some_seeds_lack_is_taken_from_the_others(results):
     runs = [results(seed, row(gap_recovered=gap)) for seed, gap in enumerate((None, 0.5, 0.7))]
     assert "60% (50% to 70%)" in comparison_table(runs)

@@ -22,6 +22,8 @@ from limbeck.recipe import (
     Train,
     Transfer,
     TransferViews,
+    load_recipe,
+    settings_key,
 )
 from limbeck.recipe_errors import keys_of
 from limbeck.recipe_toml import toml_value
@@ -105,3 +107,12 @@ def test_the_readme_says_of_three_seeds_what_their_results_say() -> None:
         f"over three, the 2x128 student has made {student[1]} errors ({student[0]} to {student[2]}) and its baseline "
         f"{baseline[1]} ({baseline[0]} to {baseline[2]})"
     ) in text
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "results").glob("*/seed-*.json")), ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
+def test_results_are_of_the_recipes_as_they_are(path: Path) -> None:
+    found = read_results(path)
+    if path.parent.name == found["recipe"]:  # others are of a recipe that was changed, as docs/results.md says
+        assert found["settings"] == settings_key(load_recipe(found["recipe"]))

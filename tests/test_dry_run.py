@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+import limbeck
 from limbeck.dry_run import describe_plan, plan
 from limbeck.errors import LimbeckError
 from limbeck.road import Road
@@ -88,8 +89,21 @@ def test_a_grid_with_a_refit_counts_both_teachers_and_what_is_trained_anew(tiny,
     assert found.count("teacher convnet") == 2
     assert found.count("knowledge of convnet, inputs") == 2
     assert [title.startswith("student") for title in found].count(True) == 3
-    assert found.count("baseline 2x16") == 2
+    assert found.count("baseline 2x16") == 1  # it has nothing to choose, and is trained on all rows at once
     assert {stage.rows for stage in plan(road, "teach")} == {1347}
+
+
+def test_once_a_grid_has_chosen_nothing_is_to_do(tiny, tmp_path):
+    sets = [GRID, "student.*.train.refit=true", "teacher.*.train.epochs=1", "student.*.train.epochs=1"]
+    out = tmp_path / "runs" / "tiny"
+    limbeck.run(tiny, out, sets=sets)
+    assert "nothing to do: all " in describe_plan(Road.open(tiny, out, sets=sets), "report")
+
+
+def test_regressions_are_stages_too(tiny, tmp_path):
+    depths = 'regression=[{ name = "linear", depths = [1, 2], learning_rates = [0.1], steps = 20 }]'
+    found = titles(Road.open(tiny, tmp_path / "tiny", sets=[depths]))
+    assert found[-2:] == ["regression linear, depth 1, l4 loss", "regression linear, depth 2, l4 loss"]
 
 
 def test_a_given_teacher_is_there(tiny, finished, tmp_path):

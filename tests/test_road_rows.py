@@ -1,6 +1,7 @@
 """One run with several rows of a name: sweeps, classes and rows left out, biases, references, claims."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import limbeck
 from limbeck.data import Split
 from limbeck.files import read_tensors
 from limbeck.inspection import inspect, verify
+from limbeck.parts import planned_parts
 from limbeck.road import Road
 from limbeck.rows import model_id
 
@@ -122,7 +124,9 @@ def test_rows_come_in_the_recipe_s_order_each_once(several):
         "student/2x16-temperature=4,without=3",
         "baseline/2x16-without=3",
         "student/2x16-bias=validation,temperature=4,without=3",
+        "baseline/2x16-bias=validation,without=3",
         "student/2x16-bias=test,temperature=4,without=3",
+        "baseline/2x16-bias=test,without=3",
         "student/2x16-rows=0.1,targets=permuted,temperature=4",
         "baseline/2x16-rows=0.1",
         "student/2x16-rows=0.1,targets=smoothed_labels,temperature=4",
@@ -137,7 +141,11 @@ def test_rows_come_in_the_recipe_s_order_each_once(several):
 def test_every_row_is_compared_with_its_own_baseline(several):
     for found in rows(several).values():
         if found["role"] == "student":
-            variant = {key: found["variant"][key] for key in ("without", "rows", "epochs") if key in found["variant"]}
+            if found["variant"].get("bias") == "test":  # no verdict on the rows that a number was chosen on
+                assert (found["gap_recovered"], found["p_value"], found["verdict"]) == (None, None, None)
+                continue
+            told_apart = ("without", "rows", "epochs", "bias")
+            variant = {key: found["variant"][key] for key in told_apart if key in found["variant"]}
             teacher = row(several, "teacher", **({"refit": False} if "rows" in variant or "epochs" in variant else {}))
             baseline = row(several, "baseline", **variant)
             gap = (found["accuracy"] - baseline["accuracy"]) / (teacher["accuracy"] - baseline["accuracy"])
@@ -149,11 +157,24 @@ def test_classes_never_seen_are_answered_once_their_bias_is_raised(several):
         row(several, **NO_3, **bias) for bias in ({}, {"bias": "validation"}, {"bias": "test"})
     )
     assert row(several, "baseline", without=[3])["metrics"]["errors_on_3"] == 46  # all of them
+    assert row(several, "baseline", without=[3], bias="validation")["metrics"]["bias_raised"] > 0
     for corrected in (on_validation, on_test):
         assert corrected["metrics"]["bias_raised"] > 0
         assert corrected["metrics"]["errors_on_3"] < before["metrics"]["errors_on_3"]
     # On the rows that it was chosen on nothing is better.
     assert on_test["errors"] <= min(before["errors"], on_validation["errors"])
+
+
+def test_inspect_says_what_was_raised_and_what_a_student_learnt_from(several):
+    corrected = inspect(several / "models" / model_id("student", "2x16", {**NO_3, "bias": "validation"})).facts
+    raised = row(several, **NO_3, bias="validation")["metrics"]["bias_raised"]
+    assert corrected["biases raised"].startswith(f"of 3 by {raised:.3g}, with ")
+    assert corrected["biases raised"].endswith(" errors in 200 validation rows")
+    assert "seed" not in corrected
+    student = inspect(several / "models" / model_id("student", "2x16", NO_3)).facts
+    assert student["select"] == "without 3"
+    permuted = {"rows": 0.1, "targets": "permuted", "temperature": 4}
+    assert inspect(several / "models" / model_id("student", "2x16", permuted)).facts["targets"] == "permuted"
 
 
 def test_errors_on_a_class_are_counted_where_it_is_left_out_alone(several):
@@ -176,12 +197,15 @@ def test_a_corrected_model_is_its_student_but_for_one_number(several):
         np.testing.assert_allclose(corrected[name].numpy(), student[name].numpy() + added, atol=1e-6)
 
 
-def test_rows_to_train_on_are_drawn_and_those_to_choose_on_stay(several):
+def test_rows_to_train_on_are_drawn_and_those_to_choose_on_stay(several, recipe):
     found = row(several, "reference", epochs=16, rows=0.1)
     history = several / "models" / "reference" / "2x16-epochs=16,rows=0.1" / "history.json"
     epochs = json.loads(history.read_bytes())["epochs"]
-    assert {round(200 * epoch["validation_accuracy"], 6) % 1 for epoch in epochs} == {0.0}
     assert found["metrics"]["validation_errors"] == round(200 * (1 - epochs[-1]["validation_accuracy"]))
+    road = Road.open(recipe, several)
+    (stage,) = road.planner.references()
+    assert len(stage.rows.train) == math.ceil(len(road.split.train) / 10)
+    assert stage.rows.validation is road.split.validation
 
 
 def test_test_errors_over_epochs_are_counted_where_asked_for(several):
@@ -194,6 +218,46 @@ def test_test_errors_over_epochs_are_counted_where_asked_for(several):
     assert counts[-1] == found["errors"]
     assert found["metrics"]["errors_above_fewest"] == counts[-1] - min(counts)
     assert counts[0] > counts[-1]
+
+
+def test_a_model_that_only_a_correction_needs_is_made_again_if_it_is_gone(run_copy, recipe):
+    parts = json.loads((run_copy / "run.json").read_bytes())["parts"]
+    judge = run_copy.parent / "artifacts" / "student" / parts["student/2x16-refit=false,temperature=4,without=3"]
+    weights = (judge / "model.safetensors").read_bytes()
+    shutil.rmtree(judge)
+    limbeck.run(recipe, run_copy)
+    assert (judge / "model.safetensors").read_bytes() == weights
+    assert verify(run_copy) == []
+
+
+def test_new_words_and_claims_are_shown_though_the_run_is_finished(run_copy, recipe, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in run_copy.parent.rglob("model.safetensors")}
+    other = tmp_path / "several.toml"
+    other.write_text(recipe.read_text().replace("Threes, never seen, wrong", "Threes that were not recognised"))
+    results = limbeck.run(other, run_copy)
+    assert "Threes that were not recognised" in [claim["text"] for claim in results["claims"]]
+    for name in ("report.html", "recipe.toml", "results.json"):
+        assert "Threes that were not recognised" in (run_copy / name).read_text()
+    assert {path: path.stat().st_mtime_ns for path in run_copy.parent.rglob("model.safetensors")} == before
+    assert verify(run_copy) == []
+
+
+def test_trials_of_students_of_one_name_are_all_parts_of_the_run(several, recipe, tmp_path):
+    text = recipe.read_text()
+    student = """
+[[student]]
+name = "2x16"
+transfer = "all"
+model = { kind = "mlp", widths = [16, 16] }
+train = { epochs = 3, batch_size = 64, learning_rate = 1e-2 }
+variant = ["epochs"]
+"""
+    grids = ['grid = { "distill.temperature" = [1, 2] }', 'grid = { "distill.temperature" = [4, 8] }']
+    other = tmp_path / "grids.toml"
+    other.write_text(text.replace("[[claim]]", "\n".join(student + grid for grid in grids) + "\n[[claim]]", 1))
+    planner = Road.open(other, tmp_path / "run").planner
+    trials = [name for name in planned_parts(planner) if "trial=" in name]
+    assert trials == [f"student/2x16-epochs=3,trial={number}" for number in (1, 2, 3, 4)]
 
 
 def test_a_damaged_snapshot_is_named_and_made_again(run_copy, recipe):
@@ -215,7 +279,10 @@ def test_permuting_the_test_labels_changes_no_model_but_the_one_named_after_them
     )
     road.walk()
     before, now = (json.loads((out / "run.json").read_bytes())["parts"] for out in (several, tmp_path / "other"))
-    assert {name for name in before if before[name] != now[name]} == {"student/2x16-bias=test,temperature=4,without=3"}
+    assert {name for name in before if before[name] != now[name]} == {
+        "student/2x16-bias=test,temperature=4,without=3",
+        "baseline/2x16-bias=test,without=3",
+    }
 
 
 def test_the_test_rows_are_not_read_before_evaluation(recipe, tmp_path):
@@ -271,7 +338,7 @@ def test_a_dry_run_counts_every_model_once(recipe, tmp_path, limbeck):
     code, out, _ = limbeck("run", recipe, "--out", tmp_path / "dry", "--dry-run")
     assert code == 0
     assert out.count("baseline 2x16 (rows 0.1)") == 1
-    assert out.count("bias validation") == 1
+    assert out.count("student 2x16 (bias validation") == out.count("baseline 2x16 (bias validation") == 1
     assert out.count("teacher 2x64") == 2
 
 

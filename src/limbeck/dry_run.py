@@ -97,7 +97,7 @@ def plan(road: Road, until: str) -> list[Planned]:
 
 def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
     """The models of a student. Where a grid has not chosen yet, its first setting stands for what it will choose."""
-    stages = [*plan.trials, *plan.baselines]
+    stages = plan.made
     for tried in filter(None, (plan.trials, plan.baselines)):
         chosen = tried[0]
         with contextlib.suppress(DamagedFileError, FileNotFoundError):

@@ -30,11 +30,23 @@ class StudentPlan:
         student: as in the recipe.
         trials: one stage for each setting tried; one without a grid.
         baselines: likewise for the baseline, without settings that make no difference to it; empty without one.
+        final_refit: whether what is chosen is trained anew on all rows.
     """
 
     student: Student
     trials: tuple[ModelStage, ...]
     baselines: tuple[ModelStage, ...]
+    final_refit: bool = False
+
+    @property
+    def made(self) -> list[ModelStage]:
+        """Those that are trained: one alone, which is refitted, is chosen without being tried."""
+        ways = (self.trials, self.baselines)
+        return [stage for tried in ways for stage in tried if len(tried) > 1 or not self._is_refitted]
+
+    @property
+    def _is_refitted(self) -> bool:
+        return bool(self.student.grid) and self.final_refit
 
 
 @dataclass
@@ -114,7 +126,8 @@ class Planner:
             if student.baseline:
                 stage = self.baseline_stage(trial, refit)
                 baselines.setdefault(stage.identity.key, replace(stage, tried=_tried("baseline", values)))
-        return StudentPlan(student, tuple(trials.values()), tuple(baselines.values()))
+        final_refit = self.final_refit(student)
+        return StudentPlan(student, tuple(trials.values()), tuple(baselines.values()), final_refit)
 
     def references(self) -> list[ModelStage]:
         """The references in the recipe's order."""

@@ -182,7 +182,7 @@ class Road:
         """Every model of the run, as far as those before it are made: what is chosen hangs on them."""
         yield from self.planner.teachers()
         for plan in self.planner.students():
-            yield from (*plan.trials, *plan.baselines)
+            yield from plan.made
             for stages in (plan.trials, plan.baselines):
                 if stages:
                     yield (chosen := self._chosen(stages, plan.student))

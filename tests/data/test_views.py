@@ -202,6 +202,11 @@ def test_a_jitter_moves_images_by_whole_pixels_and_mixes_none(digits):
     assert len(moves) == 25
 
 
+def test_a_jitter_beyond_the_image_needs_no_more_memory_than_the_image(digits):
+    found = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(jitter=2_000_000_000))
+    assert not found.any()
+
+
 def test_each_jitter_is_as_likely_as_the_others():
     ids = np.arange(25_000)
     found = _jitters(_draws(ids, 3, 0), ViewSettings(jitter=2))

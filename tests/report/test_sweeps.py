@@ -45,6 +45,23 @@ def test_what_was_chosen_on_validation_rows_parts_no_line() -> None:
     assert [(line.label, line.points) for line in sweep.lines] == [("net", ((100, 8), (200, 7), (300, 6)))]
 
 
+def test_a_line_is_called_by_what_tells_it_from_those_of_its_role() -> None:
+    models = [
+        model("student", 9, temperature=4, rows=0.03),
+        model("student", 5, temperature=4, rows=0.03, views=299),
+        model("baseline", 7, rows=0.03),
+        model("baseline", 6, rows=0.03, views=299),
+    ]
+    curves = {f"{m.role}/net-" + ",".join(f"{k}={m.variant[k]}" for k in sorted(m.variant)): [[n, 9 - n] for n in (1, 2, 3)]
+              for m in models}  # fmt: skip
+    (sweep,) = over_epochs(models, curves)
+    assert [sweep.label(line) for line in sweep.lines] == ["student", "views 299", "baseline", "views 299"]
+    assert sweep.roles == {"student", "baseline"}
+    others = [model("reference", n, name="small", widths=[n], parameters=n) for n in (1, 2, 3)]
+    (both,) = find_sweeps([*others, *(model("reference", n, widths=[n], parameters=n) for n in (1, 2, 3))])
+    assert [both.label(line) for line in both.lines] == ["small", "net"]
+
+
 def test_two_points_rows_without_errors_and_words_make_no_line() -> None:
     assert find_sweeps([model("student", 5, temperature=1), model("student", 3, temperature=4)]) == []
     assert find_sweeps([model("reference", None, depth=n) for n in (1, 2, 3)]) == []
