@@ -330,6 +330,8 @@ def test_a_teacher_is_given_as_an_artifact_or_by_a_run_s_name_for_it(tiny, tiny_
     assert said.stages == []  # same teacher, same knowledge, same student
     before, after = (json.loads((folder / "results.json").read_text())["models"] for folder in (tiny_run, out))
     assert [row["errors"] for row in after] == [row["errors"] for row in before]
+    # Whoever trained it chose on rows of their own.
+    assert ["validation_errors" in row["metrics"] for row in after] == [False, True, True]
     assert verify(out) == []
 
 
