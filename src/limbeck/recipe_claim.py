@@ -44,7 +44,7 @@ class Claim(Table):
     `row` says which row of the results it is about, by name, `role` (student, where none is given) and settings of
     its variant; of several the first. `show` is a field of that row, or one of its metrics. With `minus`, another
     row's is taken off. With `gap`, two rows, it is the share of the way from the first to the second that the row
-    went. With `best`, a setting, it is that setting's value in the row where `show` is lowest, of all that fit.
+    went. With `best`, a setting, it is that setting's value in the row where `show` is best, of all that fit.
     `goal` is what it should reach here.
     """
 
