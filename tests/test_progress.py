@@ -1,9 +1,12 @@
+import contextlib
 import io
+import os
+import signal
 import time
 
 import pytest
 
-from limbeck.progress import Bar, Lines, duration
+from limbeck.progress import Bar, Interruptible, Lines, Silent, duration
 
 
 @pytest.mark.parametrize(
@@ -70,3 +73,20 @@ def test_a_bar_that_was_stopped_can_be_stopped_again():
     bar.stop()
     bar.stop()
     bar.at(3)
+
+
+def test_an_interruption_that_was_lost_comes_again_with_the_next_step():
+    progress = Interruptible(Silent())
+    before = signal.getsignal(signal.SIGINT)
+    with progress.heeding() as heeded:
+        heeded.start("training", 10)
+        heeded.at(1)
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        heeded.line("cleaning up")
+        with pytest.raises(KeyboardInterrupt):
+            heeded.at(2)
+        with pytest.raises(KeyboardInterrupt):
+            heeded.start("another", 10)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -254,11 +254,12 @@ def _show(results: dict[str, Any], path: Path, until: str, test_rows: int) -> No
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
-    from limbeck.progress import Bar, Lines
+    from limbeck.progress import Bar, Interruptible, Lines
 
     progress = Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
     try:
-        yield progress
+        with Interruptible(progress).heeding() as heeded:
+            yield heeded
     finally:
         if isinstance(progress, Bar):
             progress.stop()

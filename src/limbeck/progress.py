@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Protocol, TextIO
 
 
@@ -58,6 +61,52 @@ class Share:
 
     def end(self, note: str = "") -> None:
         """Say nothing."""
+
+
+class Interruptible:
+    """Tells another, and raises Ctrl-C again where it was lost.
+
+    Python loses it where it comes while a finaliser or a callback runs, whose exceptions are ignored.
+    """
+
+    def __init__(self, told: Progress) -> None:
+        self.told, self.interrupted = told, False
+
+    @contextlib.contextmanager
+    def heeding(self) -> Iterator[Progress]:
+        """Heed Ctrl-C in here, in the main thread."""
+
+        def interrupt(*_: object) -> None:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _heed(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def line(self, text: str) -> None:
+        """One line."""
+        self.told.line(text)
+
+    def start(self, title: str, total: int) -> None:
+        """A stage begins."""
+        self._heed()
+        self.told.start(title, total)
+
+    def at(self, done: int, note: str = "") -> None:
+        """So many steps are done."""
+        self._heed()
+        self.told.at(done, note)
+
+    def end(self, note: str = "") -> None:
+        """The stage has ended."""
+        self.told.end(note)
 
 
 class Lines:

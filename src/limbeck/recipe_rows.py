@@ -13,6 +13,7 @@ from limbeck.rows import model_id, row_label
 
 Variant = dict[str, Any]
 
+_EXACT = 2**53  # up to which a float can be any whole number
 _LONGEST = 200  # characters of a row's name, which becomes that of a file
 
 # What is asked of the teacher makes no difference to a baseline.
@@ -160,4 +161,4 @@ def _named(part: Student | Reference, transfer: Transfer) -> Variant:
 
 
 def _tidy(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value == int(value) else value
+    return int(value) if isinstance(value, float) and abs(value) < _EXACT and value == int(value) else value
