@@ -85,7 +85,9 @@ recipes = table(
         "transfer": table(
             {"name": names},
             optional={
-                "select": st.lists(st.integers(0, 9) | text, min_size=1, unique=True).map(lambda classes: {"without": classes}),
+                "select": st.lists(st.integers(0, 9) | text, min_size=1, unique=True).map(
+                    lambda classes: {"without": classes}
+                ),
                 "views": table({"count": counts, "shift": positive()}),
             },
         ).map(lambda transfer: [transfer]),

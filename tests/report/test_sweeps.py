@@ -57,6 +57,10 @@ def test_a_line_is_called_by_what_tells_it_from_those_of_its_role() -> None:
     (sweep,) = over_epochs(models, curves)
     assert [sweep.label(line) for line in sweep.lines] == ["student", "views 299", "baseline", "views 299"]
     assert sweep.roles == {"student", "baseline"}
+    longer = [model(role, n, widths=[n], parameters=n, **more)
+              for role, more in (("student", {}), ("reference", {"epochs": 200})) for n in (1, 2, 3)]  # fmt: skip
+    (sizes,) = find_sweeps(longer)
+    assert [sizes.label(line) for line in sizes.lines] == ["student", "epochs 200"]
     others = [model("reference", n, name="small", widths=[n], parameters=n) for n in (1, 2, 3)]
     (both,) = find_sweeps([*others, *(model("reference", n, widths=[n], parameters=n) for n in (1, 2, 3))])
     assert [both.label(line) for line in both.lines] == ["small", "net"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FEWEST = 3  # points that make a line
 FIGURES = 6
+TAUGHT = {"temperature", "loss", "targets"}
 MARKED = 12  # points; more of them would hide the line
 
 
@@ -53,9 +54,13 @@ class Sweep:
         return {line.role for line in self.lines}
 
     def label(self, line: Line) -> str:
-        """What tells a line from the others of its role; its name where those have others."""
-        alike = [other for other in self.lines if other.role == line.role]
-        shared = {key for key in line.rest if all(other.rest.get(key) == line.rest[key] for other in alike)}
+        """What tells a line from the others; its name where those have others, and its role where nothing else does."""
+        shared = {
+            key
+            for key, value in line.rest.items()
+            # What a student is taught at, no other role has.
+            if all(other.rest.get(key) == value for other in self.lines if key not in TAUGHT or other.role == line.role)
+        }
         rest = variant_text({key: value for key, value in line.rest.items() if key not in shared})
         named = len({other.name for other in self.lines}) > 1
         return ", ".join(filter(None, [line.name if named else "" if rest else line.role, rest]))
