@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from limbeck.metrics import gap_recovered
-from limbeck.rows import ERRORS_ON, HIGHER_IS_BETTER, METRICS, NUMBERS, fits, plain_value
+from limbeck.rows import HIGHER_IS_BETTER, fits, is_number, plain_value
 
 if TYPE_CHECKING:
     from limbeck.recipe import Claim
@@ -98,7 +98,7 @@ def _written(show: str, of_runs: Sequence[Any]) -> str:
     values = [value for value in of_runs if value is not None]
     if not values:
         return "–"
-    if show != SHARE and show not in (*NUMBERS, *METRICS) and not show.startswith(ERRORS_ON):
+    if show != SHARE and not is_number(show):
         written = ", ".join(plain_value(value) for value in values)
     elif len(values) == 1:
         written = number(show, values[0])

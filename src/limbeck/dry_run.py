@@ -103,7 +103,7 @@ def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
         with contextlib.suppress(DamagedFileError, FileNotFoundError):
             if not road.fresh and all(road.workshop.is_done(stage) for stage in tried):
                 chosen = road.workshop.chosen(tried)
-        if plan.student.grid and road.planner.final_refit(plan.student):
+        if plan.refits:
             chosen = road.planner.refitted(plan.student, chosen)
             stages.append(chosen)
         stages += road.planner.corrected(plan.student, chosen)

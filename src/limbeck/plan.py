@@ -42,10 +42,11 @@ class StudentPlan:
     def made(self) -> list[ModelStage]:
         """Those that are trained: one alone, which is refitted, is chosen without being tried."""
         ways = (self.trials, self.baselines)
-        return [stage for tried in ways for stage in tried if len(tried) > 1 or not self._is_refitted]
+        return [stage for tried in ways for stage in tried if len(tried) > 1 or not self.refits]
 
     @property
-    def _is_refitted(self) -> bool:
+    def refits(self) -> bool:
+        """Whether what a grid chooses is then trained anew."""
         return bool(self.student.grid) and self.final_refit
 
 

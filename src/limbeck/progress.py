@@ -42,7 +42,7 @@ class Silent:
         """Say nothing."""
 
 
-class Share:
+class Share(Silent):
     """A stage's share of a longer one: how far it is counts there, and its own beginning and end are not said."""
 
     def __init__(self, whole: Progress, before: int) -> None:
@@ -52,15 +52,9 @@ class Share:
         """One line."""
         self.whole.line(text)
 
-    def start(self, title: str, total: int) -> None:
-        """Say nothing."""
-
     def at(self, done: int, note: str = "") -> None:
         """So many steps after those before it."""
         self.whole.at(self.before + done, note)
-
-    def end(self, note: str = "") -> None:
-        """Say nothing."""
 
 
 class Interruptible:

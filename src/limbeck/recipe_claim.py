@@ -11,7 +11,7 @@ from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, misfit, shown
 from limbeck.recipe_rows import PlannedRow
 from limbeck.recipe_settings import Table
-from limbeck.rows import ERRORS_ON, METRICS, NUMBERS, OF_REGRESSIONS, fits, row_label
+from limbeck.rows import ERRORS_ON, METRICS, NUMBERS, OF_REGRESSIONS, fits, is_number, row_label
 
 _NUMBERS_OF_REGRESSIONS = {*OF_REGRESSIONS, "parameters", "trials"}
 
@@ -60,8 +60,8 @@ class Claim(Table):
     @field_validator("show")
     @classmethod
     def _number_exists(cls, show: str) -> str:
-        known = [*NUMBERS, *METRICS, f"{ERRORS_ON}CLASS"]
-        if show not in known[:-1] and not show.startswith(ERRORS_ON):
+        if not is_number(show):
+            known = [*NUMBERS, *METRICS, f"{ERRORS_ON}CLASS"]
             nearest = did_you_mean(show, known) or f", there are {', '.join(known)}"
             raise misfit(f"no row has a number named {shown(show)}{nearest}")
         return show

@@ -20,6 +20,11 @@ METRICS = ("validation_errors", "errors_above_fewest", "bias_raised", *OF_REGRES
 """The metrics, by name, that some rows have; beside them `ERRORS_ON`, with a class."""
 
 
+def is_number(show: str) -> bool:
+    """Whether a row may have a number of this name; what else a claim shows is a setting."""
+    return show in (*NUMBERS, *METRICS) or show.startswith(ERRORS_ON)
+
+
 def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
     """ROLE/NAME[-KEY=VALUE,…], keys sorted: the row's name in predictions/ and models/."""
     shown = ",".join(f"{key}={plain_value(variant[key], '+')}" for key in sorted(variant))
