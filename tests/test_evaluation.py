@@ -80,6 +80,23 @@ def test_a_model_s_name_tells_its_variant(variant, shown):
     assert model_id("student", "2x16", variant) == shown
 
 
+@pytest.mark.parametrize(
+    "classes",
+    [list(range(100)), ["../up", "a/b"], ["é" * 200], ["a\nb", "\x00"]],
+    ids=["many", "slashes", "long", "odd"],
+)
+def test_a_model_is_called_what_a_file_can_be_called(classes, tmp_path):
+    names = {
+        model_id("student", "2x16", {"temperature": 4, "without": left_out}) for left_out in (classes, classes[1:])
+    }
+    assert len(names) == 2
+    for name in names:
+        role, _, file = name.partition("/")
+        assert role == "student"
+        assert "/" not in file
+        (tmp_path / f"{file}.safetensors").touch()
+
+
 # ---------------------------------------------------------------- cost
 
 

@@ -261,12 +261,6 @@ def test_a_setting_that_is_not_given_is_no_part_of_a_rows_name() -> None:
     )
 
 
-def test_a_row_whose_name_no_file_could_have_is_refused() -> None:
-    sets = [{"name": "all"}, {"name": "y" * 100, "select": {"rows": 0.5}}]
-    named = {"name": "x" * 95, "transfer": "y" * 100, "variant": ["transfer"]}
-    assert "223 characters, expected 200 or fewer: shorten its name" in problem(named, transfer=sets)
-
-
 def test_classes_are_left_out_once() -> None:
     twice = [{"name": "all"}, {"name": "no3", "select": {"without": [3, 3]}}]
     assert problem(transfer=twice) == "transfer.no3.select.without: found [3, 3], expected every class once"

@@ -14,7 +14,6 @@ from limbeck.rows import model_id, row_label
 Variant = dict[str, Any]
 
 _EXACT = 2**53  # up to which a float can be any whole number
-_LONGEST = 200  # characters of a row's name, which becomes that of a file
 
 # What is asked of the teacher makes no difference to a baseline.
 OF_THE_TEACHER = {"teacher"} | set(Distill.model_fields) - {"label_smoothing"}
@@ -118,11 +117,6 @@ def row_problems(rows: Sequence[tuple[str, PlannedRow]]) -> list[str]:
     seen: dict[str, PlannedRow] = {}
     problems = []
     for part, row in rows:
-        if (length := len(row.id)) > _LONGEST:
-            problems.append(
-                f"{part}: a row would be called {shown(row.id)}, {length} characters, expected {_LONGEST} or fewer: "
-                'shorten its name, or name less in its "variant"'
-            )
         before = seen.setdefault(row.id.lower(), row)
         if before.name != row.name:
             both = f"{shown(before.name)} and {shown(row.name)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,8 @@ OF_REGRESSIONS = ("loss", "excess_loss", "steps")
 METRICS = ("validation_errors", "errors_above_fewest", "bias_raised", *OF_REGRESSIONS)
 """The metrics, by name, that some rows have; beside them `ERRORS_ON`, with a class."""
 
+_LONGEST = 160  # characters of a row's name, which becomes that of a file
+
 
 def is_number(show: str) -> bool:
     """Whether a row may have a number of this name; what else a claim shows is a setting."""
@@ -26,9 +30,15 @@ def is_number(show: str) -> bool:
 
 
 def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
-    """ROLE/NAME[-KEY=VALUE,…], keys sorted: the row's name in predictions/ and models/."""
+    """ROLE/NAME[-KEY=VALUE,…], keys sorted: the row's name in predictions/ and models/.
+
+    What no file can be called is cut to length, its odd characters made `_`, and told apart by the start of a
+    SHA-256.
+    """
     shown = ",".join(f"{key}={plain_value(variant[key], '+')}" for key in sorted(variant))
-    return f"{role}/{name}" + (f"-{shown}" if shown else "")
+    full = f"{name}-{shown}" if shown else name
+    plain = re.sub(r"[^A-Za-z0-9._,=+-]", "_", full)[:_LONGEST]
+    return f"{role}/{plain}" if plain == full else f"{role}/{plain}~{hashlib.sha256(full.encode()).hexdigest()[:12]}"
 
 
 def kind_of(name: str) -> str:
