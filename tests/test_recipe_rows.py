@@ -281,9 +281,9 @@ def test_the_rows_of_the_hinton2015_recipe_have_their_names() -> None:
         "student/2x800-temperature=20,without=3",
         "student/2x800-bias=validation,temperature=20,without=3",
         "student/2x800-bias=test,temperature=20,without=3",
-        "student/2x800-only=7+8,temperature=8",
-        "student/2x800-bias=validation,only=7+8,temperature=8",
-        "student/2x800-bias=test,only=7+8,temperature=8",
+        "student/2x800-only=7+8,temperature=20",
+        "student/2x800-bias=validation,only=7+8,temperature=20",
+        "student/2x800-bias=test,only=7+8,temperature=20",
     ]
     for name in ("2x800-epochs=20,", "2x300-", "2x30-"):
         assert [row for row in found if row.startswith(f"student/{name}temperature=")] == [
