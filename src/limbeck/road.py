@@ -24,12 +24,11 @@ from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
 from limbeck.recipe import Recipe, Student, load_recipe, recipe_name, settings_key
 from limbeck.regression import walked
-from limbeck.rows import kind_of
-from limbeck.run_folder import RECIPE, RunFolder
+from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
 from limbeck.stages import Workshop, teacher_of
 from limbeck.threads import use_available_cores
 
-ARTIFACTS, CACHE = "artifacts", "cache"
+CACHE = "cache"
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
 
 
@@ -217,9 +216,9 @@ class Road:
     def _extract(self) -> None:
         for plan in self.planner.students():
             for stage in plan.trials:
-                self.workshop.record(stage.recordings, teacher_of(stage))
+                self.workshop.recordings.make(stage.recordings, teacher_of(stage))
                 for recording in stage.recordings:
-                    self.workshop.knowledge(recording, teacher_of(stage))
+                    self.workshop.recordings.opened(recording, teacher_of(stage))
 
     def _distill(self) -> list[Entry]:
         entries = [Entry(stage) for stage in self.planner.teachers()]
@@ -286,19 +285,7 @@ class Road:
     def _set_old_aside(self) -> None:
         """Artifacts first, into the run, then the run: cut off in between, the same command goes on."""
         with self.folder.held():
-            parts = self.folder.run_json().get("parts") or planned_parts(self.planner)
-            keys = set(parts.values())
-            for other in self.folder.siblings():
-                if shared := keys & set(other.run_json().get("parts", {}).values()):
-                    raise LimbeckError(
-                        f"{self.folder.path} cannot be set aside with its artifacts: {other.path} shares "
-                        f"{min(shared)[:12]} with it; give --out a folder elsewhere, or move that run away first"
-                    )
-            own = self.folder.path / ARTIFACTS
-            for key in sorted(keys):
-                self.store.move_out(key, own)
-            moved = {name: own / kind_of(name) / key for name, key in parts.items() if kind_of(name) != "knowledge"}
-            self.folder.link_models({name: place for name, place in moved.items() if place.is_dir()})
+            self.folder.take_in(self.store, self.folder.run_json().get("parts") or planned_parts(self.planner))
             aside = self.folder.set_aside()
         self.progress.line(f"the run before was set aside as {aside}")
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limbeck.artifacts import SUMS, damages, free_name, hold, write_sums
+from limbeck.artifacts import SUMS, ArtifactStore, damages, free_name, hold, write_sums
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_json, read_tensors, write_bytes, write_json
 from limbeck.recipe import Recipe, dump_recipe, first_difference, parse_recipe, settings_key
-from limbeck.rows import row_id
+from limbeck.rows import kind_of, row_id
 
 RECIPE, RUN, RESULTS, REPORT = "recipe.toml", "run.json", "results.json", "report.html"
 LOCK, FRESH = ".lock", ".fresh"
+ARTIFACTS = "artifacts"
 SEED = "# seed = "
 
 
@@ -117,6 +118,29 @@ class RunFolder:
             raise LimbeckError(f"{error.filename} cannot be written to: give --out a folder of your own") from None
         with hold(self.path / LOCK, f"{self.path} is being worked on"):
             yield
+
+    def take_in(self, store: ArtifactStore, parts: Mapping[str, str]) -> None:
+        """Move a run's artifacts from beside it into it, its models' links with them.
+
+        Args:
+            store: where they lie.
+            parts: their keys by name, as run.json has them.
+
+        Raises:
+            LimbeckError: if another run beside it needs one of them; nothing is moved then.
+        """
+        keys = set(parts.values())
+        for other in self.siblings():
+            if shared := keys & set(other.run_json().get("parts", {}).values()):
+                raise LimbeckError(
+                    f"{self.path} cannot be set aside with its artifacts: {other.path} shares {min(shared)[:12]} with "
+                    "it; give --out a folder elsewhere, or move that run away first"
+                )
+        own = self.path / ARTIFACTS
+        for key in sorted(keys):
+            store.move_out(key, own)
+        moved = {name: own / kind_of(name) / key for name, key in parts.items() if kind_of(name) != "knowledge"}
+        self.link_models({name: place for name, place in moved.items() if place.is_dir()})
 
     def set_aside(self) -> Path:
         """Rename an old run, which the caller holds, to DIR.old-N."""

@@ -1,16 +1,14 @@
-"""Stages made: models trained or corrected, knowledge recorded, what is damaged made again; nothing made twice."""
+"""Stages made: models trained or corrected, each once; what is damaged made again."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
@@ -21,26 +19,14 @@ from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
 from limbeck.inspection import artifact_damages
-from limbeck.knowledge import (
-    CombinedTargets,
-    Knowledge,
-    LabelTargets,
-    Recording,
-    StoredTargets,
-    TargetSource,
-    check_knowledge,
-    extract,
-    permuted,
-    repair,
-    smoothed_labels,
-    spot_check,
-)
+from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
 from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import ConvNet, build_model, load_model, save_model
 from limbeck.models.mlp import MLP
 from limbeck.models.saving import WEIGHTS
 from limbeck.precision import resolve_precision
-from limbeck.progress import Progress, Share
+from limbeck.progress import Progress
+from limbeck.recordings import Recordings
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
@@ -53,8 +39,6 @@ Model = MLP | ConvNet
 class Workshop:
     """Makes stages, each once, and gives what they made.
 
-    Inputs and knowledge of a transfer set are read once and kept for all students that learn from it.
-
     Args:
         store: where artifacts lie.
         cache: where view pixels are kept.
@@ -62,10 +46,10 @@ class Workshop:
     """
 
     def __init__(self, store: ArtifactStore, cache: ViewCache, progress: Progress) -> None:
-        self.store, self.cache, self.progress = store, cache, progress
+        self.store, self.progress = store, progress
+        self.recordings = Recordings(store, cache, progress, self.teacher)
         self._teachers: dict[str, TorchTeacher] = {}
         self._whole: set[str] = set()
-        self._material: tuple[str, npt.NDArray[Any], npt.NDArray[Any]] | None = None
 
     def folder(self, stage: ModelStage) -> Path:
         """Where the stage's model is, or will be."""
@@ -116,43 +100,13 @@ class Workshop:
             self._teachers[key] = TorchTeacher(self.model(stage))
         return self._teachers[key]
 
-    def record(self, recordings: Sequence[Recording], teacher: ModelStage) -> None:
-        """Make the recordings of a transfer set that are not whole, as one work."""
-        missing = [recording for recording in recordings if not self.store.is_complete(recording.identity)]
-        if not missing:
-            return
-        asked, done = self.teacher(teacher), 0
-        self.progress.start(f"knowledge of {teacher.name}, {_contents(missing)}", sum(len(r.part) for r in missing))
-        for recording in missing:
-            share = Share(self.progress, done)
-            extract(asked, recording, self.store, pixels=partial(recording.pixels, self.cache), progress=share)
-            done += len(recording.part)
-        self.progress.end()
-
-    def knowledge(self, recording: Recording, teacher: ModelStage) -> Knowledge:
-        """A recording, made or completed if it is not whole; its shards are checked when they are read."""
-        if self.store.is_complete(recording.identity):
-            try:
-                return Knowledge.open(self.store.folder(recording.identity), recording.identity)
-            except DamagedFileError:
-                return self._repaired(recording, teacher)
-        self.record([recording], teacher)
-        return Knowledge.open(self.store.folder(recording.identity), recording.identity)
-
     def mend(self, stage: ModelStage) -> int:
         """Make again what is damaged of a model and of all it was made from; how many artifacts that were."""
         mended = sum(self.mend(needed) for needed in stage.needs)
         for recording in stage.recordings:
-            teacher = teacher_of(stage)
-            if recording.identity.key in self._whole:
-                continue
-            if not self.store.is_complete(recording.identity):
-                self.knowledge(recording, teacher)
-                mended += 1
-            elif artifact_damages(self.store.folder(recording.identity)):
-                self._repaired(recording, teacher)
-                mended += 1
-            self._whole.add(recording.identity.key)
+            if recording.identity.key not in self._whole:
+                mended += self.recordings.mend(recording, teacher_of(stage))
+                self._whole.add(recording.identity.key)
         if stage.identity.key not in self._whole and stage.path is None and artifact_damages(self.folder(stage)):
             self.model(stage)
             mended += 1
@@ -293,44 +247,12 @@ class Workshop:
             if stage.fresh_views is None:
                 return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected)
             return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected)
-        inputs, log_probs = self._read(stage.recordings, teacher_of(stage))
+        inputs, log_probs = self.recordings.read(stage.recordings, teacher_of(stage))
         if stage.targets == "permuted":
             log_probs = permuted(log_probs, stage.seed)
         elif stage.targets == "smoothed_labels":
             log_probs = smoothed_labels(log_probs, part.labels, stage.objective.temperature, stage.selected)
         return CombinedTargets(StoredTargets(log_probs), labels), StoredBatches(inputs, size, stage.selected)
-
-    def _read(self, recordings: Sequence[Recording], teacher: ModelStage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Inputs (views, rows, …) and log-probabilities (views, rows, classes), checked against each other."""
-        key = recordings[-1].identity.key + recordings[0].identity.key
-        if self._material is not None and self._material[0] == key:
-            return self._material[1:]
-        self._material = None
-        part = recordings[0].part
-        inputs = np.empty((len(recordings), *part.inputs.shape), part.inputs.dtype)
-        log_probs = np.empty((len(recordings), len(part), len(part.classes)), recordings[0].dtype)
-        for number, recording in enumerate(recordings):
-            knowledge = self.knowledge(recording, teacher)
-            where = f"knowledge {self.store.folder(recording.identity)}"
-            inputs[number] = recording.pixels(self.cache)
-            try:
-                log_probs[number] = knowledge.log_probs()
-            except DamagedFileError:
-                knowledge = self._repaired(recording, teacher)
-                log_probs[number] = knowledge.log_probs()
-            check_knowledge(knowledge, part, where)
-            spot_check(self.teacher(teacher), knowledge, recording, inputs[number], where)
-        self._material = key, inputs, log_probs
-        return inputs, log_probs
-
-    def _repaired(self, recording: Recording, teacher: ModelStage) -> Knowledge:
-        asked = self.teacher(teacher)
-        self.progress.start(f"knowledge of {teacher.name}, damaged shards", len(recording.part))
-        knowledge = repair(
-            asked, recording, self.store, pixels=lambda: recording.pixels(self.cache), progress=self.progress
-        )
-        self.progress.end()
-        return knowledge
 
 
 def teacher_of(stage: ModelStage) -> ModelStage:
@@ -355,13 +277,6 @@ def validation_of(stage: ModelStage) -> Part:
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))
-
-
-def _contents(recordings: Sequence[Recording]) -> str:
-    """What a log calls them: `inputs and 11 views`."""
-    views = [recording.view for recording in recordings if recording.view]
-    some = "" if not views else f"view {views[0]}" if len(views) == 1 else f"{len(views)} views"
-    return " and ".join(filter(None, ["inputs" if len(views) < len(recordings) else "", some]))
 
 
 def _weights_digest(folder: Path) -> str | None:
