@@ -65,7 +65,8 @@ def test_of_several_runs_the_median_stands_between_lowest_and_highest() -> None:
     ]
     assert claim_lines([run(None)])[0][-1] == "–"
     assert [line[-1] for line in claim_lines([[*run(5)[:1], *run(7)[:1]]])] == ["5", "7"]  # of one text, each its own
-    assert claim_lines([run(5), []])[0][-1] == "5"
+    assert claim_lines([run(5), []])[0][-1] == "5, in 1 of 2 runs"
+    assert claim_lines([run(5), run(7)[::-1]]) == claim_lines([run(5), run(7)])
     assert claim_lines([]) == []
     assert claim_lines([run(5), run(None), run(7)])[0][-1] == "6 (5 to 7), in 2 of 3 runs"
 

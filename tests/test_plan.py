@@ -241,6 +241,24 @@ def test_a_select_that_leaves_nothing_is_refused_before_anything_is_made(planner
         planner(f"transfer.views.select={{without={list(range(10))}}}").students()
 
 
+def test_a_class_is_left_out_once_by_number_and_by_name(planner):
+    with pytest.raises(UsageError, match='transfer.views.select: found \\["3", 3], expected every class once'):
+        planner("transfer.views.select={without=['3', 3]}")
+
+
+def test_a_claim_of_errors_on_a_class_that_is_not_left_out_is_refused(planner):
+    left_out = "transfer.views.select={without=[3, 4]}"
+
+    def claim(show):
+        return f'claim=[{{text="x", show="{show}", row={{name="2x16"}}}}]'
+
+    planner(left_out, claim("errors_on_4"))
+    for show in ("errors_on_5", "errors_on_four"):
+        there = f'claim\\[0].show: found "{show}", expected a class left out there: errors_on_3, errors_on_4'
+        with pytest.raises(UsageError, match=there):
+            planner(left_out, claim(show))
+
+
 def test_a_select_that_leaves_nothing_to_choose_on_is_refused_too(planner, split):
     few = dataclasses.replace(split, validation=split.validation.take(np.flatnonzero(split.validation.labels == 3)))
     with pytest.raises(UsageError, match='no row of part "validation" .* is left by select'):

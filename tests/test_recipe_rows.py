@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from typing import Any
 
@@ -11,7 +12,7 @@ from limbeck.errors import UsageError
 from limbeck.evaluation import ROW_FIELDS
 from limbeck.recipe import Recipe, load_recipe, parse_recipe
 from limbeck.recipe_rows import planned_rows
-from limbeck.rows import NUMBERS
+from limbeck.rows import NUMBERS, variant_text
 
 SEVERAL = """
 title = "Several"
@@ -212,6 +213,19 @@ def test_a_claim_shows_a_number_that_rows_can_have() -> None:
         assert problem(without, claim=[claim(show=show)]) == (
             f"claim[0].row: student 2x16 (temperature 4) will have no {show}"
         )
+    for show in ("validation_errors", "errors_above_fewest"):
+        wanted = claim(row={"role": "baseline", "name": "other"}, show=show)
+        several({"name": "other", "train": {"epochs": 5, "snapshot_every": 1}}, claim=[wanted])
+        refitted = {"name": "other", "train": {"epochs": 5, "refit": True}}
+        assert f"will have no {show}" in problem(refitted, claim=[wanted])
+    on_test = claim(row={"name": "2x16", "bias": "test"}, show="p_value")
+    assert "will have no p_value" in problem(without, claim=[on_test])
+    assert "will have no p_value" in problem(
+        {"name": "other", "baseline": False}, claim=[claim(row={"name": "other"}, show="p_value")]
+    )
+    assert "will have no agreement" in problem(
+        claim=[claim(row={"role": "teacher", "name": "convnet"}, show="agreement")]
+    )
     depths = [{"name": "linear", "depths": [1, 2], "learning_rates": [0.1]}]
     of_depth = {"role": "reference", "name": "linear", "depth": 2}
     several(regression=depths, claim=[claim(row=of_depth, show="steps")])
@@ -245,6 +259,7 @@ def test_a_claim_without_a_row_or_with_what_it_does_not_use_is_refused() -> None
     several(claim=[claim(gap=ends)])
     assert 'claim[0].show: found "nll" beside "gap"' in problem(claim=[claim(gap=ends, show="nll")])
     assert problem(claim=[claim(paper=True)]) == "claim[0].paper: found true, expected a number or a string"
+    assert problem(claim=[claim(paper=math.inf)]) == "claim[0].paper: found inf, expected a finite number, or a string"
 
 
 def test_no_row_is_told_apart_by_a_refit_or_by_what_is_kept_of_it() -> None:
@@ -259,6 +274,29 @@ def test_a_setting_that_is_not_given_is_no_part_of_a_rows_name() -> None:
     assert "student/other-dropout=0,temperature=4" in rows(
         several({"name": "other", "variant": ["dropout", "max_norm"]})
     )
+
+
+def test_a_claim_names_classes_in_any_order_as_numbers_or_words() -> None:
+    sets = [{"name": "all"}, {"name": "some", "select": {"only": [7, "8"]}}]
+    for classes in ([7, 8], ["8", "7"], [8, 7]):
+        several({"transfer": "some"}, transfer=sets, claim=[claim(row={"name": "2x16", "only": classes})])
+    assert "no row fits" in problem(
+        {"transfer": "some"}, transfer=sets, claim=[claim(row={"name": "2x16", "only": [7]})]
+    )
+
+
+def test_values_that_differ_little_are_told_apart() -> None:
+    several({"sweep": {"train.learning_rate": [0.001, 0.0010000001]}})
+
+
+def test_what_is_wrong_beside_a_sweep_is_no_fault_of_the_sweep() -> None:
+    swept = {"sweep": {"distill.temperature": [1, 2]}, "variant": ["model.widths"]}
+    assert problem(swept).startswith('student.2x16.variant: no setting is named "model.widths"')
+
+
+def test_many_classes_are_named_in_words_by_the_first() -> None:
+    assert variant_text({"without": [0, 3, *range(10, 50)]}) == "without 0, 3, 10 and 39 more"
+    assert variant_text({"widths": [300, 300]}) == "widths 300 and 300"
 
 
 def test_classes_are_left_out_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -81,16 +82,26 @@ def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
         runs: each run's claims, as results.json has them.
     """
     lines = []
-    for place, claim in enumerate(runs[0] if runs else ()):
+    # Claims are words: runs that differ in them can be compared, by those that they share.
+    by_words = [_by_words(run) for run in runs]
+    for words, claim in by_words[0].items() if runs else ():
         show = str(claim["show"])
-        # Claims are words: runs that differ in them can be compared, by those that they share.
-        beside = [run[place] for run in runs if place < len(run)]
-        same = [other for other in beside if (other["text"], other["show"]) == (claim["text"], show)]
-        written = _written(show, [other["here"] for other in same])
+        written = _written(show, [run[words]["here"] if words in run else None for run in by_words])
         paper = claim["paper"]
         given = "–" if paper is None else paper if isinstance(paper, str) else number(show, paper)
         lines.append([str(claim["text"]), show.replace("_", " "), given, claim["goal"] or "–", written])
     return lines
+
+
+def _by_words(run: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, int], Mapping[str, Any]]:
+    """A run's claims by text, what they show, and how often both came before."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found = {}
+    for claim in run:
+        words = str(claim["text"]), str(claim["show"])
+        found[*words, seen[words]] = claim
+        seen[words] += 1
+    return found
 
 
 def _written(show: str, of_runs: Sequence[Any]) -> str:

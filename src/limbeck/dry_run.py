@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from limbeck.batches import FreshBatches, StoredBatches
+from limbeck.checkpoints import snapshot_epochs
 from limbeck.files import DamagedFileError
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.model_stage import ModelStage
@@ -133,6 +134,8 @@ def _model(road: Road, stage: ModelStage) -> Planned:
     if stage.bias is not None:
         rows = len(stage.bias.part)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
+    if stage.train is not None and stage.train.snapshot_every and not stage.bias:
+        size *= 1 + len(snapshot_epochs(stage.train.epochs, stage.train.snapshot_every))
     return Planned(
         stage.title, stage.identity.key, False, rows, size, 0.0 if stage.bias else _training_seconds(stage, rows)
     )

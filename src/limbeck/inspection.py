@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import class_similarity, most_alike, richest_rows, soft_targets
 from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import WEIGHTS, load_model, read_description
-from limbeck.regression import REGRESSION
+from limbeck.regression import REGRESSION, steps_to
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
 from limbeck.terminal import plain_table
@@ -61,7 +62,9 @@ def inspect(path: Path | str) -> Inspection:
     if path.suffix == ".part" and path.is_dir():
         kept = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith(".")))
         return Inspection(path, "unfinished artifact", {"key": path.stem, "files": kept or "none"})
-    raise LimbeckError(f"{path} is neither an artifact nor a run: expected {MODEL}, {KNOWLEDGE} or recipe.toml in it")
+    raise LimbeckError(
+        f"{path} is neither an artifact nor a run: expected {MODEL}, {KNOWLEDGE}, {REGRESSION} or recipe.toml in it"
+    )
 
 
 def verify(path: Path | str) -> list[DamagedFileError]:
@@ -246,14 +249,23 @@ def _regression(path: Path) -> Inspection:
     facts = {
         "key": identity.key,
         "net": f"linear, depth {identity.settings['depth']}, l{identity.settings['power']} loss",
-        "step size": f"{found['learning_rate']:g}, of those tried the soonest close to the least loss"
-        if found["losses"]
-        else "none: it diverged with each",
+        "step size": _chosen_step(found),
         "tried": ", ".join(tried),
         "loss": f"{found['losses'][-1]:.5g} before step {len(found['losses'])}, the last" if found["losses"] else "–",
         "least loss": f"{found['least']:.5g}, of any linear function",
     }
     return Inspection(path, "regression", facts)
+
+
+def _chosen_step(found: Mapping[str, Any]) -> str:
+    if not found["losses"]:
+        return "none: it diverged with each"
+    why = (
+        "the soonest close to the least loss"
+        if steps_to(found["losses"], found["least"]) is not None
+        else ("the lowest loss at the end; none came close to the least")
+    )
+    return f"{found['learning_rate']:g}, of those tried {why}"
 
 
 def _loss(loss: float | None) -> str:

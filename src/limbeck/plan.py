@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from limbeck.artifacts import Identity
@@ -15,6 +16,8 @@ from limbeck.knowledge import Recording
 from limbeck.model_stage import BiasCorrection, ModelStage, Rows
 from limbeck.objectives import Objective
 from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
+from limbeck.recipe_claim import class_problems
+from limbeck.recipe_errors import shown
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
@@ -69,6 +72,12 @@ class Planner:
         self._teachers: dict[tuple[str, bool], ModelStage] = {}
         for transfer in self.recipe.transfer:
             self._check_select(transfer)
+        for problem in class_problems(self.recipe.claim, self.recipe.rows(), self._class_names):
+            raise UsageError(problem)
+
+    def _class_names(self, classes: Sequence[int | str]) -> list[str]:
+        train = self.split.train
+        return [train.classes[number] for number in train.class_numbers(classes)]
 
     def _check_select(self, transfer: Transfer) -> None:
         """Refuse classes that there are not, and rows that there are not enough of."""
@@ -77,6 +86,9 @@ class Planner:
             return
         try:
             rows = self.rows.of(False, select)
+            for given in (select.without, select.only):
+                if len(set(rows.train.class_numbers(given))) < len(given):
+                    raise UsageError(f"found {shown(given)}, expected every class once")
             for part in (rows.train, rows.validation):
                 if len(part):
                     part.selected(without=select.without, only=select.only)
@@ -85,6 +97,10 @@ class Planner:
 
     def teachers(self) -> list[ModelStage]:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
+        return list(self._shown_teachers)
+
+    @cached_property
+    def _shown_teachers(self) -> list[ModelStage]:
         stages = []
         for teacher in self.recipe.teacher:
             students = [student for student in self.students_asked_for() if student.teacher == teacher.name]
@@ -110,6 +126,10 @@ class Planner:
 
     def students_asked_for(self) -> list[Student]:
         """The students in the recipe's order, one for each value of a sweep."""
+        return list(self._asked_for)
+
+    @cached_property
+    def _asked_for(self) -> list[Student]:
         return [student for part in self.recipe.student for student in part.swept()]
 
     def students(self) -> list[StudentPlan]:

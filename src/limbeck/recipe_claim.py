@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -26,6 +27,8 @@ def one_line(value: str) -> str:
 def _number_or_words(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(found(value, "a number or a string"))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(found(value, "a finite number, or a string"))
     return value
 
 
@@ -103,6 +106,28 @@ def claim_problems(claims: Sequence[Claim], rows: Sequence[PlannedRow]) -> Itera
                 yield f"{where}: {fitting[0].role} {row_label(vars(fitting[0]))} will have no {claim.show}"
 
 
+def class_problems(
+    claims: Sequence[Claim], rows: Sequence[PlannedRow], names: Callable[[Sequence[int | str]], list[str]]
+) -> Iterator[str]:
+    """Phrases about claims of errors on a class that the row's transfer set does not leave out.
+
+    Args:
+        claims: of the recipe, without the problems that `claim_problems` finds.
+        rows: that the results will have.
+        names: what the data call classes that are given by name or number.
+    """
+    for number, claim in enumerate(claims):
+        if not claim.show.startswith(ERRORS_ON):
+            continue
+        for selector in claim.selectors.values():
+            fitting = [row for row in rows if fits(row.role, row.name, row.variant, selector)]
+            asked = fitting if claim.best else fitting[:1]
+            left_out = [name for row in asked for name in names(row.variant.get("without", []))]
+            if claim.show.removeprefix(ERRORS_ON) not in left_out:
+                there = ", ".join(f"{ERRORS_ON}{name}" for name in dict.fromkeys(left_out))
+                yield f"claim[{number}].show: found {shown(claim.show)}, expected a class left out there: {there}"
+
+
 def _there(selector: Selector, rows: Sequence[PlannedRow]) -> str:
     """The rows nearest to those asked for: of that role and name, else of that name, else all."""
     wanted = {"role": "student", **selector}
@@ -117,4 +142,16 @@ def _has(row: PlannedRow, show: str) -> bool:
         return row.regression and show in _NUMBERS_OF_REGRESSIONS
     if show.startswith(ERRORS_ON):
         return "without" in row.variant
-    return show != "bias_raised" or "bias" in row.variant
+    match show:
+        case "gap_recovered" | "p_value":
+            return row.beside
+        case "agreement":
+            return row.role in ("student", "baseline")
+        case "validation_errors":
+            return row.judged
+        case "errors_above_fewest":
+            return row.curve
+        case "bias_raised":
+            return "bias" in row.variant
+        case _:
+            return True

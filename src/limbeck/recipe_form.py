@@ -64,13 +64,14 @@ class Regression(Table):
     """Linear nets of several depths on one regression, each under each loss (1/p)·mean |error|^p.
 
     Trained by gradient descent on all rows at once for so many `steps`, with each of the step sizes
-    `learning_rates`; shown is the one that is soonest close to the least loss that any linear function has. `start` is
-    the norm of the function that all depths begin with.
+    `learning_rates`; shown is the one that is soonest close to the least loss that any linear function has, or, where
+    none comes close, the one of the lowest loss at the end. `start` is the norm of the function that all depths begin
+    with.
     """
 
     name: Name
     source: Literal["diabetes"] = "diabetes"
-    powers: list[Annotated[int, Field(ge=2, le=LARGEST)]] = Field(default=[4], min_length=1)
+    powers: list[Annotated[int, Field(ge=2, le=16)]] = Field(default=[4], min_length=1)
     depths: list[Count] = Field(min_length=1, description="a list of depths, such as [1, 2, 4]")
     learning_rates: list[Annotated[float, Field(gt=0)]] = Field(min_length=1, description="a list of step sizes to try")
     steps: Count = 1000
@@ -154,20 +155,24 @@ class Recipe(Table):
                     "expected one whose select leaves some out: the biases of those are raised"
                 )
 
-    def _row_problems(self) -> Iterator[str]:
-        refits = {part.name: part.train is not None and part.train.refit for part in self.teacher}
-        refitted = {name for name, refit in refits.items() if refit}
-        found = list(planned_rows(self.student, self.reference, self.transfer, refitted))
-        yield from row_problems(found)
-        rows = [row for _, row in found]
-        rows += teacher_rows(refits, self.student)
-        rows += [
+    def rows(self) -> list[PlannedRow]:
+        """The rows that the results will have, and those that a grid may choose instead."""
+        rows = [row for _, row in self._trained_rows()]
+        rows += teacher_rows({part.name: part.train for part in self.teacher}, self.student)
+        return rows + [
             PlannedRow("reference", part.name, {"depth": depth, "power": power}, {}, regression=True)
             for part in self.regression
             for power in part.powers
             for depth in part.depths
         ]
-        yield from claim_problems(self.claim, rows)
+
+    def _trained_rows(self) -> list[tuple[str, PlannedRow]]:
+        refitted = {part.name for part in self.teacher if part.train is not None and part.train.refit}
+        return list(planned_rows(self.student, self.reference, self.transfer, refitted))
+
+    def _row_problems(self) -> Iterator[str]:
+        yield from row_problems(self._trained_rows())
+        yield from claim_problems(self.claim, self.rows())
 
 
 def _only_name(parts: Any) -> str | None:

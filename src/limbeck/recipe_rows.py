@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.recipe_errors import shown
-from limbeck.recipe_settings import Distill, Select, Transfer
+from limbeck.recipe_settings import Distill, Select, Train, Transfer
 from limbeck.recipe_student import Reference, Student
 from limbeck.rows import model_id, row_label
 
@@ -21,12 +21,26 @@ OF_THE_TEACHER = {"teacher"} | set(Distill.model_fields) - {"label_smoothing"}
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row that the results will have; `settings` decide the model behind it."""
+    """A row that the results will have.
+
+    Attributes:
+        role: teacher, student, baseline or reference.
+        name: the part's.
+        variant: what tells it apart from others of its name.
+        settings: what decides the model behind it.
+        beside: whether it stands beside a baseline, with a verdict.
+        judged: whether its last epoch was judged on rows that it was not trained on.
+        curve: whether there are errors over epochs.
+        regression: whether it is a depth of a regression.
+    """
 
     role: str
     name: str
     variant: Variant
     settings: Mapping[str, Any]
+    beside: bool = False
+    judged: bool = False
+    curve: bool = False
     regression: bool = False
 
     @property
@@ -79,36 +93,48 @@ def planned_rows(
     for number, student in enumerate(student for part in students for student in part.swept()):
         transfer = transfer_of[student.transfer]
         part = f"student.{student.name}"
-        on_labels = {**_on_labels(student), "refit": student.train.refit or student.teacher in refitted}
+        refit = student.train.refit or student.teacher in refitted
+        on_labels = {**_on_labels(student), "refit": refit}
+        trained = _what_comes_of(student.train, refit)
         for trial in student.trials():
             variant = student_variant(trial, transfer)
-            yield part, PlannedRow("student", student.name, variant, {"student": number})
+            yield part, PlannedRow("student", student.name, variant, {"student": number}, student.baseline, **trained)
             if student.baseline:
-                yield part, PlannedRow("baseline", student.name, baseline_variant(trial, transfer), on_labels)
+                labels_alone = baseline_variant(trial, transfer)
+                yield part, PlannedRow("baseline", student.name, labels_alone, on_labels, **trained)
             for rows in student.bias:
+                beside = student.baseline and rows != "test"
                 of = {"student": number, "bias": rows}
-                yield part, PlannedRow("student", student.name, {**variant, "bias": rows}, of)
+                yield part, PlannedRow("student", student.name, {**variant, "bias": rows}, of, beside)
                 if student.baseline:
                     of_labels = {**baseline_variant(trial, transfer), "bias": rows}
                     yield part, PlannedRow("baseline", student.name, of_labels, {**on_labels, "bias": rows})
     for number, reference in enumerate(reference for part in references for reference in part.swept()):
         variant = reference_variant(reference, transfer_of[reference.transfer])
-        yield f"reference.{reference.name}", PlannedRow("reference", reference.name, variant, {"reference": number})
+        trained = _what_comes_of(reference.train, reference.train.refit)
+        of = {"reference": number}
+        yield f"reference.{reference.name}", PlannedRow("reference", reference.name, variant, of, **trained)
 
 
-def teacher_rows(refits: Mapping[str, bool], students: Sequence[Student]) -> list[PlannedRow]:
+def _what_comes_of(train: Train, refit: bool) -> dict[str, bool]:
+    return {"judged": not refit, "curve": train.snapshot_every is not None}
+
+
+def teacher_rows(trains: Mapping[str, Train | None], students: Sequence[Student]) -> list[PlannedRow]:
     """The rows of teachers: the one refitted where a student of it is, and beside it, if one is not, the other.
 
     Args:
-        refits: by name, whether the recipe has the teacher refitted.
+        trains: by name, how the teacher is trained; None for one that exists already.
         students: as in the recipe.
     """
     rows = []
-    for name, refitted in refits.items():
-        of_students = {refitted or student.train.refit for student in students if student.teacher == name}
-        rows.append(PlannedRow("teacher", name, {}, {}))
-        if len(of_students) > 1:
-            rows.append(PlannedRow("teacher", name, {"refit": False}, {}))
+    for name, train in trains.items():
+        refitted = train is not None and train.refit
+        wanted = {refitted or student.train.refit for student in students if student.teacher == name} or {refitted}
+        for refit in sorted(wanted, reverse=True):
+            variant = {} if refit is max(wanted) else {"refit": False}
+            trained = {} if train is None else _what_comes_of(train, refit)
+            rows.append(PlannedRow("teacher", name, variant, {}, **trained))
     return rows
 
 

@@ -117,7 +117,8 @@ class TransferViews(ViewSpec):
 class Select(Table):
     """Rows of the transfer set: all `without` some classes, or these `only`, named or numbered; and of those, `rows`.
 
-    `rows` (a count, or a fraction) are drawn at random, stratified by class; `data.split_seed` decides which.
+    `rows` (a count, or a fraction) are drawn at random, stratified by class where there is a row for each;
+    `data.split_seed` decides which.
     """
 
     without: list[Annotated[int | str, BeforeValidator(_class)]] = []

@@ -43,8 +43,8 @@ class Reference(Table):
 
     @model_validator(mode="after")
     def _sweep_can_be_walked(self) -> Reference:
-        _check_values(self, "sweep")
         _check_variant(self)
+        _check_values(self, "sweep")
         return self
 
 
@@ -87,9 +87,9 @@ class Student(Table):
 
     @model_validator(mode="after")
     def _values_can_be_tried(self) -> Student:
+        _check_variant(self)
         _check_values(self, "grid")
         _check_values(self, "sweep")
-        _check_variant(self)
         if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
             raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
         return self

@@ -21,6 +21,8 @@ OF_REGRESSIONS = ("loss", "excess_loss", "steps")
 METRICS = ("validation_errors", "errors_above_fewest", "bias_raised", *OF_REGRESSIONS)
 """The metrics, by name, that some rows have; beside them `ERRORS_ON`, with a class."""
 
+_OF_CLASSES = ("without", "only")
+_MOST_NAMED = 8  # of a list of classes, in words
 _LONGEST = 160  # characters of a row's name, which becomes that of a file
 
 
@@ -69,20 +71,32 @@ def row_label(row: Row) -> str:
 
 def variant_text(variant: Mapping[str, Any]) -> str:
     """{"temperature": 4, "without": [3]} -> temperature 4, without 3; keys sorted, as in results.json."""
-    return ", ".join(f"{key} {plain_value(variant[key])}" for key in sorted(variant))
+    return ", ".join(f"{key} {_shortened(variant[key])}" for key in sorted(variant))
 
 
 def plain_value(value: Any, between: str = " and ") -> str:
     """A setting's value in words."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return f"{value:g}"
     return between.join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _shortened(value: Any) -> str:
+    """A setting's value in words, a long list by its beginning: `0, 1, 2 and 42 more`."""
+    if not isinstance(value, list) or len(value) <= _MOST_NAMED:
+        return plain_value(value)
+    return f"{', '.join(map(str, value[:3]))} and {len(value) - 3} more"
 
 
 def fits(role: str, name: str, variant: Mapping[str, Any], selector: Mapping[str, Any]) -> bool:
     """Whether a row is one that a claim is about: by role (student, if none is given), name, and its variant."""
     wanted = {"role": "student", **selector}
     row = {**variant, "role": role, "name": name}
-    return all(key in row and row[key] == value for key, value in wanted.items())
+    return all(key in row and _alike(key, row[key], value) for key, value in wanted.items())
+
+
+def _alike(key: str, one: Any, other: Any) -> bool:
+    """Whether two values of a setting are the same: classes in any order, as numbers or as words."""
+    if key in _OF_CLASSES and isinstance(one, list) and isinstance(other, list):
+        return sorted(map(str, one)) == sorted(map(str, other))
+    return bool(one == other)

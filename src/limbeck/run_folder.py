@@ -140,7 +140,8 @@ class RunFolder:
         for key in sorted(keys):
             store.move_out(key, own)
         moved = {name: own / kind_of(name) / key for name, key in parts.items() if kind_of(name) != "knowledge"}
-        self.link_models({name: place for name, place in moved.items() if place.is_dir()})
+        shown = [name for name in moved if os.path.lexists(self.path / "models" / name)]
+        self.link_models({name: moved[name] for name in shown if moved[name].is_dir()})
 
     def set_aside(self) -> Path:
         """Rename an old run, which the caller holds, to DIR.old-N."""

@@ -157,7 +157,7 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
             few = len(xs) <= MARKED and (line.role != "baseline" or len(xs) > 2)
             marker = MARKERS[line.role] if few else None
             axes.plot(xs, ys, marker=marker, markersize=3, clip_on=False, **style)
-            if line.role == "student" and few:
+            if line.role == "student":
                 best = min(line.points, key=lambda point: point[1])
                 axes.plot(*best, marker="o", markersize=7, color=colour, markeredgecolor=PAPER, clip_on=False)
         axes.set_xlabel(sweep.setting.replace("_", " "))

@@ -16,7 +16,7 @@ from limbeck.report.wording import (
     time_taken,
     whole,
 )
-from limbeck.rows import settings_text
+from limbeck.rows import ERRORS_ON, settings_text
 
 ROLES = ("teacher", "student", "baseline", "reference")
 METRIC_COLUMNS = 8
@@ -78,7 +78,8 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
     if any((m.number("trials") or 1) > 1 for m in models):
         found.append(Column("trials", "Trials", cost, "settings tried on the validation split", whole))
     names = [name for m in models for name, value in (m.row.get("metrics") or {}).items() if finite(value) is not None]
-    for name in list(dict.fromkeys(names))[:METRIC_COLUMNS]:
+    few_first = sorted(dict.fromkeys(names), key=lambda name: name.startswith(ERRORS_ON))
+    for name in few_first[:METRIC_COLUMNS]:
         found.append(Column(f"metrics.{name}", name.replace("_", " "), "Further", name, significant_or_whole))
     return found
 
