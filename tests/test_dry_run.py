@@ -31,6 +31,15 @@ def test_every_stage_is_named_in_its_order_with_rows_and_bytes(tiny, tmp_path):
     assert planned[4].bytes == 4 * (64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10 + 2)
 
 
+def test_weights_kept_of_epochs_are_counted(tiny, tmp_path):
+    kept = Road.open(
+        tiny, tmp_path / "tiny", sets=["student.2x16.train.epochs=6", "student.2x16.train.snapshot_every=2"]
+    )
+    bytes_of = {stage.title: stage.bytes for stage in plan(kept, "report")}
+    once = 4 * (64 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10 + 2)
+    assert bytes_of["student 2x16 (temperature 4)"] == bytes_of["baseline 2x16"] == once * (1 + 3)
+
+
 @pytest.mark.parametrize(("until", "count"), [("teach", 1), ("extract", 4), ("distill", 6), ("evaluate", 6)])
 def test_only_stages_as_far_as_asked_are_counted(tiny, tmp_path, until, count):
     text = describe_plan(Road.open(tiny, tmp_path / "tiny"), until)

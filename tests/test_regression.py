@@ -117,6 +117,9 @@ def test_a_run_shows_each_depth_and_makes_a_damaged_one_again(tmp_path):
     assert verify(out) == []
     folder = next((out.parent / "artifacts" / "regression").iterdir())
     assert inspect(folder).kind == "regression"
+    close = sum("steps" in row["metrics"] for row in rows)
+    said = [inspect(path).facts["step size"] for path in folder.parent.iterdir()]
+    assert [sum(why in one for one in said) for why in ("soonest", "none came close")] == [close, len(rows) - close]
     whole = (folder / "regression.json").read_bytes()
     (folder / "regression.json").write_bytes(whole.replace(b"0.1", b"0.7", 1))
     assert [damage.path.name for damage in verify(out)] == ["regression.json"]

@@ -443,8 +443,10 @@ def test_a_run_that_shares_nothing_is_not_in_the_way_of_a_fresh_one(tiny, tiny_r
 @pytest.mark.slow
 def test_a_run_with_another_seed_sets_the_old_one_s_artifacts_aside(tiny, tiny_run):
     before = made(tiny_run.parent)
+    models = sorted((tiny_run / "models").glob("*/*"))
     run(tiny, tiny_run, fresh=True, seed=1)
     old = tiny_run.with_name("tiny.old-1")
+    assert sorted((old / "models").glob("*/*")) == [old / path.relative_to(tiny_run) for path in models]
     assert {name.replace("tiny.old-1/", ""): content for name, content in made(tiny_run.parent).items()
             if name.startswith("tiny.old-1/artifacts/")} == {
         name: content for name, content in before.items() if name.startswith("artifacts/") and ".locks" not in name

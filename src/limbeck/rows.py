@@ -78,6 +78,8 @@ def plain_value(value: Any, between: str = " and ") -> str:
     """A setting's value in words."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.15g}"
     return between.join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 

@@ -11,6 +11,7 @@ import pytest
 from limbeck.errors import LimbeckError
 from limbeck.report import render_report
 from limbeck.report.models import read_models
+from limbeck.rows import model_id
 
 MEGABYTE = 1_000_000
 VOID = {"meta", "link", "img", "br"}
@@ -145,6 +146,15 @@ def test_metrics_by_name_become_columns(example: dict[str, Any]) -> None:
     assert "note" not in text.split("What the columns mean")[0]
 
 
+def test_of_many_classes_left_out_no_more_are_columns_than_leave_room_for_the_rest(example: dict[str, Any]) -> None:
+    many = {f"errors_on_{number}": number for number in range(40)}
+    example["results"]["models"][1]["metrics"] = {**many, "bias_raised": 3.5}
+    text = Page(render_report(**example)).text
+    assert "bias raised" in text
+    assert "errors on 0" in text
+    assert "errors on 39" not in text
+
+
 def test_the_same_numbers_are_inside_as_json(example: dict[str, Any], html: str) -> None:
     assert inside(html) == {"results": example["results"], "run": example["run"]}
 
@@ -170,8 +180,8 @@ def test_hostile_names_stay_text(example: dict[str, Any], html: str) -> None:
     rows[0]["name"] = rows[1]["teacher"] = rows[3]["teacher"] = attack
     rows[1]["transfer"] = attack
     rows[3]["variant"] = {attack: attack}
-    example["predictions"][f"teacher/{attack}"] = example["predictions"].pop("teacher/svm")
-    example["histories"][f"teacher/{attack}"] = example["histories"].pop("teacher/svm")
+    for found in (example["predictions"], example["histories"]):
+        found[model_id("teacher", attack, {})] = found.pop("teacher/svm")
     example["predictions"].pop("student/linear-temperature=8")
     example["classes"] = [attack, *example["classes"][1:]]
     html = render_report(**example)
