@@ -42,10 +42,24 @@ def test_in_a_log_a_long_stage_says_how_far_it_is():
     log = io.StringIO()
     lines = Lines(log, every=0.0)
     lines.start("teacher", 200)
+    lines.at(10)
     time.sleep(0.01)
     lines.at(50, "loss 0.5")
-    assert log.getvalue().startswith("teacher: 25%, loss 0.5, about ")
-    assert log.getvalue().endswith(" left\n")
+    first, second = log.getvalue().splitlines()
+    assert first == "teacher: 5%"
+    assert second.startswith("teacher: 25%, loss 0.5, about ")
+    assert second.endswith(" left")
+
+
+def test_the_time_left_goes_by_the_pace_since_a_stage_was_gone_on_with(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    log = io.StringIO()
+    lines = Lines(log, every=10.0)
+    lines.start("teacher", 1000)
+    for done, now[0] in ((500, 1.0), (510, 11.0)):
+        lines.at(done)
+    assert log.getvalue() == "teacher: 51%, about 8 min 10 s left\n"
 
 
 def test_a_stage_of_no_steps_is_no_trouble():

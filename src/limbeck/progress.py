@@ -111,6 +111,7 @@ class Lines:
         self.every = every
         self.title, self.total = "", 0
         self.began = self.said = 0.0
+        self.first: tuple[float, int] | None = None
 
     def line(self, text: str) -> None:
         """One line."""
@@ -120,15 +121,20 @@ class Lines:
         """Remember the stage; say nothing yet."""
         self.title, self.total = title, total
         self.began = self.said = time.monotonic()
+        self.first = None
 
     def at(self, done: int, note: str = "") -> None:
         """A line if the last one is long ago."""
         now = time.monotonic()
+        if self.first is None:  # what a run before this one did says nothing of the pace
+            self.first = now, done
         if now - self.said < self.every or done >= self.total:
             return
         self.said = now
-        left = (now - self.began) * (self.total - done) / max(done, 1)
-        self.line(f"{self.title}: {100 * done // max(self.total, 1)}%{_after(note)}, about {duration(left)} left")
+        since, before = self.first
+        left = (now - since) * (self.total - done) / (done - before) if done > before else None
+        ends = "" if left is None else f", about {duration(left)} left"
+        self.line(f"{self.title}: {100 * done // max(self.total, 1)}%{_after(note)}{ends}")
 
     def end(self, note: str = "") -> None:
         """The line that stays."""
