@@ -202,7 +202,7 @@ class Planner:
             if on_validation and not 0 < np.isin(part.labels, missing).mean() < 1:
                 raise LimbeckError(
                     f"student.{student.name}.bias: the {len(part)} validation rows have none of the classes that "
-                    f"transfer set {student.transfer} leaves out, or no others: raise data.validation, or drop bias"
+                    f"transfer set {student.transfer} leaves out, or no others: raise data.validation, or leave out bias"
                 )
             identity = Identity(
                 kind="student",
