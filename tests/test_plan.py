@@ -236,14 +236,6 @@ def test_classes_left_out_are_left_out_of_training_rows_for_both(planner, split)
     assert student.trials[0].recordings[0].part is split.train  # the knowledge is that of all rows, and shared
 
 
-def test_a_bias_that_validation_rows_cannot_choose_is_refused(planner, split):
-    few = dataclasses.replace(split, validation=split.validation.take(np.flatnonzero(split.validation.labels != 3)))
-    plan = planner("transfer.views.select={without=[3]}", 'student.2x16.bias=["validation"]', split=few)
-    (student,) = plan.students()
-    with pytest.raises(LimbeckError, match="student.2x16.bias: the 180 validation rows have none of the classes"):
-        plan.corrected(student.student, student.trials[0])
-
-
 def test_a_select_that_leaves_nothing_is_refused_before_anything_is_made(planner):
     with pytest.raises(UsageError, match='no row of part "train" .* is left by select'):
         planner(f"transfer.views.select={{without={list(range(10))}}}").students()

@@ -32,7 +32,7 @@ class BestBias:
 
 
 def best_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missing: Sequence[int]) -> BestBias:
-    """The number with the fewest errors when it is added to the logits of the missing classes: the paper's.
+    """The number with the fewest errors when it is added to the logits of the missing classes.
 
     Errors change only where a row's best missing class overtakes its best other class. Of the numbers with the fewest
     errors, the middle of the widest interval that lies between two such changes; intervals too narrow for a float32
@@ -47,7 +47,11 @@ def best_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missin
         UsageError: none or all classes are missing.
         LimbeckError: the shapes do not fit.
     """
-    absent = _absent(log_probs, labels, missing)
+    errors(log_probs, labels)  # checks shapes and labels
+    absent = np.zeros(log_probs.shape[1], dtype=bool)
+    absent[list(missing)] = True
+    if not 0 < absent.sum() < len(absent):
+        raise UsageError(f"{absent.sum()} of {len(absent)} classes are missing: expected some, but not all")
     values = log_probs.astype(np.float64)
     of_missing, of_others = (np.where(kept, values, -np.inf) for kept in (absent, ~absent))
     # Above its threshold a row is given its best missing class.
@@ -64,46 +68,6 @@ def best_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missin
     fewest = counts[widths > NARROW].min()
     best = int(np.argmax(np.where(counts == fewest, widths, 0.0)))
     return BestBias(float((edges[best] + edges[best + 1]) / 2), int(fewest))
-
-
-def likeliest_bias(log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missing: Sequence[int]) -> BestBias:
-    """The number with the highest likelihood of the labels when it is added to the logits of the missing classes.
-
-    With it the mean probability of the missing classes is their share of the rows. Errors are few over a wide range
-    of numbers, and which of them has the fewest is chance; this one differs much less from sample to sample.
-
-    Args:
-        log_probs: shape (rows, classes), log-probabilities or logits.
-        labels: shape (rows,), of all classes.
-        missing: the numbers of the missing classes, some but not all.
-
-    Raises:
-        UsageError: none or all classes are missing.
-        LimbeckError: the shapes do not fit, or no number is best as all rows, or none, are of missing classes.
-    """
-    from scipy.optimize import brentq  # takes a third of a second to import
-    from scipy.special import expit, logsumexp
-
-    absent = _absent(log_probs, labels, missing)
-    share = float(absent[labels].mean())
-    if not 0 < share < 1:
-        raise LimbeckError("the rows to choose a bias on need rows of missing classes and of others")
-    values = log_probs.astype(np.float64)
-    even = logsumexp(values[:, ~absent], axis=1) - logsumexp(values[:, absent], axis=1)
-    bias = brentq(lambda number: expit(number - even).mean() - share, even.min() - 40.0, even.max() + 40.0)
-    return BestBias(float(bias), errors(values + np.where(absent, bias, 0.0), labels))
-
-
-def _absent(
-    log_probs: npt.NDArray[Any], labels: npt.NDArray[np.int64], missing: Sequence[int]
-) -> npt.NDArray[np.bool_]:
-    """Which classes are missing, by number."""
-    errors(log_probs, labels)  # checks shapes and labels
-    absent = np.zeros(log_probs.shape[1], dtype=bool)
-    absent[list(missing)] = True
-    if not 0 < absent.sum() < len(absent):
-        raise UsageError(f"{absent.sum()} of {len(absent)} classes are missing: expected some, but not all")
-    return absent
 
 
 def raise_bias(model: nn.Module, missing: Sequence[int], bias: float) -> None:

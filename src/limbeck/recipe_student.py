@@ -57,8 +57,8 @@ class Student(Table):
     `model`, `teacher`, `transfer`, and `views`. A temperature, and classes left out, always do.
 
     `bias` adds rows in which the biases of the classes that are missing in the transfer set are raised by one
-    number (Hinton et al. 2015, sec. 3): the likeliest on the validation rows, or, as in the paper, the one with the
-    fewest errors on the test rows. The baseline's are raised likewise, by a number of its own.
+    number (Hinton et al. 2015, sec. 3): the best on the validation rows, or, as in the paper, on the test rows. The
+    baseline's are raised likewise, by a number of its own.
     """
 
     name: Name

@@ -13,7 +13,7 @@ import torch
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
-from limbeck.bias import BIAS, best_bias, likeliest_bias, raise_bias
+from limbeck.bias import BIAS, best_bias, raise_bias
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
@@ -173,8 +173,7 @@ class Workshop:
         """A copy of a student with raised biases."""
         model, judge = self.model(bias.student), self.model(bias.judge)
         log_probs = predict_log_probs(judge, bias.part.inputs)
-        choose = best_bias if bias.on == "test" else likeliest_bias
-        found = choose(log_probs, bias.part.labels, bias.missing)
+        found = best_bias(log_probs, bias.part.labels, bias.missing)
         with self.store.locked(stage.identity, self.progress.line) as part:
             if not self.store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
