@@ -94,7 +94,7 @@ def claim_problems(claims: Sequence[Claim], rows: Sequence[PlannedRow]) -> Itera
     """
     for number, claim in enumerate(claims):
         for key, selector in claim.selectors.items():
-            fitting = [row for row in rows if fits(row.role, row.name, row.variant, selector)]
+            fitting = _fitting(selector, rows)
             where = f"claim[{number}].{key}"
             if not fitting:
                 yield f"{where}: no row fits {shown(selector)}, {_there(selector, rows)}"
@@ -120,12 +120,16 @@ def class_problems(
         if not claim.show.startswith(ERRORS_ON):
             continue
         for selector in claim.selectors.values():
-            fitting = [row for row in rows if fits(row.role, row.name, row.variant, selector)]
+            fitting = _fitting(selector, rows)
             asked = fitting if claim.best else fitting[:1]
             left_out = [name for row in asked for name in names(row.variant.get("without", []))]
             if claim.show.removeprefix(ERRORS_ON) not in left_out:
                 there = ", ".join(f"{ERRORS_ON}{name}" for name in dict.fromkeys(left_out))
                 yield f"claim[{number}].show: found {shown(claim.show)}, expected a class left out there: {there}"
+
+
+def _fitting(selector: Selector, rows: Sequence[PlannedRow]) -> list[PlannedRow]:
+    return [row for row in rows if fits(row.role, row.name, row.variant, selector)]
 
 
 def _there(selector: Selector, rows: Sequence[PlannedRow]) -> str:
