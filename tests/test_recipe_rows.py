@@ -315,7 +315,7 @@ def test_the_rows_of_the_hinton2015_recipe_have_their_names() -> None:
     found = rows(load_recipe("hinton2015"))
     assert [row for row in found if row.startswith("student/2x800") and "epochs" not in row] == [
         "student/2x800-temperature=20",
-        "student/2x800-temperature=4,views=10",
+        "student/2x800-temperature=10,views=10",
         "student/2x800-temperature=20,without=3",
         "student/2x800-bias=validation,temperature=20,without=3",
         "student/2x800-bias=test,temperature=20,without=3",
