@@ -78,3 +78,8 @@ def test_a_setting_that_was_best_is_shown_as_each_run_had_it() -> None:
     assert claim_lines([run(4), run(8.5), run(4)])[0][-1] == "4, 8.5, 4"
     assert claim_lines([run([16, 16])])[0][-1] == "16 and 16"
     assert claim_lines([run("permuted")])[0][-1] == "permuted"
+
+
+def test_a_loss_that_was_best_is_a_setting_and_no_number() -> None:
+    claims = [{"text": "Best", "show": "loss", "paper": None, "goal": None, "here": "soft_targets"}]
+    assert claim_lines([claims, claims])[0][-1] == "soft_targets, soft_targets"

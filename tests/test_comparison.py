@@ -89,7 +89,19 @@ def test_runs_with_different_rows_are_refused_by_the_first_that_differs(results)
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"models": []}', '{"recipe": 1, "seed": 2, "models": [3]}', "\xff"]
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"models": []}',
+        '{"recipe": 1, "seed": 2, "models": [3]}',
+        "\xff",
+        json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": []}),
+        json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [{**row(), "errors": "many"}]}),
+        json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [{**row(), "chosen": [1]}]}),
+        json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [row()], "claims": [{}]}),
+    ],
 )
 def test_what_holds_no_results_is_refused_by_its_path(tmp_path, content):
     (tmp_path / "results.json").write_text(content, encoding="latin-1")
@@ -99,6 +111,12 @@ def test_what_holds_no_results_is_refused_by_its_path(tmp_path, content):
 
 def test_a_run_without_results_is_asked_to_be_finished(tmp_path):
     with pytest.raises(LimbeckError, match=r"results\.json: no such file: finish the run first"):
+        read_results(tmp_path)
+
+
+def test_a_folder_in_its_place_is_refused(tmp_path):
+    (tmp_path / "results.json").mkdir()
+    with pytest.raises(LimbeckError, match=r"results\.json is a folder: give a run's folder"):
         read_results(tmp_path)
 
 

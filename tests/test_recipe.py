@@ -148,6 +148,12 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
+        ("student/0/bias", ["test", "test"], 'student.2x16.bias: found ["test", "test"], expected every value once'),
+        (
+            "student/0/variant",
+            ["epochs"] * 2,
+            'student.2x16.variant: found ["epochs", "epochs"], expected every value once',
+        ),
         ("title", "two\nlines", 'title: found "two\\nlines", expected one line of text'),
         ("title", 3, "title: found 3, expected a string"),
         ("minutes", -1, "minutes: found -1, expected 0 or more"),

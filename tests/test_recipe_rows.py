@@ -188,11 +188,16 @@ def claim(**given: Any) -> dict[str, Any]:
 def test_a_claim_about_a_row_that_there_is_not_is_refused() -> None:
     several(claim=[claim(row={"role": "teacher", "name": "convnet"})])
     assert problem(claim=[claim(), claim(row={"name": "2x16", "temperature": 5})]) == (
-        'claim[1].row: no row fits { name = "2x16", temperature = 5 }, there are student 2x16 (temperature 4)'
+        'claim[1].row: no row fits { name = "2x16", temperature = 5 }, there are student 2x16 (temperature 4): '
+        "mend it, or leave the claims out by --set claim=[]"
     )
     assert problem(claim=[claim(minus={"name": "2x17"})]) == (
         'claim[0].minus: no row fits { name = "2x17" }, there are student 2x16 (temperature 4), baseline 2x16, '
-        "teacher convnet"
+        "teacher convnet: mend it, or leave the claims out by --set claim=[]"
+    )
+    widths = {"model.widths": [[n] for n in range(1, 11)]}
+    assert problem({"sweep": widths}, claim=[claim(row={"name": "2x16", "epochs": 9})]).endswith(
+        "student 2x16 (temperature 4, widths 7) and 3 more: mend it, or leave the claims out by --set claim=[]"
     )
     refitted = {"train": {"epochs": 5, "refit": True}, "transfer": "no3"}
     several(refitted, claim=[claim(row={"role": "teacher", "name": "convnet", "refit": False})])
@@ -258,6 +263,8 @@ def test_a_claim_without_a_row_or_with_what_it_does_not_use_is_refused() -> None
     ends = [{"role": "baseline", "name": "2x16"}, {"role": "teacher", "name": "convnet"}]
     several(claim=[claim(gap=ends)])
     assert 'claim[0].show: found "nll" beside "gap"' in problem(claim=[claim(gap=ends, show="nll")])
+    for key in ("paper", "goal"):
+        assert problem(claim=[claim(**{key: "a\nb"})]) == f'claim[0].{key}: found "a\\nb", expected one line of text'
     assert problem(claim=[claim(paper=True)]) == "claim[0].paper: found true, expected a number or a string"
     assert problem(claim=[claim(paper=math.inf)]) == "claim[0].paper: found inf, expected a finite number, or a string"
 

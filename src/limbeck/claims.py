@@ -82,7 +82,7 @@ def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
         runs: each run's claims, as results.json has them.
     """
     lines = []
-    # Claims are words: runs that differ in them can be compared, by those that they share.
+    # Claims are words: runs that differ in them can be compared, by those of the first.
     by_words = [_by_words(run) for run in runs]
     for words, claim in by_words[0].items() if runs else ():
         show = str(claim["show"])
@@ -109,7 +109,8 @@ def _written(show: str, of_runs: Sequence[Any]) -> str:
     values = [value for value in of_runs if value is not None]
     if not values:
         return "–"
-    if show != SHARE and not is_number(show):
+    # A loss is a number of linear nets, and a setting of students.
+    if show != SHARE and (not is_number(show) or any(isinstance(value, str) for value in values)):
         written = ", ".join(plain_value(value) for value in values)
     elif len(values) == 1:
         written = number(show, values[0])

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from limbeck.claims import HEAD, claim_lines
 from limbeck.errors import LimbeckError
 from limbeck.rows import row_label
@@ -25,6 +27,43 @@ COLUMNS = (
 )
 
 
+class _Form(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Row(_Form):
+    role: str
+    name: str
+    variant: dict[str, Any]
+    chosen: dict[str, Any] | None = None
+    verdict: str | None
+    errors: float | None
+    accuracy: float | None
+    nll: float | None
+    ece: float | None
+    agreement: float | None
+    gap_recovered: float | None
+    p_value: float | None
+
+
+class _Claim(_Form):
+    text: str
+    show: str
+    paper: float | str | None
+    goal: str | None
+    here: Any
+
+
+class _Results(_Form):
+    """As much of results.json as a comparison needs."""
+
+    recipe: str
+    seed: int
+    settings: str
+    models: list[_Row] = Field(min_length=1)
+    claims: list[_Claim] = []
+
+
 def read_results(path: Path) -> dict[str, Any]:
     """The results of a run's folder, or of a results.json file.
 
@@ -34,12 +73,12 @@ def read_results(path: Path) -> dict[str, Any]:
     file = path / "results.json" if path.is_dir() else path
     try:
         found = json.loads(file.read_bytes())
-        found["recipe"], found["seed"], found["settings"]
-        for row in found["models"]:
-            _row_id(row), row["verdict"], [row[name] for name in COLUMNS]
+        _Results.model_validate(found)
     except FileNotFoundError:
         raise LimbeckError(f"{file}: no such file: finish the run first, or give a run's folder") from None
-    except (ValueError, KeyError, TypeError):
+    except IsADirectoryError:
+        raise LimbeckError(f"{file} is a folder: give a run's folder, or its results.json") from None
+    except ValueError:  # not JSON in UTF-8, or of another form
         raise LimbeckError(f"{file} does not hold a run's results: give a run's folder") from None
     return dict(found)
 

@@ -127,12 +127,12 @@ def _regression(road: Road, stage: RegressionStage) -> Planned:
 
 def _model(road: Road, stage: ModelStage) -> Planned:
     rows = len(stage.rows.train) if stage.selected is None else len(stage.selected)
+    if stage.bias is not None:
+        rows = len(stage.bias.part)
     if stage.path is not None or (road.workshop.is_done(stage) and not road.fresh):
         size = sum(file.stat().st_size for file in road.workshop.folder(stage).iterdir())
         return Planned(stage.title, stage.identity.key, True, rows, size, 0.0)
     model = new_model(stage)
-    if stage.bias is not None:
-        rows = len(stage.bias.part)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
     if stage.train is not None and stage.train.snapshot_every and not stage.bias:
         size *= 1 + len(snapshot_epochs(stage.train.epochs, stage.train.snapshot_every))

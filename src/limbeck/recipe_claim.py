@@ -15,6 +15,7 @@ from limbeck.recipe_settings import Table
 from limbeck.rows import ERRORS_ON, METRICS, NUMBERS, OF_REGRESSIONS, fits, is_number, row_label
 
 _NUMBERS_OF_REGRESSIONS = {*OF_REGRESSIONS, "parameters", "trials"}
+_MOST_NAMED = 8  # of the rows that there are
 
 
 def one_line(value: str) -> str:
@@ -29,7 +30,7 @@ def _number_or_words(value: Any) -> Any:
         raise ValueError(found(value, "a number or a string"))
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(found(value, "a finite number, or a string"))
-    return value
+    return one_line(value) if isinstance(value, str) else value
 
 
 Selector = dict[str, Any]
@@ -53,7 +54,7 @@ class Claim(Table):
 
     text: Annotated[str, AfterValidator(one_line)] = Field(description="one line of text")
     paper: Annotated[float | str, BeforeValidator(_number_or_words)] | None = None
-    goal: str | None = None
+    goal: Annotated[str, AfterValidator(one_line)] | None = None
     row: Annotated[Selector, AfterValidator(_not_empty)] = Field(description="a table that says which row")
     show: str = "errors"
     minus: Annotated[Selector, AfterValidator(_not_empty)] | None = None
@@ -137,7 +138,9 @@ def _there(selector: Selector, rows: Sequence[PlannedRow]) -> str:
     wanted = {"role": "student", **selector}
     role = [row for row in rows if (row.role, row.name) == (wanted["role"], wanted.get("name"))]
     near = role or [row for row in rows if row.name == wanted.get("name")] or rows
-    return f"there are {', '.join(dict.fromkeys(f'{row.role} {row_label(vars(row))}' for row in near))}"
+    labels = list(dict.fromkeys(f"{row.role} {row_label(vars(row))}" for row in near))
+    more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
+    return f"there are {', '.join(labels[:_MOST_NAMED])}{more}: mend it, or leave the claims out by --set claim=[]"
 
 
 def _has(row: PlannedRow, show: str) -> bool:

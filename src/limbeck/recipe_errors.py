@@ -128,7 +128,7 @@ def phrases(error: ValidationError, data: Mapping[str, Any], table: type[BaseMod
             continue
         location, phrase = _phrase(details, location, field)
         result.append(f"{dotted(location, data)}: {phrase}" if location else phrase)
-    return result
+    return list(dict.fromkeys(result))  # parts that share a name may share a mistake
 
 
 def dotted(location: Location, data: Mapping[str, Any]) -> str:

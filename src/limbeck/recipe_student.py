@@ -6,6 +6,7 @@ Several of them may have one name: rows of one table. What tells them apart is t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, Literal, TypeVar, cast
 
@@ -90,6 +91,7 @@ class Student(Table):
         _check_variant(self)
         _check_values(self, "grid")
         _check_values(self, "sweep")
+        _check_once(self.bias, "bias")
         if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
             raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
         return self
@@ -147,9 +149,15 @@ def _check_values(part: Student | Reference, key: str) -> None:
             raise misfit("; ".join(phrases(error, {}, type(part))), key) from None
 
 
+def _check_once(values: Sequence[str], key: str) -> None:
+    if len(set(values)) < len(values):
+        raise misfit(found(values, "every value once"), key)
+
+
 def _check_variant(part: Student | Reference) -> None:
     own = ["teacher", "transfer", "views"] if isinstance(part, Student) else ["transfer", "views"]
     forms = _tables(part)
+    _check_once(part.variant, "variant")
     settings = [*own, *(key for form in forms.values() for key in keys_of(form) if key not in _NOT_TRIED)]
     for key in part.variant:
         if key in _APART:

@@ -29,6 +29,22 @@ def test_a_setting_in_which_three_rows_differ_makes_a_line_and_its_baseline_a_le
     assert (level.role, level.points) == ("baseline", ((1, 7), (20, 7)))
 
 
+def test_what_a_student_is_taught_parts_it_from_no_baseline() -> None:
+    students = [model("student", 9 - hard, temperature=t, hard=hard) for t in (2, 4) for hard in (0, 1, 2)]
+    (sweep,) = find_sweeps([*students, model("baseline", 7)])
+    assert [(line.role, line.label) for line in sweep.lines] == [
+        ("student", "net (temperature 2)"),
+        ("student", "net (temperature 4)"),
+        ("baseline", "net"),
+    ]
+
+
+def test_long_lists_that_are_shortened_alike_make_lines_of_their_own() -> None:
+    lists = [[*range(9), 10], [*range(9), 11]]
+    (sweep,) = find_sweeps([model("student", t, temperature=t, without=left) for left in lists for t in (1, 2, 4)])
+    assert [line.points for line in sweep.lines] == [((1, 1), (2, 2), (4, 4))] * 2
+
+
 def test_lists_stand_for_the_number_of_parameters() -> None:
     widths = [model("reference", 9 - n, parameters=100 * n, widths=[n, n]) for n in (1, 2, 3)]
     (sweep,) = find_sweeps(widths)

@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from limbeck.recipe_rows import OF_THE_TEACHER
 from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
 from limbeck.report.models import Model, finite
 from limbeck.report.svg import INK, PAPER, ROLE_COLOURS, inline_svg
 from limbeck.report.wording import scaled, whole
-from limbeck.rows import row_id, row_label, variant_text
+from limbeck.rows import model_id, row_id, row_label, variant_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEWEST = 3  # points that make a line
 FIGURES = 6
-TAUGHT = {"temperature", "loss", "targets"}
 MARKED = 12  # points; more of them would hide the line
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Line:
     """One model over one setting: what else tells it apart, and (value, errors), by value."""
 
@@ -59,7 +59,11 @@ class Sweep:
             key
             for key, value in line.rest.items()
             # What a student is taught at, no other role has.
-            if all(other.rest.get(key) == value for other in self.lines if key not in TAUGHT or other.role == line.role)
+            if all(
+                other.rest.get(key) == value
+                for other in self.lines
+                if key not in OF_THE_TEACHER or other.role == line.role
+            )
         }
         rest = variant_text({key: value for key, value in line.rest.items() if key not in shared})
         named = len({other.name for other in self.lines}) > 1
@@ -74,27 +78,30 @@ def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
     """
     found: dict[str, list[Line]] = {}
     for setting in dict.fromkeys(key for model in models for key in _given(model)):
-        groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-        rests: dict[str, dict[str, Any]] = {}
+        groups: dict[str, list[tuple[float, float]]] = {}
+        apart: dict[str, tuple[str, str, dict[str, Any]]] = {}
         for model in models:
             value, errors = _value(model, setting), model.number("errors")
             if value is not None and errors is not None:
-                others = {key: other for key, other in _given(model).items() if key != setting}
-                rest = variant_text(others)
-                rests[rest] = others
-                groups.setdefault((model.role, model.name, rest), []).append((value, errors))
-        for (role, name, rest), points in groups.items():
+                rest = {key: other for key, other in _given(model).items() if key != setting}
+                group = model_id(model.role, model.name, rest)
+                apart[group] = model.role, model.name, rest
+                groups.setdefault(group, []).append((value, errors))
+        for group, points in groups.items():
+            role, name, rest = apart[group]
             if len({value for value, _ in points}) < FEWEST:
                 continue
             lines = found.setdefault(_axis(models, setting), [])
-            lines.append(Line(role, name, rests[rest], tuple(sorted(points))))
+            lines.append(Line(role, name, rest, tuple(sorted(points))))
             # A baseline without the setting (a temperature) is as good at each of its values.
-            level = next(
-                (m for m in models if (m.role, m.name, variant_text(_given(m))) == ("baseline", name, rest)), None
-            )
+            untaught = {key: value for key, value in rest.items() if key not in OF_THE_TEACHER}
+            level = next((m for m in models if (m.role, m.name, _given(m)) == ("baseline", name, untaught)), None)
             if role == "student" and level is not None and (errors := level.number("errors")) is not None:
                 ends = {value for value, _ in points}
-                lines.append(Line("baseline", name, rests[rest], ((min(ends), errors), (max(ends), errors))))
+                line = Line("baseline", name, untaught, ((min(ends), errors), (max(ends), errors)))
+                # Students that differ in what they are taught have one baseline.
+                if line not in lines:
+                    lines.append(line)
     order = list(ROLE_COLOURS)
     return [Sweep(name, tuple(sorted(lines, key=lambda line: order.index(line.role)))) for name, lines in found.items()]
 
