@@ -15,28 +15,12 @@ from limbeck.errors import LimbeckError
 from limbeck.rows import row_label
 from limbeck.terminal import plain_table
 
-# No times: those of several runs are of several moments; benchmarks/ has speed as ratios within one run.
-COLUMNS = (
-    "errors",
-    "accuracy",
-    "nll",
-    "ece",
-    "agreement",
-    "gap_recovered",
-    "p_value",
-)
-
 
 class _Form(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class _Row(_Form):
-    role: str
-    name: str
-    variant: dict[str, Any]
-    chosen: dict[str, Any] | None = None
-    verdict: str | None
+class _Numbers(_Form):
     errors: float | None
     accuracy: float | None
     nll: float | None
@@ -44,6 +28,18 @@ class _Row(_Form):
     agreement: float | None
     gap_recovered: float | None
     p_value: float | None
+
+
+# No times: those of several runs are of several moments; benchmarks/ has speed as ratios within one run.
+COLUMNS = tuple(_Numbers.model_fields)
+
+
+class _Row(_Numbers):
+    role: str
+    name: str
+    variant: dict[str, Any]
+    chosen: dict[str, Any] | None = None
+    verdict: str | None
 
 
 class _Claim(_Form):
