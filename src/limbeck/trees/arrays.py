@@ -1,0 +1,330 @@
+"""A soft decision tree as plain arrays: it answers without PyTorch, prunes, and goes through JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.errors import LimbeckError, UsageError
+
+Predict = Literal["path", "greedy", "average"]
+Array = npt.NDArray[Any]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class TreeArrays:
+    """A binary tree whose inner nodes ask x·w + b > 0 of the raw input, and whose leaves are distributions.
+
+    Nodes are numbered from the root, 0, each before its children; a leaf is a node, too. A node's question sends an
+    input to the right with the probability sigmoid(x·w + b) (Frosst and Hinton 2017, arXiv:1711.09784, eq. 1; the
+    inverse temperature and the preprocessing are in w and b).
+
+    Attributes:
+        left: shape (nodes,), int64, the child on the left; −1 for a leaf.
+        right: likewise.
+        weights: shape (inner nodes, features), float32, for raw inputs, flattened.
+        bias: shape (inner nodes,), float32.
+        question: shape (nodes,), int64, a node's row in `weights`; −1 for a leaf.
+        leaf: shape (nodes,), int64, a leaf's row in `log_probs`; −1 for an inner node.
+        log_probs: shape (leaves, classes), float32, each leaf's distribution.
+        reached: shape (nodes,), float64, the share of the rows that reach the node; nan where none were counted.
+        centre: shape (features,), float32, a raw value of each feature that stands for none: 0 in images, in tables
+            the mean.
+        spread: shape (features,), float32, how far each feature strays from it: the unit of a change in it.
+        input_shape: of one raw input.
+        classes: their names.
+        predict: how it answers: by the leaf of the most probable `path`, by the leaf at the end of the `greedy` path
+            that takes the likelier turn at every node, or by the `average` of all leaves, weighted by path probability.
+    """
+
+    left: Array
+    right: Array
+    weights: Array
+    bias: Array
+    question: Array
+    leaf: Array
+    log_probs: Array
+    reached: Array
+    centre: Array
+    spread: Array
+    input_shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    predict: Predict = "path"
+
+    def __post_init__(self) -> None:
+        nodes, inner, leaves = len(self.left), len(self.weights), len(self.log_probs)
+        of_nodes = (self.left, self.right, self.question, self.leaf, self.reached)
+        if nodes != inner + leaves or any(array.shape != (nodes,) for array in of_nodes):
+            raise LimbeckError(f"a tree of {inner} questions and {leaves} leaves has {nodes} nodes: it is not whole")
+        if self.weights.shape != (inner, int(np.prod(self.input_shape))) or self.bias.shape != (inner,):
+            raise LimbeckError(
+                f"the questions have weights of shape {self.weights.shape} for inputs of shape {self.input_shape}: "
+                "expected one for each feature"
+            )
+        for name in ("centre", "spread"):
+            if getattr(self, name).shape != self.weights.shape[1:]:
+                raise LimbeckError(
+                    f"{name} has the shape {getattr(self, name).shape}: expected a value for each feature"
+                )
+        if self.log_probs.shape[1:] != (len(self.classes),):
+            raise LimbeckError(f"the leaves have the shape {self.log_probs.shape} for {len(self.classes)} classes")
+        if self.predict not in get_args(Predict):
+            raise UsageError(f'predict = "{self.predict}": expected one of {", ".join(get_args(Predict))}')
+        parents = np.flatnonzero(self.question >= 0)
+        children = np.concatenate([self.left[parents], self.right[parents]])
+        once = np.array_equal(np.sort(children), np.arange(1, nodes))
+        if not once or (self.left[parents] <= parents).any() or (self.right[parents] <= parents).any():
+            raise LimbeckError("the tree's nodes are not each the child of one that comes before: it is not whole")
+        for numbers, count in ((self.question, inner), (self.leaf, leaves)):
+            if not np.array_equal(np.sort(numbers[numbers >= 0]), np.arange(count)):
+                raise LimbeckError("the tree's questions or leaves are not each in one place: it is not whole")
+        if ((self.question >= 0) == (self.leaf >= 0)).any():
+            raise LimbeckError("a node of the tree is neither a question nor a leaf, or both: it is not whole")
+
+    @classmethod
+    def complete(
+        cls,
+        weights: Array,
+        bias: Array,
+        log_probs: Array,
+        input_shape: Sequence[int],
+        classes: Sequence[str],
+        *,
+        predict: Predict = "path",
+        reached: Array | None = None,
+        centre: Array | None = None,
+        spread: Array | None = None,
+    ) -> TreeArrays:
+        """A tree all of whose leaves have the same depth: questions and leaves are given level by level.
+
+        Args:
+            weights: shape (2^depth − 1, features), for raw inputs, flattened.
+            bias: shape (2^depth − 1,).
+            log_probs: shape (2^depth, classes).
+            input_shape: of one raw input.
+            classes: their names.
+            predict: how it answers.
+            reached: shape (2^(depth + 1) − 1,), the share of rows that reach each node; not known if None.
+            centre: shape (features,); 0 if None.
+            spread: shape (features,); 1 if None.
+        """
+        inner, nodes = len(weights), 2 * len(weights) + 1
+        number = np.arange(nodes)
+        is_inner = number < inner
+        features = int(np.prod(input_shape))
+        return cls(
+            left=np.where(is_inner, 2 * number + 1, -1),
+            right=np.where(is_inner, 2 * number + 2, -1),
+            weights=np.ascontiguousarray(weights, dtype=np.float32),
+            bias=np.asarray(bias, dtype=np.float32),
+            question=np.where(is_inner, number, -1),
+            leaf=np.where(is_inner, -1, number - inner),
+            log_probs=np.asarray(log_probs, dtype=np.float32),
+            reached=np.full(nodes, np.nan) if reached is None else np.asarray(reached, dtype=np.float64),
+            centre=np.zeros(features, np.float32) if centre is None else np.asarray(centre, dtype=np.float32),
+            spread=np.ones(features, np.float32) if spread is None else np.asarray(spread, dtype=np.float32),
+            input_shape=tuple(input_shape),
+            classes=tuple(classes),
+            predict=predict,
+        )
+
+    @property
+    def leaves(self) -> int:
+        """How many leaves there are."""
+        return len(self.log_probs)
+
+    @cached_property
+    def levels(self) -> list[Array]:
+        """The inner nodes of each level, the root's first."""
+        found, level = [], np.array([0])
+        while len(level := level[self.question[level] >= 0]):
+            found.append(level)
+            level = np.concatenate([self.left[level], self.right[level]])
+        return found
+
+    @property
+    def depth(self) -> int:
+        """The most questions on a path."""
+        return len(self.levels)
+
+    @cached_property
+    def parent(self) -> Array:
+        """Shape (nodes,): the node above; −1 for the root."""
+        above = np.full(len(self.left), -1)
+        inner = np.flatnonzero(self.question >= 0)
+        above[self.left[inner]] = above[self.right[inner]] = inner
+        return above
+
+    def predict_log_probs(self, inputs: Array, predict: Predict | None = None) -> npt.NDArray[np.float32]:
+        """Log-probabilities of the classes.
+
+        Args:
+            inputs: raw, shape (n, *input_shape).
+            predict: how to answer; by default as the tree does.
+
+        Returns:
+            Shape (n, classes), float32.
+        """
+        predict = predict or self.predict
+        if predict != "average":
+            return np.asarray(self.log_probs[self.leaf[self.leaf_of(inputs, predict)]])
+        reach = np.exp(self.node_log_probs(inputs)[:, self.leaf >= 0])
+        mean = reach @ np.exp(self.log_probs[self.leaf[self.leaf >= 0]].astype(np.float64))
+        return np.asarray(np.log(np.maximum(mean, np.finfo(np.float32).tiny)), dtype=np.float32)
+
+    def leaf_of(self, inputs: Array, predict: Predict | None = None) -> npt.NDArray[np.int64]:
+        """The node, a leaf, whose distribution is the answer; for an average, the leaf of the most probable path.
+
+        Args:
+            inputs: raw, shape (n, *input_shape).
+            predict: how to answer; by default as the tree does.
+        """
+        if (predict or self.predict) == "greedy":
+            return self._greedy(self._flat(inputs))
+        ends = np.flatnonzero(self.leaf >= 0)
+        return np.asarray(ends[self.node_log_probs(inputs)[:, ends].argmax(axis=1)])
+
+    def greedy_leaf(self, one: Array) -> int:
+        """The leaf at the end of one input's greedy path: as many dot products as the path has questions.
+
+        Args:
+            one: a raw input, shape input_shape.
+        """
+        left, right, question, weights, bias = self._walk
+        flat = np.asarray(one, dtype=np.float32).ravel()
+        node = 0
+        while (asked := question[node]) >= 0:
+            node = right[node] if weights[asked].dot(flat) + bias[asked] > 0 else left[node]
+        return node
+
+    def path_to(self, node: int) -> list[int]:
+        """The nodes from the root to this one, both included."""
+        path = [node]
+        while (above := int(self.parent[path[-1]])) >= 0:
+            path.append(above)
+        return path[::-1]
+
+    def scores(self, inputs: Array) -> npt.NDArray[np.float32]:
+        """Every question's x·w + b, shape (n, inner nodes)."""
+        found: npt.NDArray[np.float32] = self._flat(inputs) @ self.weights.T + self.bias
+        return found
+
+    def node_log_probs(self, inputs: Array) -> npt.NDArray[np.float64]:
+        """The log-probability of reaching each node, shape (n, nodes)."""
+        scores = self.scores(inputs).astype(np.float64)
+        to_right = -np.logaddexp(0.0, -scores)
+        reach = np.zeros((len(scores), len(self.left)))
+        for level in self.levels:
+            asked = self.question[level]
+            reach[:, self.right[level]] = reach[:, level] + to_right[:, asked]
+            reach[:, self.left[level]] = reach[:, level] + to_right[:, asked] - scores[:, asked]
+        return reach
+
+    def hard(self) -> dict[str, Array]:
+        """The tree by its greedy path as plain arrays: go right where x·weights + bias > 0; a leaf has children −1.
+
+        Returns:
+            children_left, children_right: shape (nodes,), −1 for a leaf. weights: (nodes, features), 0 for a leaf.
+            bias: (nodes,). value: (nodes, classes), a leaf's probabilities, 0 elsewhere. label: (nodes,), a leaf's
+            most likely class, −1 elsewhere.
+        """
+        nodes, inner, ends = len(self.left), self.question >= 0, self.leaf >= 0
+        weights = np.zeros((nodes, self.weights.shape[1]), dtype=np.float32)
+        bias = np.zeros(nodes, dtype=np.float32)
+        value = np.zeros((nodes, len(self.classes)), dtype=np.float32)
+        weights[inner], bias[inner] = self.weights[self.question[inner]], self.bias[self.question[inner]]
+        value[ends] = np.exp(self.log_probs[self.leaf[ends]])
+        label = np.where(ends, value.argmax(axis=1), -1)
+        return {
+            "children_left": self.left, "children_right": self.right, "weights": weights, "bias": bias,
+            "value": value, "label": label,
+        }  # fmt: skip
+
+    def _flat(self, inputs: Array) -> npt.NDArray[np.float32]:
+        inputs = np.asarray(inputs)
+        if inputs.shape[1:] != self.input_shape:
+            raise UsageError(
+                f"the inputs have the shape {inputs.shape[1:]}, but the tree takes {self.input_shape}: give it rows "
+                "like those it was trained on"
+            )
+        return inputs.reshape(len(inputs), -1).astype(np.float32, copy=False)
+
+    def _greedy(self, flat: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """The greedy leaf of each row: rows at one node are asked its question together, and no other is asked."""
+        found = np.zeros(len(flat), dtype=np.int64)
+        waiting = [(0, np.arange(len(flat)))]
+        while waiting:
+            node, rows = waiting.pop()
+            asked = self.question[node]
+            if asked < 0:
+                found[rows] = node
+                continue
+            to_right = flat[rows] @ self.weights[asked] + self.bias[asked] > 0
+            waiting += [
+                (int(child), some)
+                for child, some in ((self.left[node], rows[~to_right]), (self.right[node], rows[to_right]))
+                if len(some)
+            ]
+        return found
+
+    @cached_property
+    def _walk(self) -> tuple[list[int], list[int], list[int], list[Array], list[float]]:
+        """What a walk down looks up, as lists: an element of an array costs as much as a dot product."""
+        return self.left.tolist(), self.right.tolist(), self.question.tolist(), list(self.weights), self.bias.tolist()
+
+    def to_json(self) -> str:
+        """The tree as JSON: `from_json` gives one that answers with the same numbers."""
+        arrays = {name: _listed(getattr(self, name)) for name in _ARRAYS}
+        about = {"format": FORMAT, "input_shape": list(self.input_shape), "classes": list(self.classes)}
+        return json.dumps({"limbeck": "soft decision tree", **about, "predict": self.predict, **arrays})
+
+    @classmethod
+    def from_json(cls, text: str) -> TreeArrays:
+        """The tree of `to_json`.
+
+        Raises:
+            LimbeckError: if it is no such tree, or of a newer format.
+        """
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise LimbeckError(f"this is no tree, for it is no JSON: {error}") from None
+        if not isinstance(found, Mapping) or found.get("limbeck") != "soft decision tree":
+            raise LimbeckError('this is no tree: expected JSON with "limbeck": "soft decision tree"')
+        if found.get("format") != FORMAT:
+            raise LimbeckError(f"the tree has format {found.get('format')}, this one reads {FORMAT}: update limbeck")
+        try:
+            arrays = {
+                name: np.array([np.nan if x is None else x for x in found[name]] if name == "reached" else found[name],
+                               dtype=dtype)
+                for name, dtype in _ARRAYS.items()
+            }  # fmt: skip
+            shape, classes = tuple(map(int, found["input_shape"])), tuple(map(str, found["classes"]))
+            # An array without rows has lost its second dimension.
+            arrays["weights"] = arrays["weights"].reshape(-1, int(np.prod(shape)))
+            return cls(**arrays, input_shape=shape, classes=classes, predict=found["predict"])
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+            raise LimbeckError(f"the tree is not whole: {what}") from None
+
+
+_ARRAYS: dict[str, Any] = {
+    "left": np.int64, "right": np.int64, "question": np.int64, "leaf": np.int64, "reached": np.float64,
+    "weights": np.float32, "bias": np.float32, "log_probs": np.float32, "centre": np.float32, "spread": np.float32,
+}  # fmt: skip
+
+
+def _listed(array: Array) -> list[Any]:
+    """An array as JSON has it: floats by their shortest spelling that reads back as the same, nan as null."""
+    if array.dtype == np.float32:
+        # A float32's own shortest spelling is half as long as that of the float64 it becomes in a list.
+        return [_listed(row) for row in array] if array.ndim > 1 else [float(str(value)) for value in array]
+    return [None if value != value else value for value in array.tolist()]
