@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
     from limbeck.distillation import Distilled, distill, evaluate, extract, teach
     from limbeck.knowledge import Knowledge
-    from limbeck.models import MLP, ConvNet, build_model, load_model, save_model
+    from limbeck.models import MLP, ConvNet, SoftDecisionTree, build_model, load_model, save_model
     from limbeck.objectives import Objective
     from limbeck.road import run
     from limbeck.training import TrainSettings, predict_log_probs, train
+    from limbeck.trees import TreeArrays
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "Knowledge": "limbeck.knowledge",
     "MLP": "limbeck.models",
     "ConvNet": "limbeck.models",
+    "SoftDecisionTree": "limbeck.models",
     "build_model": "limbeck.models",
     "load_model": "limbeck.models",
     "save_model": "limbeck.models",
@@ -41,6 +43,7 @@ _HOMES = {
     "TrainSettings": "limbeck.training",
     "predict_log_probs": "limbeck.training",
     "train": "limbeck.training",
+    "TreeArrays": "limbeck.trees",
 }
 
 __all__ = [
@@ -52,8 +55,10 @@ __all__ = [
     "LimbeckError",
     "Objective",
     "Part",
+    "SoftDecisionTree",
     "Split",
     "TrainSettings",
+    "TreeArrays",
     "UsageError",
     "ViewSettings",
     "__version__",

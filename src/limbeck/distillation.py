@@ -64,7 +64,7 @@ def teach(
     """Train a model on labels alone, in place: a teacher, or the baseline that a student has to beat.
 
     Args:
-        model: a torch module from raw inputs (batch, …) to logits. The preprocessing of an `MLP` or `ConvNet`
+        model: a torch module from raw inputs (batch, …) to logits. The preprocessing of a model of a known kind
             that has learnt none yet learns it from the part.
         part: the training rows, with labels.
         settings: how to train; ten epochs at 1e-3 by default.
@@ -154,8 +154,8 @@ def distill(
     Args:
         teacher: a torch module or a function from raw inputs (batch, …) to logits, an object with
             `answer(inputs)`, or `Knowledge` about the same rows that was kept from before.
-        student: a torch module from the same raw inputs to logits, trained in place. The preprocessing of an
-            `MLP` or `ConvNet` that has learnt none yet learns it from these inputs.
+        student: a torch module from the same raw inputs to logits, trained in place. The preprocessing of a
+            model of a known kind that has learnt none yet learns it from these inputs.
         inputs: shape (n, …), uint8 or floats, without labels; or a part, with its own.
         settings: how to train; ten epochs at 1e-3 by default.
         labels: shape (n,), whole numbers, −1 for a row without; needed if the objective uses labels.

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.mixture import Mixture
 
 LossName = Literal["soft_targets", "logit_matching", "hard_labels"]
 
@@ -45,7 +46,7 @@ def tempered(log_probs: Tensor, temperature: float) -> Tensor:
 
 
 def soft_target_loss(
-    student_logits: Tensor,
+    student_logits: Tensor | Mixture,
     teacher_log_probs: Tensor,
     temperature: float,
     *,
@@ -59,7 +60,7 @@ def soft_target_loss(
     KL and not cross-entropy: same gradient, but zero when the student has learnt its teacher.
 
     Args:
-        student_logits: shape (batch, classes).
+        student_logits: shape (batch, classes); or the mixture of a soft decision tree's leaves, each softened.
         teacher_log_probs: shape (batch, classes), log-probabilities at temperature 1, or logits: a constant
             per row makes no difference. Finite: a probability of zero needs a floor before it comes here.
         temperature: T, finite and above 0. At T = 1 the targets are the teacher's own probabilities.
@@ -74,16 +75,16 @@ def soft_target_loss(
     """
     _check_pair(student_logits, teacher_log_probs)
     targets = tempered(teacher_log_probs, temperature)
-    log_probs = tempered(student_logits, temperature)
+    log_probs = _log_probs(student_logits, temperature)
     if weights is None:
         divergence = F.kl_div(log_probs, targets, reduction="sum", log_target=True)
-        return divergence * (temperature**2 / len(student_logits))
+        return divergence * (temperature**2 / len(targets))
     rows = F.kl_div(log_probs, targets, reduction="none", log_target=True).sum(dim=-1)
     return _weighted_mean(rows, weights) * temperature**2
 
 
 def hard_label_loss(
-    logits: Tensor,
+    logits: Tensor | Mixture,
     labels: Tensor,
     label_smoothing: float = 0.0,
     *,
@@ -96,7 +97,7 @@ def hard_label_loss(
     which classes are alike (Müller et al. 2019).
 
     Args:
-        logits: shape (batch, classes).
+        logits: shape (batch, classes); or the mixture of a soft decision tree's leaves.
         labels: shape (batch,), int64, in 0 … classes − 1, or −1 for a row without a label.
         label_smoothing: ε, at least 0 and below 1.
         weights: shape (batch,), at least 0; the mean over labelled rows is weighted by them. All alike if
@@ -112,6 +113,9 @@ def hard_label_loss(
     """
     _check_smoothing(label_smoothing)
     _check_labels(logits, labels)
+    if isinstance(logits, Mixture):
+        rows = _leaf_cross_entropy(logits.log_probs(), labels, label_smoothing)
+        return _weighted_mean(rows, torch.ones_like(rows) if weights is None else weights, labels >= 0)
     logits = _widened(logits)
     if weights is None:
         mean = F.cross_entropy(logits, labels, ignore_index=-1, label_smoothing=label_smoothing)
@@ -121,14 +125,16 @@ def hard_label_loss(
     return _weighted_mean(rows, weights, labels >= 0)
 
 
-def logit_matching_loss(student_logits: Tensor, teacher_logits: Tensor, *, weights: Tensor | None = None) -> Tensor:
+def logit_matching_loss(
+    student_logits: Tensor | Mixture, teacher_logits: Tensor, *, weights: Tensor | None = None
+) -> Tensor:
     """Half the mean squared difference of the logits, each row's mean taken out first.
 
     (1 / 2N) Σ_j (z_j − v_j)² over the N classes, with Σ_j z_j = Σ_j v_j = 0: the limit of `soft_target_loss`
     as the temperature grows (Hinton et al. 2015, sec. 2.1).
 
     Args:
-        student_logits: shape (batch, classes).
+        student_logits: shape (batch, classes); or the mixture of a soft decision tree's leaves.
         teacher_logits: shape (batch, classes), logits or log-probabilities at temperature 1: a constant per
             row makes no difference.
         weights: shape (batch,), at least 0; the mean over rows is weighted by them. All alike if None.
@@ -140,9 +146,12 @@ def logit_matching_loss(student_logits: Tensor, teacher_logits: Tensor, *, weigh
         LimbeckError: the shapes do not fit each other, or the batch is empty.
     """
     _check_pair(student_logits, teacher_logits)
-    # The variance over classes is the mean square after the row's mean is taken out.
-    rows = (_widened(student_logits) - _widened(teacher_logits)).var(dim=-1, correction=0)
-    return 0.5 * (rows.mean() if weights is None else _weighted_mean(rows, weights))
+    if isinstance(student_logits, Mixture):
+        rows = student_logits.squared_distance(_widened(teacher_logits))
+    else:
+        # The variance over classes is the mean square after the row's mean is taken out.
+        rows = 0.5 * (_widened(student_logits) - _widened(teacher_logits)).var(dim=-1, correction=0)
+    return rows.mean() if weights is None else _weighted_mean(rows, weights)
 
 
 @dataclass(frozen=True)
@@ -208,7 +217,7 @@ class Objective:
 
     def __call__(
         self,
-        student_logits: Tensor,
+        student_logits: Tensor | Mixture,
         *,
         teacher_logits: Tensor | None = None,
         labels: Tensor | None = None,
@@ -217,7 +226,7 @@ class Objective:
         """The objective of one batch.
 
         Args:
-            student_logits: shape (batch, classes).
+            student_logits: shape (batch, classes); or the mixture of a soft decision tree's leaves.
             teacher_logits: shape (batch, classes), logits or log-probabilities at temperature 1.
             labels: shape (batch,), int64, −1 for a row without a label.
             weights: shape (batch,), at least 0: each row's weight in both means. All alike if None.
@@ -237,14 +246,14 @@ class Objective:
             return soft
         return torch.add(soft, self._hard_loss(student_logits, labels, weights), alpha=self.hard)
 
-    def _soft_loss(self, logits: Tensor, teacher: Tensor | None, weights: Tensor | None) -> Tensor:
+    def _soft_loss(self, logits: Tensor | Mixture, teacher: Tensor | None, weights: Tensor | None) -> Tensor:
         if teacher is None:
             raise UsageError(f"the loss {self.loss} needs the teacher's logits, and none were given")
         if self.loss == "logit_matching":
             return logit_matching_loss(logits, teacher, weights=weights)
         return soft_target_loss(logits, teacher, self.temperature, weights=weights)
 
-    def _hard_loss(self, logits: Tensor, labels: Tensor | None, weights: Tensor | None) -> Tensor:
+    def _hard_loss(self, logits: Tensor | Mixture, labels: Tensor | None, weights: Tensor | None) -> Tensor:
         if labels is None:
             remedy = "" if self.loss == "hard_labels" else f" (the weight hard is {self.hard}: or set it to 0)"
             raise UsageError(f"the hard-label loss needs labels, and none were given{remedy}")
@@ -253,6 +262,19 @@ class Objective:
 
 def _widened(values: Tensor) -> Tensor:
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def _log_probs(student: Tensor | Mixture, temperature: float) -> Tensor:
+    return student.log_probs(temperature) if isinstance(student, Mixture) else tempered(student, temperature)
+
+
+def _leaf_cross_entropy(log_probs: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Of each row, 0 for one without a label; torch's own would make log-probabilities of them again."""
+    rows = F.nll_loss(log_probs, labels, ignore_index=-1, reduction="none")
+    if not label_smoothing:
+        return rows
+    uniform = -log_probs.mean(dim=-1) * (labels >= 0)
+    return (1 - label_smoothing) * rows + label_smoothing * uniform
 
 
 def _scaled(loss: Tensor, weight: float) -> Tensor:
@@ -281,16 +303,17 @@ def _check_smoothing(label_smoothing: float) -> None:
         raise UsageError(f"label_smoothing is {label_smoothing!r}, but must be at least 0 and below 1")
 
 
-def _check_pair(student: Tensor, teacher: Tensor) -> None:
-    if student.shape != teacher.shape or student.ndim != 2 or student.numel() == 0:
+def _check_pair(student: Tensor | Mixture, teacher: Tensor) -> None:
+    if tuple(student.shape) != tuple(teacher.shape) or teacher.ndim != 2 or teacher.numel() == 0:
         raise LimbeckError(
             f"the student's logits have shape {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}, "
             "but both must be (batch, classes), alike and not empty"
         )
 
 
-def _check_labels(logits: Tensor, labels: Tensor) -> None:
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.numel() == 0:
+def _check_labels(logits: Tensor | Mixture, labels: Tensor) -> None:
+    shape = tuple(logits.shape)
+    if len(shape) != 2 or tuple(labels.shape) != shape[:1] or 0 in shape:
         raise LimbeckError(
             f"the logits have shape {tuple(logits.shape)}, the labels {tuple(labels.shape)}, "
             "but must be (batch, classes) and (batch,), not empty"

@@ -14,6 +14,7 @@ LARGEST = 2**31 - 1
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100, description="a name")]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 def rows_or_fraction(value: object) -> object:
@@ -60,7 +61,35 @@ class Convnet(Table):
     dropout: Dropout = 0.25
 
 
-Model = Annotated[Mlp | Convnet, Field(discriminator="kind")]
+class SoftTree(Table):
+    """A soft decision tree (Frosst and Hinton 2017): a student to be read, with 2^depth leaves.
+
+    `predict`: it answers by the leaf of the most probable path, by the greedy path that takes the likelier turn at
+    every question, or by the average of all leaves. `loss`: while it learns, each leaf has its own, weighted by the
+    probability of reaching it (the paper's), or their mixture has one. `inverse_temperature` makes turns harder, fixed,
+    learnt, or annealed to a final one. `sharpness`, fixed or annealed: the power to which path probabilities are raised
+    while it learns. `penalty`: the paper's, which keeps both sides of a question in use.
+    """
+
+    kind: Literal["soft-tree"] = "soft-tree"
+    depth: Annotated[int, Field(ge=1, le=24)] = 8
+    predict: Literal["path", "greedy", "average"] = "path"
+    loss: Literal["leaves", "mixture"] = "mixture"
+    inverse_temperature: Positive = 1.0
+    final_inverse_temperature: Positive | None = None
+    learn_inverse_temperature: bool = False
+    sharpness: Positive = 1.0
+    final_sharpness: Positive | None = None
+    penalty: float = Field(default=0.1, ge=0)
+
+    @model_validator(mode="after")
+    def _one_way_to_change(self) -> SoftTree:
+        if self.learn_inverse_temperature and self.final_inverse_temperature is not None:
+            raise misfit("not with a learnt inverse temperature, which is not annealed", "final_inverse_temperature")
+        return self
+
+
+Model = Annotated[Mlp | Convnet | SoftTree, Field(discriminator="kind")]
 
 
 class Train(Table):

@@ -21,9 +21,8 @@ from limbeck.files import DamagedFileError, write_bytes, write_json
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
 from limbeck.model_stage import BiasCorrection, ModelStage
-from limbeck.models import ConvNet, build_model, load_model, save_model
-from limbeck.models.mlp import MLP
-from limbeck.models.saving import WEIGHTS
+from limbeck.models import build_model, load_model, save_model
+from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recordings import Recordings
@@ -32,8 +31,6 @@ from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
 
 HISTORY = "history.json"
-
-Model = MLP | ConvNet
 
 
 class Workshop:
@@ -59,7 +56,7 @@ class Workshop:
         """Whether the model is there."""
         return stage.path is not None or self.store.is_complete(stage.identity)
 
-    def model(self, stage: ModelStage) -> Model:
+    def model(self, stage: ModelStage) -> KnownModel:
         """The stage's model, made if it is not there, and made again if it is damaged."""
         if not self.is_done(stage):
             return self._make(stage)
@@ -72,7 +69,7 @@ class Workshop:
         except DamagedFileError:
             return self._made_again(stage)
 
-    def _made_again(self, stage: ModelStage) -> Model:
+    def _made_again(self, stage: ModelStage) -> KnownModel:
         """A damaged model, set aside and made again as it was planned then."""
         aside = None
         with self.store.locked(stage.identity, self.progress.line) as part:
@@ -133,7 +130,7 @@ class Workshop:
         right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
         return None if right is None else round((1 - right) * len(validation_of(stage)))
 
-    def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, Model]]:
+    def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, KnownModel]]:
         """Epochs after which the weights were kept, and the model as it was: the same module, with those weights."""
         if stage.train is None or not stage.train.snapshot_every or stage.bias:
             return
@@ -163,13 +160,13 @@ class Workshop:
 
         return stages[0] if len(stages) == 1 else max(stages, key=score)
 
-    def _make(self, stage: ModelStage) -> Model:
+    def _make(self, stage: ModelStage) -> KnownModel:
         for needed in stage.needs:
             if not self.is_done(needed):
                 self._make(needed)
         return self._correct(stage, stage.bias) if stage.bias else self._train(stage)
 
-    def _correct(self, stage: ModelStage, bias: BiasCorrection) -> Model:
+    def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
         """A copy of a student with raised biases."""
         model, judge = self.model(bias.student), self.model(bias.judge)
         log_probs = predict_log_probs(judge, bias.part.inputs)
@@ -192,7 +189,7 @@ class Workshop:
             return None
         return float(json.loads(read_checked(self.folder(stage), BIAS))["bias"])
 
-    def _train(self, stage: ModelStage) -> Model:
+    def _train(self, stage: ModelStage) -> KnownModel:
         assert stage.model is not None
         with self.store.locked(stage.identity, self.progress.line) as part:
             if self.store.is_complete(stage.identity):  # whoever held the lock made it
@@ -261,7 +258,7 @@ def teacher_of(stage: ModelStage) -> ModelStage:
     return stage.teacher
 
 
-def new_model(stage: ModelStage) -> Model:
+def new_model(stage: ModelStage) -> KnownModel:
     """The stage's model before training: initialised by its seed, preprocessing learnt on its training rows."""
     part = stage.rows.train
     assert stage.model is not None

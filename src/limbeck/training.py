@@ -21,7 +21,7 @@ from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import TargetSource
 from limbeck.metrics import accuracy, nll
-from limbeck.models import logits_of
+from limbeck.models import answer_of, logits_of
 from limbeck.objectives import Objective
 from limbeck.precision import Precision, autocast, resolve_precision
 from limbeck.progress import Progress, Silent
@@ -143,7 +143,7 @@ def train(
         model: maps raw inputs (batch, …) to logits.
         batches: gives inputs, rows and views.
         targets: gives what the objective needs for these rows and views.
-        objective: of logits and targets, a scalar.
+        objective: of logits (of a soft decision tree, its `Mixture`) and targets, a scalar.
         settings: how to train.
         seed: of the order and of dropout. Torch's global generator is left as it was.
         validation: labelled rows that choose the epoch; without them, or with none, the last is kept.
@@ -256,8 +256,8 @@ def _step(
         set_progress(done)
     wanted = targets.batch(rows, view)
     with autocast(precision):
-        logits = logits_of(model(inputs))
-    loss = objective(logits.float(), teacher_logits=wanted.logits, labels=wanted.labels, weights=wanted.weights)
+        answer = answer_of(model(inputs))
+    loss = objective(answer, teacher_logits=wanted.logits, labels=wanted.labels, weights=wanted.weights)
     if (penalty := getattr(model, "penalty", None)) is not None:
         loss = loss + penalty()
     loss.backward()  # type: ignore[no-untyped-call]

@@ -2,15 +2,18 @@
 
 from limbeck.models.convnet import ConvNet
 from limbeck.models.mlp import MLP
-from limbeck.models.outputs import Outputs, logits_of
+from limbeck.models.outputs import Outputs, answer_of, logits_of
 from limbeck.models.preprocessing import Standardize
 from limbeck.models.saving import build_model, load_model, read_description, save_model
+from limbeck.models.soft_tree import SoftDecisionTree
 
 __all__ = [
     "MLP",
     "ConvNet",
     "Outputs",
+    "SoftDecisionTree",
     "Standardize",
+    "answer_of",
     "build_model",
     "load_model",
     "logits_of",

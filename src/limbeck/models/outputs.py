@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from limbeck.mixture import Mixture
+
 
 @dataclass
 class Outputs:
     """A model's outputs for a batch.
 
     Attributes:
-        logits: shape (batch, classes), before the softmax.
+        logits: shape (batch, classes), before the softmax; of a soft decision tree that learns, the mixture of its
+            leaves.
         hidden: hidden states by layer, each (batch, …), where the model shows them.
         attentions: attention maps by layer, where the model has them.
     """
 
-    logits: Tensor
+    logits: Tensor | Mixture
     hidden: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
 
@@ -29,7 +32,7 @@ def logits_of(returned: object) -> Tensor:
         TypeError: if there are no logits in it.
     """
     if isinstance(returned, Outputs):
-        return returned.logits
+        return returned.logits.log_probs() if isinstance(returned.logits, Mixture) else returned.logits
     if isinstance(returned, Tensor):
         return returned
     logits = returned.get("logits") if isinstance(returned, dict) else getattr(returned, "logits", None)
@@ -37,3 +40,10 @@ def logits_of(returned: object) -> Tensor:
         return logits
     kind = type(returned).__name__
     raise TypeError(f"the model returned {kind}: expected logits as a tensor, limbeck.models.Outputs, or .logits")
+
+
+def answer_of(returned: object) -> Tensor | Mixture:
+    """What a loss looks at: a mixture as it is, logits in float32 or wider."""
+    if isinstance(returned, Outputs) and isinstance(returned.logits, Mixture):
+        return returned.logits
+    return logits_of(returned).float()

@@ -15,20 +15,26 @@ class Standardize(nn.Module):
 
     One mean and one deviation for grey images (batch, height, width), one for each channel of colour images
     (batch, height, width, channels), one for each feature of tables (batch, features).
+
+    Args:
+        statistics: how many of each.
+        centred: whether the mean is taken out. Where it is not, what is 0 stays 0, and the rest is divided by its root
+            mean square.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, statistics: int = 1) -> None:
+    def __init__(self, statistics: int = 1, centred: bool = True) -> None:
         super().__init__()
+        self.centred = centred
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("std", torch.ones(statistics))
 
     @classmethod
-    def for_shape(cls, input_shape: tuple[int, ...]) -> Standardize:
+    def for_shape(cls, input_shape: tuple[int, ...], centred: bool = True) -> Standardize:
         """An unfitted one for inputs of this shape, the batch left out."""
-        return cls(1 if len(input_shape) == 2 else input_shape[-1])
+        return cls(1 if len(input_shape) == 2 else input_shape[-1], centred)
 
     @property
     def is_fitted(self) -> bool:
@@ -43,7 +49,7 @@ class Standardize(nn.Module):
             wide = chunk.astype(np.float64)
             total += wide.sum(axis=0)
             squares += np.square(wide).sum(axis=0)
-        mean = total / len(columns)
+        mean = total / len(columns) if self.centred else np.zeros_like(total)
         std = np.sqrt(np.maximum(squares / len(columns) - np.square(mean), 0.0))
         std[std < 1e-8] = 1.0
         self.mean.copy_(torch.from_numpy(mean))

@@ -16,6 +16,7 @@ from limbeck.errors import LimbeckError, UsageError, did_you_mean
 from limbeck.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 from limbeck.models.convnet import ConvNet
 from limbeck.models.mlp import MLP
+from limbeck.models.soft_tree import SoftDecisionTree
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -23,7 +24,8 @@ FORMAT = 1
 _FIELDS = {"kind": object, "settings": dict, "input_shape": list, "classes": list}
 
 # The kinds that a file or a recipe can name; a module of one's own needs no name to be a teacher or student.
-KINDS: dict[str, type[MLP] | type[ConvNet]] = {"mlp": MLP, "convnet": ConvNet}
+KnownModel = MLP | ConvNet | SoftDecisionTree
+KINDS: dict[str, type[KnownModel]] = {"mlp": MLP, "convnet": ConvNet, "soft-tree": SoftDecisionTree}
 
 
 def build_model(
@@ -31,7 +33,7 @@ def build_model(
     input_shape: Sequence[int],
     classes: int,
     train_inputs: npt.NDArray[Any] | None = None,
-) -> MLP | ConvNet:
+) -> KnownModel:
     """A model of a known kind, freshly initialised from torch's global generator.
 
     Args:
@@ -63,7 +65,7 @@ def save_model(
 
     Args:
         folder: made if it is not there.
-        model: an MLP or ConvNet.
+        model: of a known kind.
         class_names: the classes' names in the order of the logits.
         details: more that model.json should say, such as the artifact's identity.
 
@@ -72,7 +74,7 @@ def save_model(
         UsageError: if there are more names than classes, or fewer.
     """
     folder = Path(folder)
-    if not isinstance(model, MLP | ConvNet):
+    if not isinstance(model, KnownModel):
         raise LimbeckError(
             f"{type(model).__name__} is no model of a kind that limbeck can build again ({', '.join(KINDS)}): "
             "save its state_dict with safetensors.torch.save_file and build it in your own code"
@@ -112,7 +114,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def load_model(folder: Path | str) -> tuple[MLP | ConvNet, tuple[str, ...]]:
+def load_model(folder: Path | str) -> tuple[KnownModel, tuple[str, ...]]:
     """Read a saved model and the names of its classes; digests are checked and no code from the file runs.
 
     Raises:

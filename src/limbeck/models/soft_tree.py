@@ -1,0 +1,299 @@
+"""The soft decision tree: a student that can be read, question by question (Frosst and Hinton 2017)."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import UsageError
+from limbeck.mixture import LeafLoss, Mixture, expected_log_probs
+from limbeck.models.outputs import Outputs
+from limbeck.models.preprocessing import Standardize
+from limbeck.trees import Predict, TreeArrays
+
+LEAF_RATE = 10.0
+"""Leaves' logits are this times their parameters: a leaf sees few of the rows, and so has to learn faster."""
+
+_WINDOW = 10  # steps that the root's running average looks back on; each level's looks back on twice as many
+_COPIES = 5  # of every number while a tree learns: itself, its gradient, the optimiser's two, the best so far
+
+
+class SoftDecisionTree(nn.Module):
+    """A binary tree whose questions and leaves are learnt together, by gradient (arXiv:1711.09784).
+
+    An inner node sends an input to the right with the probability sigmoid(β·(x·w + b)), eq. 1, so that an input
+    reaches every leaf, each with the product of the probabilities on its path. A leaf is a distribution over classes.
+
+    Args:
+        input_shape: shape of one raw input, the batch left out.
+        classes: number of classes.
+        depth: questions on a path; there are 2^depth leaves.
+        predict: how it answers: by the leaf of the most probable `path`, as in the paper; by the leaf at the end of
+            the `greedy` path, which takes the likelier turn at every node; or by the `average` of all leaves.
+        loss: while it learns, each of the `leaves` has its own loss, weighted by the probability of reaching it, as in
+            the paper; or it is that of their `mixture`.
+        inverse_temperature: β, above 0: the larger, the harder the turns.
+        final_inverse_temperature: β at the end of the training, along a geometric line; None: it stays.
+        learn_inverse_temperature: whether β is learnt, too.
+        sharpness: γ, above 0: while it learns, path probabilities are raised to this power and normalised. Above 1 the
+            loss is that of the few most probable paths: what an answer by one path needs.
+        final_sharpness: γ at the end of the training, along a geometric line; None: it stays.
+        penalty: λ of the paper's penalty, which keeps both sides of a question in use, eq. 5. At depth d it is λ·2^−d.
+
+    Raises:
+        UsageError: a value is out of range, or the tree is too large for this machine's memory.
+    """
+
+    kind: ClassVar[str] = "soft-tree"
+    beta: Tensor
+    flow: Tensor
+    reached: Tensor
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        classes: int,
+        depth: int = 8,
+        predict: Predict = "path",
+        loss: LeafLoss = "mixture",
+        inverse_temperature: float = 1.0,
+        final_inverse_temperature: float | None = None,
+        learn_inverse_temperature: bool = False,
+        sharpness: float = 1.0,
+        final_sharpness: float | None = None,
+        penalty: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.input_shape = tuple(input_shape)
+        self.classes = classes
+        self.settings: dict[str, Any] = {
+            "depth": depth, "predict": predict, "loss": loss, "inverse_temperature": inverse_temperature,
+            "final_inverse_temperature": final_inverse_temperature,
+            "learn_inverse_temperature": learn_inverse_temperature,
+            "sharpness": sharpness, "final_sharpness": final_sharpness, "penalty": penalty,
+        }  # fmt: skip
+        features = math.prod(self.input_shape)
+        _check_settings(self.settings, features, classes)
+        self.depth, self.predict, self.loss = depth, predict, loss
+        self.sharpness = sharpness
+        inner, leaves = 2**depth - 1, 2**depth
+        # Images keep their zero, so that a dark background weighs nothing in any question.
+        self.preprocessing = Standardize.for_shape(self.input_shape, centred=len(self.input_shape) == 1)
+        self.weight = nn.Parameter(torch.randn(inner, features) / (3 * math.sqrt(features)))
+        self.bias = nn.Parameter(torch.zeros(inner))
+        self.leaves = nn.Parameter(torch.randn(leaves, classes) * (0.1 / LEAF_RATE))
+        beta = torch.tensor(float(inverse_temperature))
+        if learn_inverse_temperature:
+            self.log_beta = nn.Parameter(beta.log())
+        else:
+            self.register_buffer("beta", beta)
+        level = torch.cat([torch.full((2**d,), float(d)) for d in range(depth + 1)])
+        self._level = level.tolist()
+        # The mean probability of reaching each node, at first as if all turns were even; and its window's length.
+        self.register_buffer("flow", 0.5**level)
+        self.register_buffer("reached", torch.zeros(inner + leaves))
+        self._penalty: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        """Raw inputs (batch, *input_shape) to logits (batch, classes); while training, to the mixture of the leaves."""
+        rows = self.preprocessing(inputs).flatten(1)
+        if not self.training and self.predict == "greedy":
+            return Outputs(self.leaf_logits[self._greedy_leaf(rows)])
+        # Nodes come first, so that a level's are together in memory.
+        scores = (self.weight @ rows.T).float() * self.inverse_temperature + (
+            self.bias * self.inverse_temperature
+        ).unsqueeze(1)
+        inner = len(self.bias)
+        with torch.autocast("cpu", enabled=False):
+            reach: Tensor = _Reach.apply(scores)  # type: ignore[no-untyped-call]
+            if self.training:
+                self._flow(reach)
+                return Outputs(Mixture(self._leaf_weights(reach[inner:]).T, self.leaf_logits, self.loss))
+            if self.predict == "average":
+                return Outputs(expected_log_probs(reach[inner:].exp().T, self.leaf_logits))
+            return Outputs(self.leaf_logits[reach[inner:].argmax(dim=0)])
+
+    @property
+    def leaf_logits(self) -> Tensor:
+        """Shape (leaves, classes): each leaf's distribution before the softmax."""
+        return self.leaves * LEAF_RATE
+
+    @property
+    def inverse_temperature(self) -> Tensor:
+        """β as it is now."""
+        return self.log_beta.exp() if self.settings["learn_inverse_temperature"] else self.beta
+
+    def set_progress(self, fraction: float) -> None:
+        """Set β and γ to what they are after this fraction of the training."""
+        settings = self.settings
+        if (final := settings["final_inverse_temperature"]) is not None:
+            self.beta.fill_(_between(settings["inverse_temperature"], final, fraction))
+        if (final := settings["final_sharpness"]) is not None:
+            self.sharpness = _between(settings["sharpness"], final, fraction)
+
+    def penalty(self) -> Tensor:
+        """The paper's penalty of the last batch, eq. 5, from running averages; added to the loss.
+
+        C = −λ Σ_i 2^−d(i) (½ log α_i + ½ log(1 − α_i)), where α_i is the share of what reaches node i that goes
+        right (eq. 4), averaged over a window that doubles with each level, since ever fewer rows get there.
+        """
+        return torch.zeros(()) if self._penalty is None else self._penalty
+
+    def _flow(self, reach: Tensor) -> None:
+        """Take the batch into the running averages, and with them work out the penalty."""
+        self._penalty = None
+        if not self.settings["penalty"]:
+            return
+        level = reach.new_tensor(self._level)
+        fresh = 0.5**level / _WINDOW
+        here = reach.exp().mean(dim=1)
+        # The average's value, with the gradient of the batch's: else it would vanish with the window's length.
+        average = self.flow + (here.detach() - self.flow) * fresh
+        followed = average + (here - here.detach())
+        self.flow.copy_(average)
+        share = (followed[2::2] / followed[: len(self.bias)]).clamp(1e-4, 1 - 1e-4)
+        weights = self.settings["penalty"] * 0.5 ** level[: len(self.bias)]
+        self._penalty = -(weights * 0.5 * (share.log() + (1 - share).log())).sum()
+
+    def _leaf_weights(self, log_probs: Tensor) -> Tensor:
+        """Path probabilities, raised to the power γ and normalised; shape (leaves, batch) in and out."""
+        return log_probs.exp() if self.sharpness == 1 else (log_probs * self.sharpness).softmax(dim=0)
+
+    def _greedy_leaf(self, rows: Tensor) -> Tensor:
+        """The leaf at the end of each row's greedy path, shape (batch,): no other question is asked."""
+        node = torch.zeros(len(rows), dtype=torch.int64)
+        for _ in range(self.depth):
+            if len(rows) == 1:
+                score = self.weight[node[0]] @ rows[0] + self.bias[node[0]]
+            else:
+                score = torch.linalg.vecdot(self.weight[node], rows) + self.bias[node]
+            node = 2 * node + 1 + (score > 0)
+        return node - len(self.bias)
+
+    def count(self, inputs: npt.NDArray[Any], batch_size: int = 4096) -> None:
+        """Remember which share of these rows reaches each node by the path of its answer: what a drawing shows.
+
+        Args:
+            inputs: raw, shape (n, *input_shape).
+            batch_size: rows looked at in one go.
+        """
+        arrays = self.to_numpy()
+        ends = np.zeros(len(arrays.left), dtype=np.int64)
+        for start in range(0, len(inputs), batch_size):
+            ends += np.bincount(arrays.leaf_of(inputs[start : start + batch_size]), minlength=len(ends))
+        shares = torch.from_numpy(ends / max(len(inputs), 1)).to(self.reached.dtype)
+        for node in reversed(range(len(self.bias))):
+            shares[node] = shares[2 * node + 1] + shares[2 * node + 2]
+        self.reached.copy_(shares)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiplications for one input, by the way in which the tree answers."""
+        features = self.weight.shape[1]
+        if self.predict == "greedy":
+            return self.depth * features
+        return self.weight.numel() + (self.leaves.numel() if self.predict == "average" else 0)
+
+    def to_numpy(self, classes: Sequence[str] | None = None) -> TreeArrays:
+        """The tree as plain arrays, which answer without PyTorch; preprocessing and β are in the questions.
+
+        Args:
+            classes: their names; numbers by default.
+        """
+        features = self.weight.shape[1]
+        with torch.no_grad():
+            beta = self.inverse_temperature.double().numpy()
+            weight, bias = self.weight.double().numpy(), self.bias.double().numpy()
+            log_probs = self.leaf_logits.log_softmax(dim=-1).numpy()
+        mean, std = (
+            np.broadcast_to(values.double().numpy(), (features // values.numel(), values.numel())).ravel()
+            for values in (self.preprocessing.mean, self.preprocessing.std)
+        )
+        return TreeArrays.complete(
+            weights=beta * weight / std,
+            bias=beta * (bias - weight @ (mean / std)),
+            log_probs=log_probs,
+            input_shape=self.input_shape,
+            classes=[str(number) for number in range(self.classes)] if classes is None else classes,
+            predict=self.predict,
+            reached=self.reached.numpy() if self.reached[0] > 0 else None,
+            centre=mean,
+            spread=std,
+        )
+
+
+class _Reach(torch.autograd.Function):
+    """The log-probability of reaching every node of a complete tree, from the scores of its questions.
+
+    Shape (inner nodes, batch) in, (nodes, batch) out, level by level. As one function, for as a hundred small ones
+    it would take longer than the matrix products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor) -> Tensor:
+        inner, batch = scores.shape
+        reach = scores.new_empty(2 * inner + 1, batch)
+        reach[0] = 0
+        children = reach[1:].view(inner, 2, batch)  # of node i, rows 2i + 1 and 2i + 2
+        to_right = nn.functional.logsigmoid(scores)
+        children[:, 1] = to_right
+        torch.sub(to_right, scores, out=children[:, 0])
+        for start in _level_starts(inner):
+            level = slice(start, 2 * start + 1)
+            children[level] += reach[level].unsqueeze(1)
+        ctx.save_for_backward(scores)
+        return reach
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (scores,) = ctx.saved_tensors
+        sums = grads[0].clone()
+        inner, batch = scores.shape
+        children = sums[1:].view(inner, 2, batch)
+        for start in reversed(_level_starts(inner)):
+            level = slice(start, 2 * start + 1)
+            sums[level] += children[level].sum(dim=1)
+        # d log sigmoid(z) = 1 − sigmoid(z) for what lies on the right, −sigmoid(z) for what lies on the left.
+        scores_grad: Tensor = children[:, 1] - scores.sigmoid() * children.sum(dim=1)
+        return scores_grad
+
+
+def _level_starts(inner: int) -> list[int]:
+    """The first node of each level of questions."""
+    return [2**level - 1 for level in range((inner + 1).bit_length() - 1)]
+
+
+def _between(start: float, end: float, fraction: float) -> float:
+    return float(start * (end / start) ** fraction)
+
+
+def _check_settings(settings: dict[str, Any], features: int, classes: int) -> None:
+    depth = settings["depth"]
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+        raise UsageError(f"depth = {depth!r}: a soft decision tree has at least one question, expected 1 or more")
+    for name, known in (("predict", get_args(Predict)), ("loss", get_args(LeafLoss))):
+        if settings[name] not in known:
+            raise UsageError(f"{name} = {settings[name]!r}: expected one of {', '.join(known)}")
+    for name in ("inverse_temperature", "final_inverse_temperature", "sharpness", "final_sharpness"):
+        value = settings[name]
+        if not (value is None and name.startswith("final")) and not 0 < value < math.inf:
+            raise UsageError(f"{name} = {value!r}: expected a number above 0")
+    if settings["learn_inverse_temperature"] and settings["final_inverse_temperature"] is not None:
+        raise UsageError("the inverse temperature cannot be learnt and annealed: leave one of them out")
+    if not 0 <= settings["penalty"] < math.inf:
+        raise UsageError(f"penalty = {settings['penalty']!r}: expected 0 or more")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
+    # A depth of hundreds would itself take long to raise to a power.
+    needed = 4 * _COPIES * 2 ** min(depth, 64) * (features + classes + 2)
+    if needed > memory:
+        raise UsageError(
+            f"depth = {depth}: 2^{depth} leaves and as many questions of {features} weights take "
+            f"{needed / 2**30:,.0f} GiB to learn, this machine has {memory / 2**30:,.0f}: ask for less depth"
+        )
