@@ -1,0 +1,493 @@
+"""One answer of a soft decision tree explained: the turns that led to it, and the least change that leads elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.trees.arrays import Array, Predict, TreeArrays
+from limbeck.trees.text import feature_names, number, percent
+
+Turn = Literal["left", "right"]
+
+WEIGHED = 3  # features named at a question
+CLASSES_SHOWN = 12  # in a line of text; more are counted
+
+# The amounts that a search tries: of a feature's spread; and of the range of an image's pixels.
+_SPREADS = 2.0 ** (np.arange(-15, 13) / 3)
+_RANGES = 2.0 ** (np.arange(-36, 13) / 4)
+_HALVINGS = 12
+_BEYOND = 1.001  # just past a border, where rounding no longer decides
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What a feature adds to a question's score: weight · (value − centre); above 0 it draws to the right."""
+
+    feature: str
+    value: float
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """A question on the path.
+
+    Attributes:
+        node: of the question.
+        depth: questions before it.
+        score: x·w + b; the likelier turn is to the right where it is above 0.
+        turn: the side on which the path goes on.
+        probability: of that turn. On the most probable path it can be below one half: the other side was likelier, but
+            spreads its probability over its leaves.
+        classes: names of those that are the most likely one of at least one leaf on that side.
+        other_classes: likewise, on the other side.
+        weighed: for tables, the up to three features that weigh most, the largest first.
+    """
+
+    node: int
+    depth: int
+    score: float
+    turn: Turn
+    probability: float
+    classes: tuple[str, ...]
+    other_classes: tuple[str, ...]
+    weighed: tuple[Weighed, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureChange:
+    """The smallest change of one feature, of a table, that was found to lead to another class.
+
+    Attributes:
+        feature: its name.
+        column: its number.
+        before: its raw value.
+        after: its raw value in `changed`.
+        size: |after − before| in units of the tree's spread of this feature.
+        label: the class that the tree then predicts.
+        name: of that class.
+        probability: of that class.
+        changed: the input as a whole, shape input_shape; the tree was asked again with it.
+    """
+
+    feature: str
+    column: int
+    before: float
+    after: float
+    size: float
+    label: int
+    name: str
+    probability: float
+    changed: Array
+
+
+@dataclass(frozen=True, eq=False)
+class PixelChange:
+    """The smallest move of an image's pixels along one question's filter that was found to lead to another class.
+
+    Attributes:
+        node: of the question, one on the path.
+        pixels: how many changed.
+        norm: Euclidean, of the change, in the units of raw pixels.
+        label: the class that the tree then predicts.
+        name: of that class.
+        probability: of that class.
+        changed: the input as a whole, shape input_shape, of its own type; the tree was asked again with it.
+    """
+
+    node: int
+    pixels: int
+    norm: float
+    label: int
+    name: str
+    probability: float
+    changed: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a tree gives its answer.
+
+    Attributes:
+        label: the class predicted.
+        name: of that class.
+        probability: of that class, as predicted.
+        predict: how the tree answers.
+        leaves: how many leaves it has.
+        leaf: the node, a leaf, that the path leads to. Its distribution is the answer, but for an average.
+        leaf_reach: the probability of reaching that leaf.
+        leaf_name: the leaf's own most likely class.
+        leaf_probability: the leaf's probability of that class.
+        steps: the path, the root's question first.
+        counterfactual: the smallest change found that leads to another class; None where none was.
+        sought: whether such a change was looked for.
+    """
+
+    label: int
+    name: str
+    probability: float
+    predict: Predict
+    leaves: int
+    leaf: int
+    leaf_reach: float
+    leaf_name: str
+    leaf_probability: float
+    steps: tuple[Step, ...]
+    counterfactual: FeatureChange | PixelChange | None
+    sought: bool
+
+    def text(self) -> str:
+        """Lines for a terminal: the class first, then how it is reached, a line for each turn, and the counterfactual.
+
+        Returns:
+            Lines without a last line break.
+        """
+        lines = [f"class {self.name}, {percent(self.probability)}", self._how()]
+        width = len(str(max((step.node for step in self.steps), default=0)))
+        lines += [_step_line(step, width) for step in self.steps]
+        if self.sought:
+            lines.append(self._otherwise())
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as a dict of what JSON has, floats to six digits."""
+        found = asdict(self)
+        if self.counterfactual is not None:
+            found["counterfactual"]["changed"] = self.counterfactual.changed.tolist()
+        rounded: dict[str, Any] = _rounded(found)
+        return rounded
+
+    def _how(self) -> str:
+        reach, paths = percent(self.leaf_reach), f"{self.leaves} leaves" if self.leaves > 1 else "1 leaf"
+        if self.predict == "greedy":
+            return f"by the likelier turn at every question, to leaf {self.leaf} (path probability {reach})"
+        if self.predict == "path":
+            return f"by the most probable path, of {paths}, to leaf {self.leaf} (path probability {reach})"
+        says = f"{self.leaf_name} ({percent(self.leaf_probability)})"
+        says = f"says {says}, too" if self.leaf_name == self.name else f"says another class, {says}"
+        below = f"the most probable path, below, carries {reach} of it"
+        return f"by the average of {paths}; {below}: leaf {self.leaf} {says}"
+
+    def _otherwise(self) -> str:
+        change = self.counterfactual
+        if change is None:
+            return "no small change was found that leads to another class"
+        then = f"class {change.name}, {percent(change.probability)} (the tree was asked again)"
+        if isinstance(change, FeatureChange):
+            by = f"by {change.size:.2g} of its spread"
+            return f"with {change.feature} {number(change.after)} instead of {number(change.before)}, {by}: {then}"
+        pixels = "1 pixel" if change.pixels == 1 else f"{change.pixels} pixels"
+        return f"with {pixels} moved along question {change.node}'s filter, by a norm of {change.norm:.3g}: {then}"
+
+
+def explain(
+    tree: TreeArrays, one: npt.ArrayLike, *, features: Sequence[str] | None = None, counterfactual: bool = True
+) -> Explanation:
+    """Explain the tree's answer for one input, and look for the smallest change that leads to another.
+
+    In a table one feature is changed, by up to 16 times its spread; a feature that has none stays. Where the tree
+    answers by the greedy path, all borders are tried at which a question turns; else amounts a quarter apart, and then
+    the halves between two, so that a class through which a feature passes quickly can be missed. Of whole numbers
+    (uint8) all 256 are tried. In an image the pixels are moved along the filter of a question on the path, either way,
+    by such amounts; uint8 pixels stay whole and within 0 and 255, others between the image's least value, or 0 if that
+    is lower, and its greatest. Each change given was verified by asking the tree again, in the way it answers.
+
+    Args:
+        tree: the tree.
+        one: a raw input, shape input_shape.
+        features: the features' names, for tables; "feature 12" by default.
+        counterfactual: whether to look for a change.
+
+    Raises:
+        UsageError: the input has another shape or is no array of numbers, or there are too many names or too few.
+        LimbeckError: the input is not finite.
+    """
+    one = _checked(tree, one)
+    row = one[np.newaxis]
+    log_probs = tree.predict_log_probs(row)[0]
+    label, leaf = int(log_probs.argmax()), int(tree.leaf_of(row)[0])
+    of_leaf = tree.log_probs[tree.leaf[leaf]]
+    names = feature_names(tree, features)
+    found: FeatureChange | PixelChange | None = None
+    if counterfactual:
+        found = _one_feature(tree, one, label, names) if names else _along_filters(tree, one, label, leaf)
+    return Explanation(
+        label=label,
+        name=tree.classes[label],
+        probability=float(np.exp(log_probs[label])),
+        predict=tree.predict,
+        leaves=tree.leaves,
+        leaf=leaf,
+        leaf_reach=float(np.exp(tree.node_log_probs(row)[0, leaf])),
+        leaf_name=tree.classes[int(of_leaf.argmax())],
+        leaf_probability=float(np.exp(of_leaf.max())),
+        steps=tuple(_steps(tree, one, leaf, names)),
+        counterfactual=found,
+        sought=counterfactual,
+    )
+
+
+def classes_below(tree: TreeArrays, leaf: int | None = None) -> npt.NDArray[np.bool_]:
+    """Which classes can still be answered at each node: those that are the most likely one of a leaf below it.
+
+    Leaves that no counted row reached are left out, unless nothing would remain below a node.
+
+    Args:
+        tree: the tree.
+        leaf: a node, a leaf, that is counted in any case.
+
+    Returns:
+        Shape (nodes, classes).
+    """
+    ends = np.flatnonzero(tree.leaf >= 0)
+    possible = np.zeros((len(tree.left), len(tree.classes)), dtype=bool)
+    possible[ends, tree.log_probs[tree.leaf[ends]].argmax(axis=1)] = True
+    reached = possible.copy()
+    out = ends[(tree.reached[ends] == 0) & (ends != leaf)]
+    reached[out] = False
+    for level in reversed(tree.levels):
+        for below in (possible, reached):
+            below[level] = below[tree.left[level]] | below[tree.right[level]]
+    return np.asarray(np.where(reached.any(axis=1, keepdims=True), reached, possible))
+
+
+def _checked(tree: TreeArrays, one: npt.ArrayLike) -> Array:
+    found = np.asarray(one)
+    if found.shape != tree.input_shape:
+        raise UsageError(f"the input has the shape {found.shape}, but the tree takes {tree.input_shape}: give one row")
+    if found.dtype.kind not in "uif":
+        raise UsageError(f"the input is of type {found.dtype}: expected numbers")
+    if found.dtype != np.uint8:
+        found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise LimbeckError("the input is not finite: mend its missing values first")
+    return found
+
+
+def _steps(tree: TreeArrays, one: Array, leaf: int, names: tuple[str, ...]) -> Iterator[Step]:
+    scores = tree.scores(one[np.newaxis])[0].astype(np.float64)
+    below = classes_below(tree, leaf)
+
+    def named(node: int) -> tuple[str, ...]:
+        return tuple(tree.classes[c] for c in np.flatnonzero(below[node]))
+
+    path = tree.path_to(leaf)
+    for depth, (node, after) in enumerate(pairwise(path)):
+        asked = int(tree.question[node])
+        to_right = after == tree.right[node]
+        score = float(scores[asked])
+        yield Step(
+            node=node,
+            depth=depth,
+            score=score,
+            turn="right" if to_right else "left",
+            probability=float(np.exp(-np.logaddexp(0.0, -score if to_right else score))),
+            classes=named(after),
+            other_classes=named(int(tree.left[node] if to_right else tree.right[node])),
+            weighed=_weighed(tree, one, asked, names) if names else (),
+        )
+
+
+def _weighed(tree: TreeArrays, one: Array, asked: int, names: tuple[str, ...]) -> tuple[Weighed, ...]:
+    added = tree.weights[asked].astype(np.float64) * (one.astype(np.float64) - tree.centre)
+    most = np.argsort(-np.abs(added), kind="stable")[:WEIGHED]
+    return tuple(Weighed(names[j], float(one[j]), float(added[j])) for j in most if added[j])
+
+
+# ---------------------------------------------------------------- counterfactuals
+
+
+def _leads_elsewhere(tree: TreeArrays, changed: Array, label: int) -> npt.NDArray[np.bool_]:
+    return np.asarray(tree.predict_log_probs(changed).argmax(axis=1) != label)
+
+
+def _one_feature(tree: TreeArrays, one: Array, label: int, names: tuple[str, ...]) -> FeatureChange | None:
+    # A feature without a spread is one that never changed: no answer to what could have been otherwise.
+    used = np.flatnonzero((tree.weights != 0).any(axis=0) & (tree.spread > 0))
+    if one.dtype == np.uint8:
+        columns, after = np.repeat(used, 256), np.tile(np.arange(256, dtype=np.uint8), len(used))
+    elif tree.predict == "greedy":
+        columns, after = _past_borders(tree, one, used)
+    else:
+        columns, after = _past_borders_by_halving(tree, one, label, used)
+    size = np.abs(after.astype(np.float64) - one[columns]) / tree.spread[columns]
+    order = np.argsort(size, kind="stable")
+    order = order[(size[order] > 0) & (size[order] <= _SPREADS[-1] * _BEYOND)]
+    for start in range(0, len(order), _BATCH):
+        some = order[start : start + _BATCH]
+        changed = _with_values(one, columns[some], after[some])
+        for place in np.flatnonzero(_leads_elsewhere(tree, changed, label)):
+            # Once more by itself: a batch's sums may be rounded otherwise.
+            log_probs = tree.predict_log_probs(changed[place : place + 1])[0]
+            now, column = int(log_probs.argmax()), int(columns[some[place]])
+            if now != label:
+                return FeatureChange(
+                    feature=names[column],
+                    column=column,
+                    before=float(one[column]),
+                    after=float(changed[place, column]),
+                    size=float(size[some[place]]),
+                    label=now,
+                    name=tree.classes[now],
+                    probability=float(np.exp(log_probs[now])),
+                    changed=changed[place].copy(),
+                )
+    return None
+
+
+def _with_values(one: Array, columns: Array, values: Array) -> Array:
+    changed = np.repeat(one[np.newaxis], len(columns), axis=0)
+    changed[np.arange(len(columns)), columns] = values
+    return changed
+
+
+def _past_borders(tree: TreeArrays, one: Array, used: Array) -> tuple[Array, Array]:
+    """For each feature and question, the feature's value just past the one at which the question turns.
+
+    A question's score is linear in the feature, so that the greedy answer changes nowhere else.
+    """
+    scores = tree.scores(one[np.newaxis])[0].astype(np.float64)
+    asked, place = np.nonzero(tree.weights[:, used])
+    columns = used[place]
+    sums = np.abs(tree.weights).astype(np.float64) @ np.abs(one).astype(np.float64) + np.abs(tree.bias)
+    beyond = 1e-5 * (sums + np.abs(scores))[asked]  # a hundred times what rounding does to a sum of float32
+    goal = np.where(scores[asked] > 0, -beyond, beyond)
+    after = one[columns] + (goal - scores[asked]) / tree.weights[asked, columns].astype(np.float64)
+    return columns, after.astype(np.float32)
+
+
+def _past_borders_by_halving(tree: TreeArrays, one: Array, label: int, used: Array) -> tuple[Array, Array]:
+    columns, signs = np.repeat(used, 2), np.tile([1.0, -1.0], len(used))
+
+    def move(which: Array, amounts: Array) -> Array:
+        values = one[columns[which]] + amounts * (signs * tree.spread[columns])[which]
+        return _with_values(one, columns[which], values.astype(np.float32))
+
+    which, amounts = _least_amounts(tree, label, len(columns), _SPREADS, move, first=True)
+    # The border itself, too, where there is no room beyond it.
+    which, amounts = np.tile(which, 2), np.concatenate([amounts * _BEYOND, amounts])
+    return columns[which], move(which, amounts)[np.arange(len(which)), columns[which]]
+
+
+def _along_filters(tree: TreeArrays, one: Array, label: int, leaf: int) -> PixelChange | None:
+    whole = one.dtype == np.uint8
+    least, most = (0.0, 255.0) if whole else (min(float(one.min()), 0.0), float(one.max()))
+    nodes = np.array(tree.path_to(leaf)[:-1], dtype=np.int64)
+    filters = tree.weights[tree.question[nodes]].astype(np.float64)
+    sizes = np.abs(filters).max(axis=1, initial=0.0)
+    nodes, filters = nodes[sizes > 0], filters[sizes > 0] / sizes[sizes > 0, np.newaxis]
+    if not len(nodes) or most <= least:
+        return None
+    directions = np.concatenate([filters, -filters]).reshape(-1, *one.shape)
+    original = one.astype(np.float64)
+
+    def move(which: Array, amounts: Array) -> Array:
+        moved = original + directions[which] * amounts.reshape(-1, *[1] * one.ndim)
+        clipped: Array = np.clip(np.rint(moved) if whole else moved, least, most).astype(one.dtype)
+        return clipped
+
+    which, amounts = _least_amounts(tree, label, len(directions), (most - least) * _RANGES, move, first=False)
+    which, amounts = np.tile(which, 2), np.concatenate([amounts * _BEYOND, amounts])
+    changed = move(which, amounts)
+    differences = (changed.astype(np.float64) - original).reshape(len(changed), -1)
+    norms = np.linalg.norm(differences, axis=1)
+    for place in np.argsort(norms, kind="stable"):
+        log_probs = tree.predict_log_probs(changed[place : place + 1])[0]
+        now = int(log_probs.argmax())
+        if now != label:
+            return PixelChange(
+                node=int(nodes[which[place] % len(nodes)]),
+                pixels=int(np.count_nonzero(differences[place])),
+                norm=float(norms[place]),
+                label=now,
+                name=tree.classes[now],
+                probability=float(np.exp(log_probs[now])),
+                changed=changed[place].copy(),
+            )
+    return None
+
+
+def _least_amounts(
+    tree: TreeArrays, label: int, directions: int, steps: Array, move: Callable[[Array, Array], Array], *, first: bool
+) -> tuple[Array, Array]:
+    """How far to move in each direction until the class is another: by steps, and then by halving the last one.
+
+    Args:
+        tree: asked.
+        label: the class without a move.
+        directions: how many there are.
+        steps: the amounts to try, in rising order.
+        move: gives the changed inputs of some directions and an amount for each.
+        first: stop at the first step at which the class is another in any direction.
+
+    Returns:
+        The directions in which that happens, and the amounts; it does at these amounts.
+    """
+
+    def elsewhere(which: Array, amounts: Array) -> npt.NDArray[np.bool_]:
+        found = [
+            _leads_elsewhere(tree, move(which[start : start + _BATCH], amounts[start : start + _BATCH]), label)
+            for start in range(0, len(which), _BATCH)
+        ]
+        return np.concatenate([np.zeros(0, dtype=bool), *found])
+
+    waiting = np.arange(directions)
+    beneath = 0.0
+    which: list[Array] = []
+    lows: list[Array] = []
+    highs: list[Array] = []
+    for amount in steps:
+        now = elsewhere(waiting, np.full(len(waiting), amount))
+        which.append(waiting[now])
+        lows.append(np.full(int(now.sum()), beneath))
+        highs.append(np.full(int(now.sum()), amount))
+        waiting, beneath = waiting[~now], amount
+        if not len(waiting) or (first and now.any()):
+            break
+    found, low, high = (np.concatenate(parts) for parts in (which, lows, highs))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        now = elsewhere(found, middle)
+        low, high = np.where(now, low, middle), np.where(now, middle, high)
+    return found, high
+
+
+# ---------------------------------------------------------------- words
+
+
+def _step_line(step: Step, width: int) -> str:
+    notes = [f"to {_listed(step.classes)} rather than {_listed(step.other_classes)}"]
+    if step.weighed:
+        features = (f"{w.feature} {number(w.value, 4)} ({_signed(w.contribution)})" for w in step.weighed)
+        notes.append(f"by {', '.join(features)}")
+    if step.probability < 0.5:
+        notes.append(
+            f"the less likely turn: the other side spreads its {percent(1 - step.probability)} over its leaves"
+        )
+    return f"question {step.node:{width}}: {step.turn.ljust(5)} {percent(step.probability):>6}  {'; '.join(notes)}"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    if len(names) <= CLASSES_SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[:CLASSES_SHOWN])} … ({len(names)} classes)"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value, 2)}"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

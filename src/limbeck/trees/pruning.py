@@ -1,0 +1,180 @@
+"""A soft decision tree with fewer leaves: without what few rows reach, and without questions that decide nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.errors import UsageError
+from limbeck.trees.arrays import Array, TreeArrays
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """What is left of a tree.
+
+    Attributes:
+        tree: with fewer leaves; not complete any more. Its `reached` is counted on the rows it was pruned with.
+        leaves_before: how many there were.
+        leaves: how many are left.
+    """
+
+    tree: TreeArrays
+    leaves_before: int
+    leaves: int
+
+
+def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool = True) -> Pruned:
+    """Take leaves out of a tree.
+
+    First, subtrees that fewer than `reach` of the rows get to: the question above is dropped, and its other side takes
+    its place; of two such sides the larger stays. That is done again until no subtree is left that so few rows reach.
+    Then, where `agree`, inner nodes all of whose leaves have the same most likely class become one leaf. Its
+    distribution is the mean of theirs, weighted by the rows that reached them.
+
+    Which answers can change depends on how the tree answers:
+
+    - `greedy`: those of rows that got to a subtree taken out, for they go to the other side now. Leaves that agree
+      leave every class as it was, only its probability changes.
+    - `path`: a row's path probabilities grow where a question is gone, be it that its side remains or that its leaves
+      were put together, and nowhere shrink. So rows move to the leaves that gained, from any other leaf: some from
+      both steps.
+    - `average`: what a subtree taken out had of a row goes to the other side; and leaves put together add the mean
+      of their distributions, whichever of them the row would have reached. A class can change only where another was
+      nearly as likely, but from both steps.
+
+    `changed` counts them on rows held back.
+
+    Args:
+        tree: the tree; it stays as it is.
+        inputs: raw, shape (n, *input_shape): rows like those that will be asked about, such as the training rows.
+        reach: the share of the rows, from 0 (take nothing out) to below 1. A row reaches the nodes above the leaf of
+            its answer; for an average, each node to the share of its path probability.
+        agree: whether leaves that agree are put together.
+
+    Raises:
+        UsageError: there are no rows, they have another shape, or reach is out of range.
+    """
+    if not 0 <= reach < 1:
+        raise UsageError(f"reach = {reach}: expected a share of the rows, from 0 up to below 1")
+    if not len(inputs):
+        raise UsageError("there are no rows to prune with: give at least one")
+    pruned = tree
+    while (smaller := _without_unreached(pruned, _shares(pruned, inputs), reach)).leaves < pruned.leaves:
+        pruned = smaller
+    if agree:
+        pruned = _without_agreeing(pruned, _shares(pruned, inputs))
+    pruned = replace(pruned, reached=_counted(pruned, inputs))
+    return Pruned(pruned, tree.leaves, pruned.leaves)
+
+
+def changed(tree: TreeArrays, pruned: TreeArrays, inputs: Array) -> int:
+    """How many rows are given another class by the pruned tree, each tree answering in its way.
+
+    Args:
+        tree: before.
+        pruned: after.
+        inputs: raw, shape (n, *input_shape); rows that were not pruned with tell more.
+
+    Raises:
+        UsageError: the rows have another shape.
+    """
+    return sum(
+        int(
+            np.count_nonzero(
+                tree.predict_log_probs(some).argmax(axis=1) != pruned.predict_log_probs(some).argmax(axis=1)
+            )
+        )
+        for some in _batches(inputs)
+    )
+
+
+def _batches(inputs: Array) -> list[Array]:
+    return [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
+
+
+def _shares(tree: TreeArrays, inputs: Array) -> npt.NDArray[np.float64]:
+    """The share of the rows that reaches each node; for an average, the mean probability of reaching it."""
+    if tree.predict != "average":
+        return _counted(tree, inputs)
+    sums = sum(np.exp(tree.node_log_probs(some)).sum(axis=0) for some in _batches(inputs))
+    return np.asarray(sums / len(inputs))
+
+
+def _counted(tree: TreeArrays, inputs: Array) -> npt.NDArray[np.float64]:
+    rows: npt.NDArray[Any] = np.zeros(len(tree.left), dtype=np.int64)
+    for some in _batches(inputs):
+        rows += np.bincount(tree.leaf_of(some), minlength=len(rows))
+    for level in reversed(tree.levels):
+        rows[level] = rows[tree.left[level]] + rows[tree.right[level]]
+    return np.asarray(rows / len(inputs))
+
+
+def _without_unreached(tree: TreeArrays, shares: npt.NDArray[np.float64], reach: float) -> TreeArrays:
+    instead = np.arange(len(tree.left))  # the node that takes each one's place
+    for level in reversed(tree.levels):
+        left, right = tree.left[level], tree.right[level]
+        smaller = np.where(shares[left] < shares[right], left, right)
+        dropped = shares[smaller] < reach
+        larger = np.where(smaller == left, right, left)
+        instead[level] = np.where(dropped, instead[larger], level)
+    inner = tree.question >= 0
+    left, right = (np.where(inner, instead[children], -1) for children in (tree.left, tree.right))
+    return _walked(tree, left, right, tree.question, tree.leaf, tree.log_probs, root=int(instead[0]))
+
+
+def _without_agreeing(tree: TreeArrays, shares: npt.NDArray[np.float64]) -> TreeArrays:
+    nodes, classes = len(tree.left), len(tree.classes)
+    ends = np.flatnonzero(tree.leaf >= 0)
+    says = np.full(nodes, -1)  # the class that all leaves below agree on
+    says[ends] = tree.log_probs[tree.leaf[ends]].argmax(axis=1)
+    # Sums over the leaves below: of distributions weighted by rows, of distributions, and of leaves.
+    weighted, plain, leaves = np.zeros((nodes, classes)), np.zeros((nodes, classes)), np.zeros(nodes)
+    plain[ends] = np.exp(tree.log_probs[tree.leaf[ends]].astype(np.float64))
+    weighted[ends], leaves[ends] = plain[ends] * shares[ends, np.newaxis], 1
+    for level in reversed(tree.levels):
+        left, right = tree.left[level], tree.right[level]
+        says[level] = np.where(says[left] == says[right], says[left], -1)
+        for sums in (weighted, plain, leaves):
+            sums[level] = sums[left] + sums[right]
+    together = (says >= 0) & (tree.question >= 0)
+    sums = np.where(weighted.sum(axis=1, keepdims=True) > 0, weighted, plain)
+    with np.errstate(divide="ignore"):  # a class that no leaf gives any probability
+        mean = np.log(sums[together] / sums[together].sum(axis=1, keepdims=True)).astype(np.float32)
+    leaf = tree.leaf.copy()
+    leaf[together] = tree.leaves + np.arange(np.count_nonzero(together))
+    question = np.where(together, -1, tree.question)
+    log_probs = np.concatenate([tree.log_probs, mean])
+    left, right = (np.where(question >= 0, children, -1) for children in (tree.left, tree.right))
+    return _walked(tree, left, right, question, leaf, log_probs, root=0)
+
+
+def _walked(
+    tree: TreeArrays, left: Array, right: Array, question: Array, leaf: Array, log_probs: Array, *, root: int
+) -> TreeArrays:
+    """The tree of the nodes that can be reached from the root, numbered level by level."""
+    kept, level = [], np.array([root])
+    while len(level):
+        kept.append(level)
+        inner = level[question[level] >= 0]
+        level = np.column_stack([left[inner], right[inner]]).ravel()
+    old = np.concatenate(kept)
+    new = np.full(len(left), -1)
+    new[old] = np.arange(len(old))
+    inner, ends = question[old] >= 0, leaf[old] >= 0
+    return replace(
+        tree,
+        left=np.where(inner, new[left[old]], -1),
+        right=np.where(inner, new[right[old]], -1),
+        question=np.where(inner, np.cumsum(inner) - 1, -1),
+        leaf=np.where(ends, np.cumsum(ends) - 1, -1),
+        weights=tree.weights[question[old[inner]]],
+        bias=tree.bias[question[old[inner]]],
+        log_probs=log_probs[leaf[old[ends]]],
+        reached=tree.reached[old],
+    )
