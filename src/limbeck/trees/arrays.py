@@ -88,6 +88,13 @@ class TreeArrays:
                 raise LimbeckError("the tree's questions or leaves are not each in one place: it is not whole")
         if ((self.question >= 0) == (self.leaf >= 0)).any():
             raise LimbeckError("a node of the tree is neither a question nor a leaf, or both: it is not whole")
+        if (self.left[self.leaf >= 0] != -1).any() or (self.right[self.leaf >= 0] != -1).any():
+            raise LimbeckError("a leaf of the tree has a child: it is not whole")
+        for name in ("weights", "bias", "centre", "spread"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise LimbeckError(f"the tree's {name} are not all finite: it is not whole")
+        if np.isnan(self.log_probs).any():
+            raise LimbeckError("a leaf of the tree has a probability that is no number: it is not whole")
 
     @classmethod
     def complete(
@@ -295,25 +302,33 @@ class TreeArrays:
         """
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LimbeckError(f"this is no tree, for it is no JSON: {error}") from None
         if not isinstance(found, Mapping) or found.get("limbeck") != "soft decision tree":
             raise LimbeckError('this is no tree: expected JSON with "limbeck": "soft decision tree"')
         if found.get("format") != FORMAT:
             raise LimbeckError(f"the tree has format {found.get('format')}, this one reads {FORMAT}: update limbeck")
         try:
-            arrays = {
-                name: np.array([np.nan if x is None else x for x in found[name]] if name == "reached" else found[name],
-                               dtype=dtype)
-                for name, dtype in _ARRAYS.items()
-            }  # fmt: skip
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as that
+                arrays = {
+                    name: np.array(
+                        [np.nan if x is None else x for x in found[name]] if name == "reached" else found[name],
+                        dtype=dtype,
+                    )
+                    for name, dtype in _ARRAYS.items()
+                }
             shape, classes = tuple(map(int, found["input_shape"])), tuple(map(str, found["classes"]))
             # An array without rows has lost its second dimension.
             arrays["weights"] = arrays["weights"].reshape(-1, int(np.prod(shape)))
-            return cls(**arrays, input_shape=shape, classes=classes, predict=found["predict"])
-        except (KeyError, TypeError, ValueError) as error:
+            tree = cls(**arrays, input_shape=shape, classes=classes, predict=found["predict"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise LimbeckError(f"the tree is not whole: {what}") from None
+        if not np.allclose(np.exp(np.minimum(tree.log_probs, 1)).sum(axis=1), 1, atol=1e-3):
+            raise LimbeckError("the tree is not whole: the probabilities of a leaf do not add up to 1")
+        if not ((tree.reached >= 0) & (tree.reached <= 1) | np.isnan(tree.reached)).all():
+            raise LimbeckError("the tree is not whole: a node is reached by a share of the rows outside 0 to 1")
+        return tree
 
 
 _ARRAYS: dict[str, Any] = {

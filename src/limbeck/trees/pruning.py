@@ -94,6 +94,16 @@ def changed(tree: TreeArrays, pruned: TreeArrays, inputs: Array) -> int:
     )
 
 
+def without_settled(tree: TreeArrays) -> TreeArrays:
+    """The tree without questions that do not look at the input, whose weights are all 0: the side they take stays."""
+    instead = np.arange(len(tree.left))  # the node that takes each one's place
+    for level in reversed(tree.levels):
+        asked = tree.question[level]
+        side = np.where(tree.bias[asked] > 0, tree.right[level], tree.left[level])
+        instead[level] = np.where(tree.weights[asked].any(axis=1), level, instead[side])
+    return _replaced(tree, instead)
+
+
 def _batches(inputs: Array) -> list[Array]:
     return [inputs[start : start + _BATCH] for start in range(0, len(inputs), _BATCH)]
 
@@ -123,6 +133,11 @@ def _without_unreached(tree: TreeArrays, shares: npt.NDArray[np.float64], reach:
         dropped = shares[smaller] < reach
         larger = np.where(smaller == left, right, left)
         instead[level] = np.where(dropped, instead[larger], level)
+    return _replaced(tree, instead)
+
+
+def _replaced(tree: TreeArrays, instead: npt.NDArray[np.int64]) -> TreeArrays:
+    """The tree in which each node's place is taken by another, of those below it, or by itself."""
     inner = tree.question >= 0
     left, right = (np.where(inner, instead[children], -1) for children in (tree.left, tree.right))
     return _walked(tree, left, right, tree.question, tree.leaf, tree.log_probs, root=int(instead[0]))
@@ -144,8 +159,8 @@ def _without_agreeing(tree: TreeArrays, shares: npt.NDArray[np.float64]) -> Tree
             sums[level] = sums[left] + sums[right]
     together = (says >= 0) & (tree.question >= 0)
     sums = np.where(weighted.sum(axis=1, keepdims=True) > 0, weighted, plain)
-    with np.errstate(divide="ignore"):  # a class that no leaf gives any probability
-        mean = np.log(sums[together] / sums[together].sum(axis=1, keepdims=True)).astype(np.float32)
+    mean = sums[together] / sums[together].sum(axis=1, keepdims=True)
+    mean = np.log(np.maximum(mean, np.finfo(np.float64).tiny)).astype(np.float32)
     leaf = tree.leaf.copy()
     leaf[together] = tree.leaves + np.arange(np.count_nonzero(together))
     question = np.where(together, -1, tree.question)
