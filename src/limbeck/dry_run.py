@@ -11,9 +11,10 @@ import torch
 
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.checkpoints import snapshot_epochs
+from limbeck.derived import derived
 from limbeck.files import DamagedFileError
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
-from limbeck.model_stage import ModelStage
+from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import load_model
 from limbeck.plan import StudentPlan
 from limbeck.progress import duration
@@ -107,7 +108,7 @@ def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
         if plan.refits:
             chosen = road.planner.refitted(plan.student, chosen)
             stages.append(chosen)
-        stages += road.planner.corrected(plan.student, chosen)
+        stages += derived(road.planner, plan.student, chosen)
     return stages
 
 
@@ -127,17 +128,17 @@ def _regression(road: Road, stage: RegressionStage) -> Planned:
 
 def _model(road: Road, stage: ModelStage) -> Planned:
     rows = len(stage.rows.train) if stage.selected is None else len(stage.selected)
-    if stage.bias is not None:
-        rows = len(stage.bias.part)
+    if isinstance(stage.made, BiasCorrection):
+        rows = len(stage.made.part)
     if stage.path is not None or (road.workshop.is_done(stage) and not road.fresh):
         size = sum(file.stat().st_size for file in road.workshop.folder(stage).iterdir())
         return Planned(stage.title, stage.identity.key, True, rows, size, 0.0)
     model = new_model(stage)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
-    if stage.train is not None and stage.train.snapshot_every and not stage.bias:
+    if stage.train is not None and stage.train.snapshot_every and not stage.made:
         size *= 1 + len(snapshot_epochs(stage.train.epochs, stage.train.snapshot_every))
     return Planned(
-        stage.title, stage.identity.key, False, rows, size, 0.0 if stage.bias else _training_seconds(stage, rows)
+        stage.title, stage.identity.key, False, rows, size, 0.0 if stage.made else _training_seconds(stage, rows)
     )
 
 

@@ -66,7 +66,8 @@ class ModelStage:
         tried: of a grid, the values that this stage stands for, by dotted path.
         path: the folder of a teacher given by path.
         teacher: a student's, which records its knowledge; a baseline's is its student's, for comparison alone.
-        bias: for a student whose biases are corrected, how; it is not trained itself.
+        made: for a student that is made from a trained one, how: its biases corrected, or a tree that answers in
+            another way or is pruned.
     """
 
     role: str
@@ -85,7 +86,7 @@ class ModelStage:
     tried: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
     teacher: ModelStage | None = None
-    bias: BiasCorrection | None = None
+    made: BiasCorrection | TreeForm | None = None
 
     @property
     def title(self) -> str:
@@ -101,7 +102,7 @@ class ModelStage:
     @property
     def needs(self) -> tuple[ModelStage, ...]:
         """The models that have to be there first, a teacher before its student."""
-        first = (self.bias.student, self.bias.judge) if self.bias else ()
+        first = self.made.needs if self.made else ()
         taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
         return (*taught, *(stage for one in first for stage in (*one.needs, one)))
 
@@ -131,3 +132,28 @@ class BiasCorrection:
     on: str
     part: Part
     missing: tuple[int, ...]
+
+    @property
+    def needs(self) -> tuple[ModelStage, ...]:
+        """The models that have to be there first."""
+        return (self.student, self.judge)
+
+
+@dataclass(frozen=True)
+class TreeForm:
+    """A soft decision tree that was trained, answering in another way or pruned.
+
+    Attributes:
+        student: as it was trained.
+        predict: how it answers.
+        prune: the share of the training rows below which a subtree is taken out; None for the whole tree.
+    """
+
+    student: ModelStage
+    predict: str
+    prune: float | None = None
+
+    @property
+    def needs(self) -> tuple[ModelStage, ...]:
+        """The models that have to be there first."""
+        return (self.student,)

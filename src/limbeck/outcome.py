@@ -154,7 +154,7 @@ class Outcome:
         """What is of interest about some rows only: errors on classes left out, raised biases, validation errors."""
         found: dict[str, float] = {}
         labels, classes = self.split.test.labels, self.split.test.classes
-        taught = stage.bias.student if stage.bias else stage
+        taught = stage.made.student if stage.made else stage
         for number in (taught.identity.settings.get("select") or {}).get("without", ()):
             wrong = log_probs[labels == number].argmax(axis=1) != number
             found[f"{ERRORS_ON}{classes[number]}"] = int(np.count_nonzero(wrong))
@@ -162,6 +162,7 @@ class Outcome:
             found["bias_raised"] = bias
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
+        found |= self.workshop.form(stage)
         if curve:
             found["errors_above_fewest"] = curve[-1][1] - min(wrong for _, wrong in curve)
         return found

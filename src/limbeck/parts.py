@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from limbeck.derived import derived
 from limbeck.model_stage import ModelStage
 from limbeck.plan import Planner, StudentPlan
 from limbeck.recipe_rows import setting
@@ -28,7 +29,7 @@ def planned_parts(planner: Planner) -> dict[str, str]:
                     parts[model_id(stage.role, stage.name, {**fixed, "trial": trials[row]})] = stage.identity.key
         if not plan.student.grid:
             for trained in (*plan.trials, *plan.baselines):
-                for stage in planner.corrected(plan.student, trained):
+                for stage in derived(planner, plan.student, trained):
                     parts |= {stage.id: stage.identity.key, **_behind(planner, stage, plan.student.transfer)}
     parts |= {stage.id: stage.identity.key for stage in planner.references()}
     return parts | {stage.id: stage.identity.key for stage in planner.regressions()}
@@ -56,11 +57,11 @@ def _fixed(plan: StudentPlan, stage: ModelStage) -> dict[str, Any]:
 def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[str, str]:
     """The artifacts that a model is made from."""
     parts: dict[str, str] = {}
-    if stage.bias is not None:
-        for student in (stage.bias.student, stage.bias.judge):
+    if stage.made is not None:
+        for student in stage.made.needs:
             parts |= _behind(planner, student, transfer)
-        if stage.bias.judge is not stage.bias.student:
-            judge = stage.bias.judge
+        judge = stage.made.needs[-1]
+        if judge is not stage.made.student:
             parts[model_id(judge.role, judge.name, {**judge.variant, "refit": False})] = judge.identity.key
     if stage.teacher is not None and transfer is not None:
         label = _label(planner, stage.teacher)

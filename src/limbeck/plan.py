@@ -10,10 +10,10 @@ from typing import Any
 from limbeck.artifacts import Identity
 from limbeck.data import Part, Split, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
-from limbeck.errors import LimbeckError, UsageError
+from limbeck.errors import UsageError
 from limbeck.given_teacher import given_teacher
 from limbeck.knowledge import Recording
-from limbeck.model_stage import BiasCorrection, ModelStage, Rows
+from limbeck.model_stage import ModelStage, Rows
 from limbeck.objectives import Objective
 from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
 from limbeck.recipe_claim import class_problems
@@ -22,7 +22,7 @@ from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_vari
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 
-MODEL_VERSION, BIAS_VERSION = 3, 2
+MODEL_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -174,42 +174,7 @@ class Planner:
 
     def refitted(self, student: Student, stage: ModelStage) -> ModelStage:
         """The stage chosen on validation rows, trained anew on all rows."""
-        return replace(self._trial_like(student, stage, refit=True), tried=stage.tried)
-
-    def corrected(self, student: Student, stage: ModelStage) -> list[ModelStage]:
-        """The student that is shown, with the biases of the classes that it never saw raised; one for each way.
-
-        Args:
-            student: as in the recipe.
-            stage: what became of it.
-        """
-        select = self.transfer(student.transfer).select
-        found = []
-        for rows in student.bias:
-            assert select is not None
-            on_validation = rows == "validation"
-            judge = self._trial_like(student, stage, refit=False) if on_validation and stage.rows.refit else stage
-            part = self.split.validation if on_validation else self.split.test
-            named = part.class_numbers([*select.without, *select.only])
-            missing = named if select.without else [c for c in range(len(part.classes)) if c not in named]
-            if not missing:
-                raise LimbeckError(
-                    f"student.{student.name}.bias: transfer set {student.transfer} has rows of all classes: leave bias "
-                    "out, or select fewer classes"
-                )
-            identity = Identity(
-                kind="student",
-                version=BIAS_VERSION,
-                settings={"bias": rows, "missing": missing},
-                inputs={
-                    "student": stage.identity.key, "judge": judge.identity.key,
-                    "rows": part.inputs_hash, "labels": part.labels_hash,
-                },
-            )  # fmt: skip
-            bias = BiasCorrection(stage, judge, rows, part, tuple(missing))
-            variant = {**stage.variant, "bias": rows}
-            found.append(replace(stage, identity=identity, bias=bias, variant=variant, recordings=()))
-        return found
+        return replace(self.trial_like(student, stage, refit=True), tried=stage.tried)
 
     def student_stage(self, student: Student, refit: bool) -> ModelStage:
         """A student without a grid."""
@@ -237,7 +202,8 @@ class Planner:
         teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
         return student.train.refit or _refits(teacher.train)
 
-    def _trial_like(self, student: Student, stage: ModelStage, refit: bool) -> ModelStage:
+    def trial_like(self, student: Student, stage: ModelStage, refit: bool) -> ModelStage:
+        """The trial, of student or baseline, of which the stage has the settings."""
         make = self.baseline_stage if stage.role == "baseline" else self.student_stage
         pairs = zip(student.trials(), student.grid_values(), strict=True)
         return make(next(trial for trial, values in pairs if _tried(stage.role, values) == stage.tried), refit)

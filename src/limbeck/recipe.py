@@ -14,7 +14,18 @@ from limbeck.recipe_claim import Claim
 from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Regression, Teacher
 from limbeck.recipe_overrides import apply_overrides
-from limbeck.recipe_settings import Convnet, Distill, Mlp, Model, Select, Train, Transfer, TransferViews, ViewSpec
+from limbeck.recipe_settings import (
+    Convnet,
+    Distill,
+    Mlp,
+    Model,
+    Select,
+    SoftTree,
+    Train,
+    Transfer,
+    TransferViews,
+    ViewSpec,
+)
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_toml import toml_document
 from limbeck.recipes import bundled_recipe, bundled_recipes
@@ -30,6 +41,7 @@ __all__ = [
     "Reference",
     "Regression",
     "Select",
+    "SoftTree",
     "Student",
     "Teacher",
     "Train",

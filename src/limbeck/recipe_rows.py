@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.recipe_errors import shown
-from limbeck.recipe_settings import Distill, Select, Train, Transfer
+from limbeck.recipe_settings import Distill, Select, SoftTree, Train, Transfer
 from limbeck.recipe_student import Reference, Student
 from limbeck.rows import model_id, row_label
 
@@ -102,18 +102,26 @@ def planned_rows(
             if student.baseline:
                 labels_alone = baseline_variant(trial, transfer)
                 yield part, PlannedRow("baseline", student.name, labels_alone, on_labels, **trained)
-            for rows in student.bias:
-                beside = student.baseline and rows != "test"
-                of = {"student": number, "bias": rows}
-                yield part, PlannedRow("student", student.name, {**variant, "bias": rows}, of, beside)
+            for made in _made_from(student):
+                beside = student.baseline and made != {"bias": "test"}
+                yield (
+                    part,
+                    PlannedRow("student", student.name, {**variant, **made}, {"student": number, **made}, beside),
+                )
                 if student.baseline:
-                    of_labels = {**baseline_variant(trial, transfer), "bias": rows}
-                    yield part, PlannedRow("baseline", student.name, of_labels, {**on_labels, "bias": rows})
+                    of_labels = {**baseline_variant(trial, transfer), **made}
+                    yield part, PlannedRow("baseline", student.name, of_labels, {**on_labels, **made})
     for number, reference in enumerate(reference for part in references for reference in part.swept()):
         variant = reference_variant(reference, transfer_of[reference.transfer])
         trained = _what_comes_of(reference.train, reference.train.refit)
         of = {"reference": number}
         yield f"reference.{reference.name}", PlannedRow("reference", reference.name, variant, of, **trained)
+
+
+def _made_from(student: Student) -> list[Variant]:
+    """What tells the rows apart that are made from a student without training."""
+    pruned = [] if student.prune is None else [{"pruned": student.prune}]
+    return [*({"bias": rows} for rows in student.bias), *({"predict": way} for way in student.also_predict), *pruned]
 
 
 def _what_comes_of(train: Train, refit: bool) -> dict[str, bool]:
@@ -177,7 +185,8 @@ def _named(part: Student | Reference, transfer: Transfer) -> Variant:
     if isinstance(part, Student):
         settings |= {"teacher": part.teacher, **part.distill.model_dump()}
     settings |= {**part.train.model_dump(), **part.model.model_dump(exclude={"kind"})}
-    return {key: _tidy(settings[key]) for key in part.variant if settings[key] is not None}
+    always = ["predict"] if isinstance(part.model, SoftTree) else []
+    return {key: _tidy(settings[key]) for key in (*always, *part.variant) if settings[key] is not None}
 
 
 def _tidy(value: Any) -> Any:

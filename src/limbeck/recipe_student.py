@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, keys_of, misfit, phrases, shown
-from limbeck.recipe_settings import Distill, Model, Name, Table, Train
+from limbeck.recipe_settings import Distill, Model, Name, SoftTree, Table, Train
 
 _MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
 
@@ -60,6 +60,9 @@ class Student(Table):
     `bias` adds rows in which the biases of the classes that are missing in the transfer set are raised by one
     number (Hinton et al. 2015, sec. 3): the best on the validation rows, or, as in the paper, on the test rows. The
     baseline's are raised likewise, by a number of its own.
+
+    Of a soft decision tree, `also_predict` adds rows in which the same tree answers in other ways, and `prune` one in
+    which subtrees that fewer than this share of the training rows reach are taken out.
     """
 
     name: Name
@@ -72,6 +75,8 @@ class Student(Table):
     sweep: Values | None = None
     variant: list[str] = Field(default_factory=list)
     bias: list[Literal["validation", "test"]] = Field(default_factory=list)
+    also_predict: list[Literal["path", "greedy", "average"]] = Field(default_factory=list)
+    prune: float | None = Field(default=None, gt=0, lt=1)
     baseline: bool = True
 
     def swept(self) -> list[Student]:
@@ -92,9 +97,24 @@ class Student(Table):
         _check_values(self, "grid")
         _check_values(self, "sweep")
         _check_once(self.bias, "bias")
+        _check_once(self.also_predict, "also_predict")
+        self._check_tree_settings()
         if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
             raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
         return self
+
+    def _check_tree_settings(self) -> None:
+        if not isinstance(self.model, SoftTree):
+            for key in ("also_predict", "prune"):
+                if getattr(self, key):
+                    raise misfit(f"a {self.model.kind} has no paths, expected it with a soft-tree", key)
+            return
+        if self.model.predict in self.also_predict:
+            raise misfit(
+                found(self.also_predict, f'others than "{self.model.predict}", how the tree answers'), "also_predict"
+            )
+        if self.bias:
+            raise misfit("a soft decision tree has no biases of classes, expected it with another model", "bias")
 
 
 PartT = TypeVar("PartT", bound=Student | Reference)

@@ -12,10 +12,11 @@ import torch
 
 from limbeck.artifacts import ArtifactStore
 from limbeck.data import Split, ViewCache, load_dataset, shared_rows
+from limbeck.derived import derived
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
 from limbeck.inspection import artifact_damages
-from limbeck.model_stage import ModelStage
+from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import build_model
 from limbeck.outcome import Entry, Outcome, versions
 from limbeck.parts import planned_parts, shown_parts
@@ -185,7 +186,7 @@ class Road:
             for stages in (plan.trials, plan.baselines):
                 if stages:
                     yield (chosen := self._chosen(stages, plan.student))
-                    yield from self.planner.corrected(plan.student, chosen)
+                    yield from derived(self.planner, plan.student, chosen)
         yield from self.planner.references()
 
     def _chosen(self, tried: Sequence[ModelStage], student: Student) -> ModelStage:
@@ -229,7 +230,7 @@ class Road:
             shown = [Entry(chosen, student.transfer, baseline, len(plan.trials))]
             if baseline is not None:
                 shown.append(Entry(baseline, student.transfer, trials=len(plan.baselines)))
-            entries += [*shown, *self._with_raised_biases(student, *shown)]
+            entries += [*shown, *self._made_from(student, *shown)]
         for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
             self.workshop.model(reference)
             entries.append(Entry(reference, transfer))
@@ -240,18 +241,19 @@ class Road:
             found.setdefault(entry.id, entry)
         return list(found.values())
 
-    def _with_raised_biases(self, student: Student, entry: Entry, baseline: Entry | None = None) -> Iterator[Entry]:
-        """The student, and its baseline, with the biases raised that the recipe asks for."""
-        ways = [self.planner.corrected(student, shown.stage) for shown in (entry, baseline) if shown is not None]
+    def _made_from(self, student: Student, entry: Entry, baseline: Entry | None = None) -> Iterator[Entry]:
+        """What the recipe asks for that is made from the student, and likewise from its baseline."""
+        ways = [derived(self.planner, student, shown.stage) for shown in (entry, baseline) if shown is not None]
         for stages in zip(*ways, strict=True):
-            for stage in stages:
+            on_test = [isinstance(stage.made, BiasCorrection) and stage.made.on == "test" for stage in stages]
+            for stage, waits in zip(stages, on_test, strict=True):
                 for needed in stage.needs:
                     if not self.workshop.is_done(needed):
                         self.workshop.model(needed)
-                if stage.bias is not None and stage.bias.on != "test":  # test rows are for evaluation
+                if not waits:  # test rows are for evaluation
                     self.workshop.model(stage)
             # On the rows that a number was chosen on, no verdict.
-            beside = stages[1] if len(stages) > 1 and stages[0].bias and stages[0].bias.on != "test" else None
+            beside = stages[1] if len(stages) > 1 and not on_test[0] else None
             yield Entry(stages[0], entry.transfer, beside, entry.trials)
             if baseline is not None:
                 yield Entry(stages[1], baseline.transfer, trials=baseline.trials)
@@ -267,7 +269,7 @@ class Road:
     def _check_models(self) -> None:
         """Refuse what cannot be built or chosen from these data, before anything is written."""
         for plan in self.planner.students():
-            self.planner.corrected(plan.student, plan.trials[0])
+            derived(self.planner, plan.student, plan.trials[0])
         train = self.split.train
         for stage in self._all_model_stages():
             assert stage.model is not None

@@ -20,8 +20,9 @@ from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
-from limbeck.model_stage import BiasCorrection, ModelStage
-from limbeck.models import build_model, load_model, save_model
+from limbeck.metrics import errors
+from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
+from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
 from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
@@ -31,6 +32,7 @@ from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
 
 HISTORY = "history.json"
+FORM = "form.json"  # beside a tree that answers in another way, or was pruned
 
 
 class Workshop:
@@ -124,7 +126,7 @@ class Workshop:
 
     def validation_errors(self, stage: ModelStage) -> int | None:
         """The errors of the kept epoch on the validation rows that chose it; None where none did."""
-        history = None if stage.bias or stage.path else self.history(stage)
+        history = None if stage.made or stage.path else self.history(stage)
         if history is None or not len(stage.rows.validation):
             return None
         right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
@@ -132,7 +134,7 @@ class Workshop:
 
     def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, KnownModel]]:
         """Epochs after which the weights were kept, and the model as it was: the same module, with those weights."""
-        if stage.train is None or not stage.train.snapshot_every or stage.bias:
+        if stage.train is None or not stage.train.snapshot_every or stage.made:
             return
         model = self.model(stage)
         for epoch in snapshot_epochs(stage.train.epochs, stage.train.snapshot_every):
@@ -164,7 +166,9 @@ class Workshop:
         for needed in stage.needs:
             if not self.is_done(needed):
                 self._make(needed)
-        return self._correct(stage, stage.bias) if stage.bias else self._train(stage)
+        if isinstance(stage.made, BiasCorrection):
+            return self._correct(stage, stage.made)
+        return self._reform(stage, stage.made) if stage.made else self._train(stage)
 
     def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
         """A copy of a student with raised biases."""
@@ -183,9 +187,33 @@ class Workshop:
         )
         return load_model(self.folder(stage))[0]
 
+    def _reform(self, stage: ModelStage, form: TreeForm) -> KnownModel:
+        """A soft decision tree that answers in another way, or pruned."""
+        whole, inputs = self.model(form.student), stage.rows.train.inputs
+        assert isinstance(whole, SoftDecisionTree)
+        tree = whole.answering(form.predict)  # type: ignore[arg-type]
+        if form.prune is None:
+            tree.count(inputs)
+        else:
+            tree = tree.pruned(inputs, form.prune)
+        with self.store.locked(stage.identity, self.progress.line) as part:
+            if not self.store.is_complete(stage.identity):
+                part.mkdir(parents=True, exist_ok=True)
+                write_json(part / FORM, _form(whole, tree, validation_of(form.student)))
+                save_model(part, tree, stage.rows.train.classes, {"identity": stage.identity.as_json()})
+                self.store.complete(stage.identity)
+        return load_model(self.folder(stage))[0]
+
+    def form(self, stage: ModelStage) -> dict[str, float]:
+        """What became of a tree that answers in another way or was pruned: leaves and errors; empty for others."""
+        if not isinstance(stage.made, TreeForm):
+            return {}
+        found = json.loads(read_checked(self.folder(stage), FORM))
+        return {name: value for name, value in found.items() if value is not None}
+
     def bias(self, stage: ModelStage) -> float | None:
         """By how much the stage's biases were raised."""
-        if stage.bias is None:
+        if not isinstance(stage.made, BiasCorrection):
             return None
         return float(json.loads(read_checked(self.folder(stage), BIAS))["bias"])
 
@@ -214,6 +242,8 @@ class Workshop:
                     progress=self.progress,
                     title=stage.title,
                 )
+            if isinstance(model, SoftDecisionTree):
+                model.count(stage.rows.train.inputs)
             write_json(part / HISTORY, history.as_json())
             write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
             details = {"identity": stage.identity.as_json()}
@@ -274,6 +304,17 @@ def validation_of(stage: ModelStage) -> Part:
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))
+
+
+def _form(whole: SoftDecisionTree, tree: SoftDecisionTree, validation: Part) -> dict[str, int | None]:
+    """The leaves that are left; on validation rows the errors, and the rows whose class is another now."""
+    found: dict[str, int | None] = {"leaves": tree.leaf_count, "validation_errors": None, "validation_changed": None}
+    if len(validation):
+        log_probs = predict_log_probs(tree, validation.inputs)
+        before = predict_log_probs(whole, validation.inputs).argmax(axis=1)
+        found["validation_errors"] = errors(log_probs, validation.labels)
+        found["validation_changed"] = int(np.count_nonzero(log_probs.argmax(axis=1) != before))
+    return found
 
 
 def _weights_digest(folder: Path) -> str | None:

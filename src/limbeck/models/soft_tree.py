@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,16 @@ from limbeck.errors import UsageError
 from limbeck.mixture import LeafLoss, Mixture, expected_log_probs
 from limbeck.models.outputs import Outputs
 from limbeck.models.preprocessing import Standardize
-from limbeck.trees import Predict, TreeArrays
+from limbeck.trees import Explanation, Predict, TreeArrays, explain, prune, to_text
+from limbeck.trees.pruning import without_settled
+
+if TYPE_CHECKING:
+    from limbeck.trees.drawing import Drawing
 
 LEAF_RATE = 10.0
 """Leaves' logits are this times their parameters: a leaf sees few of the rows, and so has to learn faster."""
 
+_SETTLED = 60.0  # a score at which the other side's probability is gone in the rounding
 _WINDOW = 10  # steps that the root's running average looks back on; each level's looks back on twice as many
 _COPIES = 5  # of every number while a tree learns: itself, its gradient, the optimiser's two, the best so far
 
@@ -94,10 +99,9 @@ class SoftDecisionTree(nn.Module):
             self.log_beta = nn.Parameter(beta.log())
         else:
             self.register_buffer("beta", beta)
-        level = torch.cat([torch.full((2**d,), float(d)) for d in range(depth + 1)])
-        self._level = level.tolist()
+        self._level = [float(level) for level in range(depth + 1) for _ in range(2**level)]
         # The mean probability of reaching each node, at first as if all turns were even; and its window's length.
-        self.register_buffer("flow", 0.5**level)
+        self.register_buffer("flow", 0.5 ** torch.tensor(self._level))
         self.register_buffer("reached", torch.zeros(inner + leaves))
         self._penalty: Tensor | None = None
 
@@ -193,13 +197,40 @@ class SoftDecisionTree(nn.Module):
             shares[node] = shares[2 * node + 1] + shares[2 * node + 2]
         self.reached.copy_(shares)
 
+    def answering(self, predict: Predict) -> SoftDecisionTree:
+        """The same tree, with weights of its own, answering in another way."""
+        tree = SoftDecisionTree(self.input_shape, self.classes, **{**self.settings, "predict": predict})
+        tree.load_state_dict(self.state_dict())
+        if predict != self.predict:
+            tree.reached.zero_()  # was counted by the other way
+        return tree.eval()
+
+    def pruned(self, inputs: npt.NDArray[Any], reach: float = 0.001) -> SoftDecisionTree:
+        """The tree without what it hardly uses, with weights of its own: see `limbeck.trees.prune`.
+
+        Args:
+            inputs: raw, shape (n, *input_shape), such as the training rows.
+            reach: the share of them below which a subtree is taken out.
+        """
+        return self._holding(prune(self.to_numpy(), inputs, reach=reach).tree)
+
+    @property
+    def leaf_count(self) -> int:
+        """How many leaves there are, without those that were pruned."""
+        return int(np.count_nonzero(self._kept())) + 1
+
     @property
     def multiply_adds(self) -> int:
         """Multiplications for one input, by the way in which the tree answers."""
         features = self.weight.shape[1]
         if self.predict == "greedy":
-            return self.depth * features
-        return self.weight.numel() + (self.leaves.numel() if self.predict == "average" else 0)
+            return self.to_numpy().depth * features
+        return (self.leaf_count - 1) * features + (self.leaf_count * self.classes if self.predict == "average" else 0)
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers in its questions and leaves, without those that were pruned."""
+        return (self.leaf_count - 1) * (self.weight.shape[1] + 1) + self.leaf_count * self.classes
 
     def to_numpy(self, classes: Sequence[str] | None = None) -> TreeArrays:
         """The tree as plain arrays, which answer without PyTorch; preprocessing and β are in the questions.
@@ -216,7 +247,7 @@ class SoftDecisionTree(nn.Module):
             np.broadcast_to(values.double().numpy(), (features // values.numel(), values.numel())).ravel()
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
-        return TreeArrays.complete(
+        arrays = TreeArrays.complete(
             weights=beta * weight / std,
             bias=beta * (bias - weight @ (mean / std)),
             log_probs=log_probs,
@@ -227,6 +258,63 @@ class SoftDecisionTree(nn.Module):
             centre=mean,
             spread=std,
         )
+        return arrays if self._kept().all() else without_settled(arrays)
+
+    def explain(self, one: npt.ArrayLike, features: Sequence[str] | None = None) -> Explanation:
+        """Which questions led to the answer for one input, and what would have changed it: `limbeck.trees.explain`.
+
+        Args:
+            one: raw, shape input_shape.
+            features: their names, for tables.
+        """
+        return explain(self.to_numpy(), np.asarray(one), features=features)
+
+    def to_text(self, features: Sequence[str] | None = None) -> str:
+        """The tree in the manner of scikit-learn's `export_text`."""
+        return to_text(self.to_numpy(), features=features)
+
+    def plot(self, one: npt.ArrayLike | None = None, levels: int = 3) -> Drawing:
+        """The top levels, drawn; a notebook shows it.
+
+        Args:
+            one: a raw input, shape input_shape, whose path is marked.
+            levels: how many levels of questions.
+        """
+        from limbeck.trees.drawing import Drawing, draw  # loads what is needed to draw
+
+        return Drawing(draw(self.to_numpy(), levels=levels, path_of=None if one is None else np.asarray(one)))
+
+    def _kept(self) -> npt.NDArray[np.bool_]:
+        """Which questions look at the input; those of what was pruned send all to the right."""
+        return np.asarray((self.weight != 0).any(dim=1).numpy())
+
+    def _holding(self, arrays: TreeArrays) -> SoftDecisionTree:
+        """A tree of this one's depth that is the arrays: below a leaf that is not as deep, all goes to the right."""
+        tree = self.answering(self.predict)
+        std = arrays.spread.astype(np.float64)
+        beta = float(self.inverse_temperature)
+        weight, bias = np.zeros(tree.weight.shape), np.full(len(tree.bias), _SETTLED / beta)
+        leaves, reached = np.zeros(tree.leaves.shape), np.zeros(len(tree.reached))
+        places = [(0, 0)]  # in the arrays, and in the complete tree
+        while places:
+            node, place = places.pop()
+            reached[place] = arrays.reached[node]
+            asked = arrays.question[node]
+            if asked >= 0:
+                own = arrays.weights[asked].astype(np.float64)
+                weight[place] = own * std / beta
+                bias[place] = (arrays.bias[asked] + own @ arrays.centre) / beta
+                places += [(int(arrays.left[node]), 2 * place + 1), (int(arrays.right[node]), 2 * place + 2)]
+                continue
+            first = last = place
+            while last < len(bias):
+                first, last = 2 * first + 1, 2 * last + 2
+                reached[last] = arrays.reached[node]
+            leaves[first - len(bias) : last + 1 - len(bias)] = arrays.log_probs[arrays.leaf[node]] / LEAF_RATE
+        with torch.no_grad():
+            for to, found in ((tree.weight, weight), (tree.bias, bias), (tree.leaves, leaves), (tree.reached, reached)):
+                to.copy_(torch.from_numpy(found))
+        return tree
 
 
 class _Reach(torch.autograd.Function):
