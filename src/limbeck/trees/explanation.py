@@ -464,7 +464,8 @@ def _least_amounts(
 
 
 def _step_line(step: Step, width: int) -> str:
-    notes = [f"to {_listed(step.classes)} rather than {_listed(step.other_classes)}"]
+    same = step.classes == step.other_classes
+    notes = [f"to {_listed(step.classes)} {'either way' if same else f'rather than {_listed(step.other_classes)}'}"]
     if step.weighed:
         features = (f"{w.feature} {number(w.value, 4)} ({_signed(w.contribution)})" for w in step.weighed)
         notes.append(f"by {', '.join(features)}")

@@ -77,7 +77,7 @@ def percent(share: float) -> str:
 
 def number(value: float, digits: int = 6) -> str:
     """A number in words, to so many digits."""
-    return f"{value:.{digits}g}".replace("-", "−")
+    return f"{value + 0.0:.{digits}g}".replace("-", "−")
 
 
 def _line(level: int, text: str) -> str:
