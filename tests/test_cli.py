@@ -82,6 +82,23 @@ def test_an_artifact_is_described_line_by_line(limbeck, finished):
     assert limbeck("inspect", model, "--verify")[:2] == (0, f"{model} is whole\n")
 
 
+def test_a_tree_s_answer_is_explained_and_the_tree_written(limbeck, refused, tmp_path, digits):
+    torch.manual_seed(0)
+    tree = build_model({"kind": "soft-tree", "depth": 3}, (8, 8), 10, digits.inputs)
+    save_model(tmp_path / "model", tree, digits.classes)
+    code, shown, err = limbeck("explain", tmp_path / "model", "digits", "--row", 3, "--out", tmp_path / "tree.txt")
+    lines = shown.splitlines()
+    assert (code, err, len(lines)) == (0, "", 7)
+    assert re.fullmatch(r"class \d, \d+%", lines[0])
+    assert [line.startswith("question") for line in lines[2:5]] == [True] * 3
+    assert lines[-1] == f"tree: {tmp_path / 'tree.txt'}"
+    assert (tmp_path / "tree.txt").read_text("utf-8").count("class: ") == 8
+    assert limbeck("explain", tmp_path / "model", "digits", "--row", 3)[1].splitlines() == lines[:-1]
+    assert refused("explain", tmp_path / "model", "digits", "--row", -1) == (
+        2, "row = -1: digits has the rows 0 to 1796"
+    )  # fmt: skip
+
+
 def test_runs_are_compared_as_markdown_on_request(limbeck, finished):
     code, shown, _ = limbeck("compare", finished, "--markdown")
     assert code == 0
@@ -117,6 +134,9 @@ def test_the_version_is_printed(limbeck):
         (["compare"], "runs"),
         (["predict", "x"], "inputs"),
         (["predict", "x", "y", "--top", "0"], "--top"),
+        (["explain", "x"], "inputs"),
+        (["explain", "x", "y", "--row", "first"], "--row"),
+        (["explain", "x", "y", "--out", "tree.pdf"], "tree.pdf"),
         (["inspect"], "path"),
     ],
 )
@@ -134,6 +154,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(refused, arguments, says, tmp_p
         (["inspect", "nowhere"], "nowhere does not exist"),
         (["inspect", "nowhere", "--verify"], "nowhere does not exist"),
         (["predict", "nowhere", "digits"], "nowhere holds no model"),
+        (["explain", "nowhere", "digits"], "nowhere holds no model"),
         (["compare", "nowhere"], "nowhere: no such file: finish the run first"),
         (["run", "digits", "--out", "pyproject/x"], "pyproject"),
     ],
@@ -241,7 +262,8 @@ def test_without_arguments_the_help_is_shown(limbeck):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "teach", "extract", "distill", "evaluate", "report", "recipes", "inspect", "predict", "compare"]
+    "command",
+    ["run", "teach", "extract", "distill", "evaluate", "report", "recipes", "inspect", "predict", "explain", "compare"],
 )
 def test_every_command_has_help(limbeck, command):
     code, shown, _ = limbeck(command, "--help")

@@ -159,6 +159,31 @@ def predict(
 
 
 @app.command()
+def explain(
+    model: Annotated[
+        Path, typer.Argument(help="The folder of a soft decision tree: an artifact, or a run's models/….")
+    ],
+    inputs: Annotated[str, typer.Argument(help="An idx, .npy or .npz file, or a data set's name (its test rows).")],
+    row: Annotated[int, typer.Option(help="The row to explain; the first is 0.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the tree: a page to explore it (.html), a drawing with the row's path (.svg), its "
+            "questions as text (.txt), or its numbers (.json).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Why a soft decision tree gives a row its class: turn by turn, and the smallest change that leads elsewhere."""
+    from limbeck.trees.explaining import explained
+
+    typer.echo(explained(model, inputs, row, out))
+    if out is not None:
+        typer.echo(f"tree: {out}")
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders, or results.json files, of one recipe.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,

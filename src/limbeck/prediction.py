@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,32 @@ def predictions(model: Path, inputs: str, *, top: int = 3, rows: int | None = No
         LimbeckError: if the model or the inputs cannot be read or do not fit each other.
     """
     loaded, classes = load_model(model)
-    raw = read_inputs(inputs)
-    shape = tuple(loaded.input_shape)
+    raw = fitting(read_inputs(inputs), loaded.input_shape, inputs, model, rows)
+    return _lines(np.exp(predict_log_probs(loaded, raw)), classes, top)
+
+
+def _lines(probabilities: npt.NDArray[np.float32], classes: tuple[str, ...], top: int) -> Iterator[str]:
+    for row, values in enumerate(probabilities):
+        likely = np.argsort(-values, kind="stable")[:top]
+        yield f"{row}\t" + "\t".join(f"{classes[c]} {values[c]:.4f}" for c in likely)
+
+
+def fitting(
+    raw: npt.NDArray[Any], shape: Sequence[int], inputs: str, model: Path, rows: int | None = None
+) -> npt.NDArray[Any]:
+    """Raw inputs as a model takes them, shape (n, *shape): a single one gets its first axis.
+
+    Args:
+        raw: as they were read.
+        shape: of one input that the model takes.
+        inputs: where they come from, for messages.
+        model: whose inputs they are to be, for messages.
+        rows: only the first so many.
+
+    Raises:
+        LimbeckError: if they have another shape, are none, or one is not finite.
+    """
+    shape = tuple(shape)
     if raw.shape[1:] != shape:
         if raw.shape == shape:
             raw = raw[np.newaxis]
@@ -45,17 +69,20 @@ def predictions(model: Path, inputs: str, *, top: int = 3, rows: int | None = No
         if not np.isfinite(raw).all():
             row = int(np.argmin(np.isfinite(raw).reshape(len(raw), -1).all(axis=1)))
             raise LimbeckError(f"{inputs}: row {row} is not finite: mend the row or leave it out")
-    return _lines(np.exp(predict_log_probs(loaded, raw)), classes, top)
-
-
-def _lines(probabilities: npt.NDArray[np.float32], classes: tuple[str, ...], top: int) -> Iterator[str]:
-    for row, values in enumerate(probabilities):
-        likely = np.argsort(-values, kind="stable")[:top]
-        yield f"{row}\t" + "\t".join(f"{classes[c]} {values[c]:.4f}" for c in likely)
+    return raw
 
 
 def read_inputs(inputs: str) -> npt.NDArray[Any]:
     """Raw inputs (n, …) from an idx, .npy or .npz file, or the test rows of a data set.
+
+    Raises:
+        LimbeckError: if there is no such file, or it holds no array of numbers.
+    """
+    return read_rows(inputs)[0]
+
+
+def read_rows(inputs: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | None]:
+    """Raw inputs as `read_inputs` reads them, and their labels, shape (n,), where they are a data set's.
 
     Raises:
         LimbeckError: if there is no such file, or it holds no array of numbers.
@@ -65,15 +92,16 @@ def read_inputs(inputs: str) -> npt.NDArray[Any]:
         if not inputs.startswith("idx:") and (path.suffix or "/" in inputs):
             raise LimbeckError(f"{inputs}: no such file, expected an idx, .npy or .npz file")
         dataset = load_dataset(inputs)
-        return (dataset.test or dataset.train).inputs
+        part = dataset.test or dataset.train
+        return part.inputs, part.labels
     if path.is_dir():
         raise LimbeckError(f"{inputs} is a folder: give one file, or idx:{inputs} for its test rows")
     if path.suffix in (".npy", ".npz"):
-        return _numpy_array(path)
+        return _numpy_array(path), None
     content, complete = path.read_bytes(), True
     if path.suffix == ".gz":
         content, complete = unpack(content, str(path))
-    return parse_idx(content, str(path), dimensions=IMAGES, complete=complete)
+    return parse_idx(content, str(path), dimensions=IMAGES, complete=complete), None
 
 
 def _numpy_array(path: Path) -> npt.NDArray[Any]:
