@@ -6,6 +6,7 @@ import torch
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.models import build_model, load_model, save_model
+from limbeck.prediction import read_rows
 from limbeck.trees import TreeArrays
 from limbeck.trees.explaining import explained
 from limbeck.trees.explanation import explain
@@ -53,6 +54,13 @@ def test_a_data_set_s_name_stands_for_its_rows(model, tree, digits):
 def test_a_single_input_needs_no_first_axis(model, tree, tmp_path, digits):
     np.save(tmp_path / "one.npy", digits.inputs[7])
     assert explained(model, str(tmp_path / "one.npy")) == explain(tree, digits.inputs[7]).text()
+
+
+def test_a_data_set_s_rows_come_with_labels_and_a_file_s_without(rows, digits):
+    inputs, labels = read_rows("digits")
+    np.testing.assert_array_equal(inputs, digits.inputs)
+    np.testing.assert_array_equal(labels, digits.labels)
+    assert read_rows(str(rows))[1] is None
 
 
 # ---------------------------------------------------------------- files

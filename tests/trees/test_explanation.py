@@ -275,6 +275,15 @@ def test_without_a_change_that_leads_elsewhere_it_is_said(table_tree, single_lea
     assert black.counterfactual is None
 
 
+@pytest.mark.parametrize("predict", WAYS)
+@pytest.mark.parametrize("shape", [(16,), (4, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_tree_that_always_says_the_same_cannot_be_led_elsewhere(random_tree, predict, shape, dtype):
+    tree = random_tree(3, shape, predict=predict)
+    tree = replace(tree, log_probs=np.repeat(tree.log_probs[:1], 8, axis=0))
+    assert explain(tree, np.arange(16).reshape(shape).astype(dtype)).counterfactual is None
+
+
 def test_a_counterfactual_that_is_not_wanted_is_not_mentioned(table_tree):
     found = explain(table_tree(), np.array([1.0, 1.0]), counterfactual=False)
     assert found.counterfactual is None

@@ -397,7 +397,7 @@ def _along_filters(tree: TreeArrays, one: Array, label: int, leaf: int) -> Pixel
     which, amounts = _least_amounts(tree, label, len(directions), (most - least) * _RANGES, move, first=False)
     which, amounts = np.tile(which, 2), np.concatenate([amounts * _BEYOND, amounts])
     changed = move(which, amounts)
-    differences = (changed.astype(np.float64) - original).reshape(len(changed), -1)
+    differences = (changed.astype(np.float64) - original).reshape(len(changed), one.size)
     norms = np.linalg.norm(differences, axis=1)
     for place in np.argsort(norms, kind="stable"):
         log_probs = tree.predict_log_probs(changed[place : place + 1])[0]
