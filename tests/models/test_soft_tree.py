@@ -82,6 +82,16 @@ def test_each_way_of_answering_is_what_it_says(rows):
         np.testing.assert_allclose(answers["greedy"][index], leaves[node - len(tree.bias)], rtol=1e-5)
 
 
+def test_an_average_has_the_sharpness_that_the_tree_learnt_with(rows):
+    tree = tree_of(sharpness=1.0, final_sharpness=2.0, predict="average").eval()
+    leaves = tree.leaf_logits.softmax(dim=-1).detach().numpy()
+    answers = tree(rows).logits.softmax(dim=-1).detach().numpy()
+    for row, found in zip(rows, answers, strict=True):
+        raised = path_probabilities(tree, row) ** 2
+        np.testing.assert_allclose(found, raised / raised.sum() @ leaves, rtol=1e-4)
+    np.testing.assert_allclose(np.exp(tree.to_numpy().predict_log_probs(rows.numpy())), answers, rtol=1e-4)
+
+
 def test_one_row_is_answered_as_among_others(rows):
     for way in WAYS:
         tree = tree_of(predict=way).eval()

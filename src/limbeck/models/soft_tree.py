@@ -47,8 +47,8 @@ class SoftDecisionTree(nn.Module):
         inverse_temperature: β, above 0: the larger, the harder the turns.
         final_inverse_temperature: β at the end of the training, along a geometric line; None: it stays.
         learn_inverse_temperature: whether β is learnt, too.
-        sharpness: γ, above 0: while it learns, path probabilities are raised to this power and normalised. Above 1 the
-            loss is that of the few most probable paths: what an answer by one path needs.
+        sharpness: γ, above 0: while it learns, and for an average, path probabilities are raised to this power and
+            normalised. Above 1 the few most probable paths count: what an answer by one path needs.
         final_sharpness: γ at the end of the training, along a geometric line; None: it stays.
         penalty: λ of the paper's penalty, which keeps both sides of a question in use, eq. 5. At depth d it is λ·2^−d.
 
@@ -87,7 +87,8 @@ class SoftDecisionTree(nn.Module):
         features = math.prod(self.input_shape)
         _check_settings(self.settings, features, classes)
         self.depth, self.predict, self.loss = depth, predict, loss
-        self.sharpness = sharpness
+        self.sharpness = sharpness  # while it learns
+        self.final_sharpness = sharpness if final_sharpness is None else final_sharpness
         inner, leaves = 2**depth - 1, 2**depth
         # Images keep their zero, so that a dark background weighs nothing in any question.
         self.preprocessing = Standardize.for_shape(self.input_shape, centred=len(self.input_shape) == 1)
@@ -119,9 +120,11 @@ class SoftDecisionTree(nn.Module):
             reach: Tensor = _Reach.apply(scores)  # type: ignore[no-untyped-call]
             if self.training:
                 self._flow(reach)
-                return Outputs(Mixture(self._leaf_weights(reach[inner:]).T, self.leaf_logits, self.loss))
+                return Outputs(Mixture(_leaf_weights(reach[inner:], self.sharpness).T, self.leaf_logits, self.loss))
             if self.predict == "average":
-                return Outputs(expected_log_probs(reach[inner:].exp().T, self.leaf_logits))
+                return Outputs(
+                    expected_log_probs(_leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
+                )
             return Outputs(self.leaf_logits[reach[inner:].argmax(dim=0)])
 
     @property
@@ -165,10 +168,6 @@ class SoftDecisionTree(nn.Module):
         share = (followed[2::2] / followed[: len(self.bias)]).clamp(1e-4, 1 - 1e-4)
         weights = self.settings["penalty"] * 0.5 ** level[: len(self.bias)]
         self._penalty = -(weights * 0.5 * (share.log() + (1 - share).log())).sum()
-
-    def _leaf_weights(self, log_probs: Tensor) -> Tensor:
-        """Path probabilities, raised to the power γ and normalised; shape (leaves, batch) in and out."""
-        return log_probs.exp() if self.sharpness == 1 else (log_probs * self.sharpness).softmax(dim=0)
 
     def _greedy_leaf(self, rows: Tensor) -> Tensor:
         """The leaf at the end of each row's greedy path, shape (batch,): no other question is asked."""
@@ -254,6 +253,7 @@ class SoftDecisionTree(nn.Module):
             input_shape=self.input_shape,
             classes=[str(number) for number in range(self.classes)] if classes is None else classes,
             predict=self.predict,
+            sharpness=self.final_sharpness,
             reached=self.reached.numpy() if self.reached[0] > 0 else None,
             centre=mean,
             spread=std,
@@ -351,6 +351,11 @@ class _Reach(torch.autograd.Function):
         # d log sigmoid(z) = 1 − sigmoid(z) for what lies on the right, −sigmoid(z) for what lies on the left.
         scores_grad: Tensor = children[:, 1] - scores.sigmoid() * children.sum(dim=1)
         return scores_grad
+
+
+def _leaf_weights(log_probs: Tensor, sharpness: float) -> Tensor:
+    """Path probabilities, raised to the power and normalised; shape (leaves, batch) in and out."""
+    return log_probs.exp() if sharpness == 1 else (log_probs * sharpness).softmax(dim=0)
 
 
 def _level_starts(inner: int) -> list[int]:

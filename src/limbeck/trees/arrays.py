@@ -43,6 +43,7 @@ class TreeArrays:
         classes: their names.
         predict: how it answers: by the leaf of the most probable `path`, by the leaf at the end of the `greedy` path
             that takes the likelier turn at every node, or by the `average` of all leaves, weighted by path probability.
+        sharpness: the power to which path probabilities are raised, and normalised, before leaves are averaged.
     """
 
     left: Array
@@ -58,6 +59,7 @@ class TreeArrays:
     input_shape: tuple[int, ...]
     classes: tuple[str, ...]
     predict: Predict = "path"
+    sharpness: float = 1.0
 
     def __post_init__(self) -> None:
         nodes, inner, leaves = len(self.left), len(self.weights), len(self.log_probs)
@@ -78,6 +80,8 @@ class TreeArrays:
             raise LimbeckError(f"the leaves have the shape {self.log_probs.shape} for {len(self.classes)} classes")
         if self.predict not in get_args(Predict):
             raise UsageError(f'predict = "{self.predict}": expected one of {", ".join(get_args(Predict))}')
+        if not 0 < self.sharpness < np.inf:
+            raise UsageError(f"sharpness = {self.sharpness}: expected a number above 0")
         parents = np.flatnonzero(self.question >= 0)
         children = np.concatenate([self.left[parents], self.right[parents]])
         once = np.array_equal(np.sort(children), np.arange(1, nodes))
@@ -106,6 +110,7 @@ class TreeArrays:
         classes: Sequence[str],
         *,
         predict: Predict = "path",
+        sharpness: float = 1.0,
         reached: Array | None = None,
         centre: Array | None = None,
         spread: Array | None = None,
@@ -119,6 +124,7 @@ class TreeArrays:
             input_shape: of one raw input.
             classes: their names.
             predict: how it answers.
+            sharpness: of its average.
             reached: shape (2^(depth + 1) − 1,), the share of rows that reach each node; not known if None.
             centre: shape (features,); 0 if None.
             spread: shape (features,); 1 if None.
@@ -141,6 +147,7 @@ class TreeArrays:
             input_shape=tuple(input_shape),
             classes=tuple(classes),
             predict=predict,
+            sharpness=sharpness,
         )
 
     @property
@@ -183,8 +190,8 @@ class TreeArrays:
         predict = predict or self.predict
         if predict != "average":
             return np.asarray(self.log_probs[self.leaf[self.leaf_of(inputs, predict)]])
-        reach = np.exp(self.node_log_probs(inputs)[:, self.leaf >= 0])
-        mean = reach @ np.exp(self.log_probs[self.leaf[self.leaf >= 0]].astype(np.float64))
+        ends = np.flatnonzero(self.leaf >= 0)
+        mean = self.leaf_weights(inputs)[:, ends] @ np.exp(self.log_probs[self.leaf[ends]].astype(np.float64))
         return np.asarray(np.log(np.maximum(mean, np.finfo(np.float32).tiny)), dtype=np.float32)
 
     def leaf_of(self, inputs: Array, predict: Predict | None = None) -> npt.NDArray[np.int64]:
@@ -234,6 +241,22 @@ class TreeArrays:
             reach[:, self.right[level]] = reach[:, level] + to_right[:, asked]
             reach[:, self.left[level]] = reach[:, level] + to_right[:, asked] - scores[:, asked]
         return reach
+
+    def leaf_weights(self, inputs: Array) -> npt.NDArray[np.float64]:
+        """What each leaf has of an average: its path probability, raised to the power and normalised.
+
+        Args:
+            inputs: raw, shape (n, *input_shape).
+
+        Returns:
+            Shape (n, nodes), 0 for inner nodes.
+        """
+        ends = self.leaf >= 0
+        powers = self.node_log_probs(inputs)[:, ends] * self.sharpness
+        powers = np.exp(powers - powers.max(axis=1, keepdims=True))
+        weights = np.zeros((len(powers), len(ends)))
+        weights[:, ends] = powers / powers.sum(axis=1, keepdims=True)
+        return weights
 
     def hard(self) -> dict[str, Array]:
         """The tree by its greedy path as plain arrays: go right where x·weights + bias > 0; a leaf has children −1.
@@ -291,7 +314,9 @@ class TreeArrays:
         """The tree as JSON: `from_json` gives one that answers with the same numbers."""
         arrays = {name: _listed(getattr(self, name)) for name in _ARRAYS}
         about = {"format": FORMAT, "input_shape": list(self.input_shape), "classes": list(self.classes)}
-        return json.dumps({"limbeck": "soft decision tree", **about, "predict": self.predict, **arrays})
+        return json.dumps(
+            {"limbeck": "soft decision tree", **about, "predict": self.predict, "sharpness": self.sharpness, **arrays}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> TreeArrays:
@@ -320,7 +345,8 @@ class TreeArrays:
             shape, classes = tuple(map(int, found["input_shape"])), tuple(map(str, found["classes"]))
             # An array without rows has lost its second dimension.
             arrays["weights"] = arrays["weights"].reshape(-1, int(np.prod(shape)))
-            tree = cls(**arrays, input_shape=shape, classes=classes, predict=found["predict"])
+            tree = cls(**arrays, input_shape=shape, classes=classes, predict=found["predict"],
+                       sharpness=float(found["sharpness"]))  # fmt: skip
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise LimbeckError(f"the tree is not whole: {what}") from None

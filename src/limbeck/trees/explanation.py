@@ -123,7 +123,7 @@ class Explanation:
         predict: how the tree answers.
         leaves: how many leaves it has.
         leaf: the node, a leaf, that the path leads to. Its distribution is the answer, but for an average.
-        leaf_reach: the probability of reaching that leaf.
+        leaf_reach: the probability of reaching that leaf; for an average, its weight in it.
         leaf_name: the leaf's own most likely class.
         leaf_probability: the leaf's probability of that class.
         steps: the path, the root's question first.
@@ -215,6 +215,7 @@ def explain(
     log_probs = tree.predict_log_probs(row)[0]
     label, leaf = int(log_probs.argmax()), int(tree.leaf_of(row)[0])
     of_leaf = tree.log_probs[tree.leaf[leaf]]
+    reach = tree.leaf_weights(row)[0] if tree.predict == "average" else np.exp(tree.node_log_probs(row)[0])
     names = feature_names(tree, features)
     found: FeatureChange | PixelChange | None = None
     if counterfactual:
@@ -226,7 +227,7 @@ def explain(
         predict=tree.predict,
         leaves=tree.leaves,
         leaf=leaf,
-        leaf_reach=float(np.exp(tree.node_log_probs(row)[0, leaf])),
+        leaf_reach=float(reach[leaf]),
         leaf_name=tree.classes[int(of_leaf.argmax())],
         leaf_probability=float(np.exp(of_leaf.max())),
         steps=tuple(_steps(tree, one, leaf, names)),
