@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from limbeck.batches import StoredBatches
 from limbeck.data import Part, load_dataset
@@ -70,7 +71,7 @@ class Lesson:
 
     def train(
         self,
-        student: MLP,
+        student: nn.Module,
         batch_size: int,
         *,
         rows: int | None = None,

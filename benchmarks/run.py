@@ -1,7 +1,7 @@
 """Measure all that benchmarks/ measures; print a table and write latest.json beside this file.
 
-Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, memory, grid, startup; all
-by default. With names, latest.json is left as it is.
+Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, memory, grid, soft_tree,
+startup; all by default. With names, latest.json is left as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import extraction
 import grid
 import matrix_products
 import memory
+import soft_tree
 import startup
 import usual_way
 from lesson import Lesson, digits, validation_digits
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], list[Entry]]] = {
     "extraction": lambda: extraction.entries(digits(extraction.PLAIN_BATCH), repeats=REPEATS),
     "memory": lambda: memory.entries(repeats=REPEATS),
     "grid": lambda: grid.entries(repeats=REPEATS),
+    "soft_tree": lambda: soft_tree.entries(Lesson.of(digits()), repeats=REPEATS),
     "startup": lambda: startup.entries(repeats=REPEATS),
 }
 

@@ -17,9 +17,11 @@ import matrix_products  # noqa: E402
 import measuring  # noqa: E402
 import memory  # noqa: E402
 import run  # noqa: E402
+import soft_tree  # noqa: E402
 import startup  # noqa: E402
 import usual_way  # noqa: E402
 from lesson import Lesson, digits  # noqa: E402
+from limbeck.precision import has_bfloat16  # noqa: E402
 
 REPEATS = 2
 
@@ -38,6 +40,11 @@ def check(entries, count):
         assert said["goal"] is None or said["goal"] > 0
         assert said["better"] in ("lower", "higher")
     assert len({entry.name for entry in entries}) == count
+
+
+def test_a_soft_tree_is_an_epoch_in_each_precision_and_five_lines_of_answers(lesson):
+    epochs = 1 + has_bfloat16()
+    check(soft_tree.entries(lesson, depth=2, batch=32, repeats=REPEATS), epochs + 5)
 
 
 def test_an_epoch_against_its_matrix_products_is_an_entry_for_each_precision(lesson):

@@ -162,7 +162,7 @@ class Outcome:
             found["bias_raised"] = bias
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
-        found |= self.workshop.form(stage)
+        found |= self.workshop.tree_size(stage) | self.workshop.form(stage)
         if curve:
             found["errors_above_fewest"] = curve[-1][1] - min(wrong for _, wrong in curve)
         return found

@@ -211,6 +211,14 @@ class Workshop:
         found = json.loads(read_checked(self.folder(stage), FORM))
         return {name: value for name, value in found.items() if value is not None}
 
+    def tree_size(self, stage: ModelStage) -> dict[str, int]:
+        """Levels and leaves of a model that is a tree; empty for others."""
+        if (stage.model or {}).get("kind") not in TREES:
+            return {}
+        tree = self.model(stage)
+        assert isinstance(tree, SoftDecisionTree)
+        return {"levels": tree.to_numpy().depth, "leaves": tree.leaf_count}
+
     def bias(self, stage: ModelStage) -> float | None:
         """By how much the stage's biases were raised."""
         if not isinstance(stage.made, BiasCorrection):

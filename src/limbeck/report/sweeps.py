@@ -137,11 +137,43 @@ def over_epochs(models: Sequence[Model], curves: Mapping[str, Sequence[Sequence[
     return [Sweep("epoch", tuple(lines))] if lines else []
 
 
+def by_levels(models: Sequence[Model]) -> list[Sweep]:
+    """Errors of trees by their levels of questions, and their teachers' beside them: what it costs to be readable.
+
+    Trees of one kind have names that differ in the number at the end; what was pruned is another matter.
+    """
+    groups: dict[str, list[tuple[float, float]]] = {}
+    apart: dict[str, tuple[str, str, dict[str, Any]]] = {}
+    for model in models:
+        levels = finite((model.row.get("metrics") or {}).get("levels"))
+        errors, rest = model.number("errors"), model.variant
+        if levels is None or errors is None or "pruned" in rest:
+            continue
+        name = model.name.removesuffix(f"-{levels:g}")
+        group = model_id(model.role, name, rest)
+        apart[group] = model.role, name, rest
+        groups.setdefault(group, []).append((levels, errors))
+    lines = [
+        Line(*apart[group], tuple(sorted(points)))
+        for group, points in groups.items()
+        if len({levels for levels, _ in points}) >= FEWEST
+    ]
+    if not lines:
+        return []
+    ends = {levels for line in lines for levels, _ in line.points}
+    teachers = [
+        Line("teacher", model.name, model.variant, ((min(ends), errors), (max(ends), errors)))
+        for model in models
+        if model.role == "teacher" and (errors := model.number("errors")) is not None
+    ]
+    return [Sweep("levels of questions", (*lines, *teachers))]
+
+
 def sweep_figures(
     models: Sequence[Model], curves: Mapping[str, Sequence[Sequence[int]]], test_rows: int
 ) -> list[tuple[Sweep, str]]:
-    """A figure for each setting that was varied, and one of errors over epochs."""
-    found = [*over_epochs(models, curves), *find_sweeps(models)][:FIGURES]
+    """A figure for each setting that was varied, one of errors over epochs, and one by the levels of trees."""
+    found = [*by_levels(models), *over_epochs(models, curves), *find_sweeps(models)][:FIGURES]
     return [(sweep, _figure(sweep, test_rows, f"sweep{number}")) for number, sweep in enumerate(found)]
 
 
@@ -161,7 +193,7 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
             colour = ROLE_COLOURS[line.role]
             xs, ys = zip(*line.points, strict=True)
             style: dict[str, Any] = {"color": colour, "linestyle": DASHES[line.role], "linewidth": 1.4}
-            few = len(xs) <= MARKED and (line.role != "baseline" or len(xs) > 2)
+            few = len(xs) <= MARKED and (line.role not in ("baseline", "teacher") or len(xs) > 2)
             marker = MARKERS[line.role] if few else None
             axes.plot(xs, ys, marker=marker, markersize=3, clip_on=False, **style)
             if line.role == "student":
