@@ -73,6 +73,14 @@ def test_an_average_is_the_mixture_of_all_leaves(tree, inputs):
         np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
+def test_a_sharpened_average_weighs_leaves_by_a_power_of_their_probabilities(random_tree, inputs):
+    tree = random_tree(4, (5,), predict="average", sharpness=2.5)
+    for one, log_probs in zip(inputs[:20], tree.predict_log_probs(inputs[:20]), strict=True):
+        powers = {leaf: p**2.5 for leaf, p in leaves_with_probability(tree, one).items()}
+        expected = sum(power * np.exp(tree.log_probs[tree.leaf[leaf]]) for leaf, power in powers.items())
+        np.testing.assert_allclose(np.exp(log_probs), expected / sum(powers.values()), rtol=1e-5)
+
+
 def test_the_probabilities_of_the_leaves_add_up_to_1_and_each_node_has_those_of_its_children(tree, inputs):
     reach = np.exp(tree.node_log_probs(100 * inputs))
     np.testing.assert_allclose(reach[:, tree.leaf >= 0].sum(axis=1), 1, rtol=1e-12)
@@ -146,7 +154,8 @@ def assert_same(one, other):
         assert first.dtype == second.dtype
         assert first.shape == second.shape
         assert first.tobytes() == second.tobytes(), name
-    assert (one.input_shape, one.classes, one.predict) == (other.input_shape, other.classes, other.predict)
+    for name in ("input_shape", "classes", "predict", "sharpness"):
+        assert getattr(one, name) == getattr(other, name)
 
 
 @settings(max_examples=25, deadline=None)
@@ -158,7 +167,9 @@ def test_json_gives_back_every_bit(random_tree, seed, depth, scale):
 
 def test_json_keeps_what_was_counted_and_measured(random_tree):
     random = np.random.default_rng(0)
-    tree = random_tree(2, (3,), reached=random.random(7), centre=random.random(3), spread=random.random(3))
+    tree = random_tree(
+        2, (3,), reached=random.random(7), centre=random.random(3), spread=random.random(3), sharpness=1.7
+    )
     assert_same(TreeArrays.from_json(tree.to_json()), tree)
     assert "NaN" not in random_tree(2, (3,)).to_json()  # which is no JSON to others
 
@@ -187,6 +198,7 @@ def test_json_keeps_what_was_counted_and_measured(random_tree):
         ({"log_probs": [[0.0]] * 4}, "the leaves have the shape (4, 1) for 2 classes"),
         ({"classes": ["a", "b", "c"]}, "for 3 classes"),
         ({"reached": [2.0] + [None] * 6}, "a share of the rows outside 0 to 1"),
+        ({"sharpness": 0}, "sharpness = 0.0: expected a number above 0"),
         ({"centre": [0.0]}, "centre has the shape (1,)"),
         ({"spread": [[1.0, 1.0]]}, "spread has the shape (1, 2)"),
         ({"input_shape": [3]}, "not whole"),
@@ -204,7 +216,7 @@ def test_a_damaged_tree_is_refused_in_one_line(random_tree, changes, says):
 
 def test_a_tree_that_lacks_something_is_refused_by_its_name(random_tree):
     whole = json.loads(random_tree(2, (2,)).to_json())
-    for name in (*ARRAYS, "input_shape", "classes", "predict"):
+    for name in (*ARRAYS, "input_shape", "classes", "predict", "sharpness"):
         with pytest.raises(LimbeckError, match=f"the tree is not whole: '{name}' is missing"):
             TreeArrays.from_json(json.dumps({key: value for key, value in whole.items() if key != name}))
 

@@ -166,6 +166,14 @@ def test_an_average_s_own_class_is_said_and_what_its_most_probable_leaf_says(tab
     assert agreeing[1].endswith("leaf 6 says c (80%), too")
 
 
+def test_a_sharpened_average_s_leaf_carries_its_weight_in_it(table_tree):
+    found = explain(table_tree("average", sharpness=2.0), SPREAD_OUT)
+    tree = table_tree("average")
+    squares = np.exp(2 * tree.node_log_probs(SPREAD_OUT[np.newaxis])[0, tree.leaf >= 0])
+    assert found.leaf_reach == pytest.approx(squares.max() / squares.sum())
+    assert "carries 37% of it" in found.text()
+
+
 def test_classes_of_leaves_that_no_row_reached_are_left_out(table_tree):
     #       0 (1, 2)   1 (3 a, 4 b)   2 (5 b, 6 c)
     tree = table_tree(reached=[1, 1, 0, 1, 0, 0, 0])

@@ -104,6 +104,15 @@ def test_a_pruned_tree_is_whole_and_has_no_node_that_few_rows_reach(random_tree,
         assert found.leaves < 64
 
 
+@pytest.mark.parametrize("sharpness", [0.5, 3.0])
+def test_a_sharpened_average_keeps_what_has_a_share_of_its_answers(random_tree, rows, sharpness):
+    tree = random_tree(6, (6,), 3, predict="average", sharpness=sharpness)
+    found = prune(tree, rows, reach=0.01, agree=False).tree
+    assert 1 < found.leaves < 64
+    assert found.leaf_weights(rows)[:, found.leaf >= 0].mean(axis=0).min() >= 0.01
+    assert found.sharpness == sharpness
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10_000), depth=st.integers(1, 6), count=st.integers(2, 5))
 def test_greedy_classes_stay_where_leaves_agree(random_tree, rows, seed, depth, count):

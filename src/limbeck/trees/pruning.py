@@ -45,8 +45,8 @@ def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool 
       were put together, and nowhere shrink. So rows move to the leaves that gained, from any other leaf: some from
       both steps.
     - `average`: what a subtree taken out had of a row goes to the other side; and leaves put together add the mean
-      of their distributions, whichever of them the row would have reached. A class can change only where another was
-      nearly as likely, but from both steps.
+      of their distributions, whichever of them the row would have reached; where the tree's `sharpness` is above 1,
+      they also weigh more than they did apart. A class can change where another was nearly as likely, from both steps.
 
     `changed` counts them on rows held back.
 
@@ -54,7 +54,7 @@ def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool 
         tree: the tree; it stays as it is.
         inputs: raw, shape (n, *input_shape): rows like those that will be asked about, such as the training rows.
         reach: the share of the rows, from 0 (take nothing out) to below 1. A row reaches the nodes above the leaf of
-            its answer; for an average, each node to the share of its path probability.
+            its answer; for an average, each node to the share that the leaves below it have of the answer.
         agree: whether leaves that agree are put together.
 
     Raises:
@@ -109,20 +109,24 @@ def _batches(inputs: Array) -> list[Array]:
 
 
 def _shares(tree: TreeArrays, inputs: Array) -> npt.NDArray[np.float64]:
-    """The share of the rows that reaches each node; for an average, the mean probability of reaching it."""
+    """The share of the rows that reaches each node; for an average, what its leaves have of the answers."""
     if tree.predict != "average":
         return _counted(tree, inputs)
-    sums = sum(np.exp(tree.node_log_probs(some)).sum(axis=0) for some in _batches(inputs))
-    return np.asarray(sums / len(inputs))
+    return _summed(tree, sum(tree.leaf_weights(some).sum(axis=0) for some in _batches(inputs)) / len(inputs))
 
 
 def _counted(tree: TreeArrays, inputs: Array) -> npt.NDArray[np.float64]:
     rows: npt.NDArray[Any] = np.zeros(len(tree.left), dtype=np.int64)
     for some in _batches(inputs):
         rows += np.bincount(tree.leaf_of(some), minlength=len(rows))
+    return _summed(tree, rows) / len(inputs)
+
+
+def _summed(tree: TreeArrays, of_leaves: Array) -> Array:
+    """Each node with the sum of the leaves below it."""
     for level in reversed(tree.levels):
-        rows[level] = rows[tree.left[level]] + rows[tree.right[level]]
-    return np.asarray(rows / len(inputs))
+        of_leaves[level] = of_leaves[tree.left[level]] + of_leaves[tree.right[level]]
+    return of_leaves
 
 
 def _without_unreached(tree: TreeArrays, shares: npt.NDArray[np.float64], reach: float) -> TreeArrays:
@@ -148,15 +152,14 @@ def _without_agreeing(tree: TreeArrays, shares: npt.NDArray[np.float64]) -> Tree
     ends = np.flatnonzero(tree.leaf >= 0)
     says = np.full(nodes, -1)  # the class that all leaves below agree on
     says[ends] = tree.log_probs[tree.leaf[ends]].argmax(axis=1)
-    # Sums over the leaves below: of distributions weighted by rows, of distributions, and of leaves.
-    weighted, plain, leaves = np.zeros((nodes, classes)), np.zeros((nodes, classes)), np.zeros(nodes)
+    # Their distributions, weighted by rows; and plain, for where there are none.
+    weighted, plain = np.zeros((nodes, classes)), np.zeros((nodes, classes))
     plain[ends] = np.exp(tree.log_probs[tree.leaf[ends]].astype(np.float64))
-    weighted[ends], leaves[ends] = plain[ends] * shares[ends, np.newaxis], 1
+    weighted[ends] = plain[ends] * shares[ends, np.newaxis]
     for level in reversed(tree.levels):
         left, right = tree.left[level], tree.right[level]
         says[level] = np.where(says[left] == says[right], says[left], -1)
-        for sums in (weighted, plain, leaves):
-            sums[level] = sums[left] + sums[right]
+    weighted, plain = _summed(tree, weighted), _summed(tree, plain)
     together = (says >= 0) & (tree.question >= 0)
     sums = np.where(weighted.sum(axis=1, keepdims=True) > 0, weighted, plain)
     mean = sums[together] / sums[together].sum(axis=1, keepdims=True)
