@@ -18,7 +18,8 @@ NUMBERS = (
 ERRORS_ON = "errors_on_"
 HIGHER_IS_BETTER = {"accuracy", "agreement", "gap_recovered", "examples_per_second"}
 OF_REGRESSIONS = ("loss", "excess_loss", "steps")
-METRICS = ("validation_errors", "validation_changed", "levels", "leaves", "errors_above_fewest", "bias_raised", *OF_REGRESSIONS)
+OF_TREES = ("levels", "leaves", "validation_changed")
+METRICS = ("validation_errors", "errors_above_fewest", "bias_raised", *OF_TREES, *OF_REGRESSIONS)
 """The metrics, by name, that some rows have; beside them `ERRORS_ON`, with a class."""
 
 _OF_CLASSES = ("without", "only")

@@ -213,7 +213,7 @@ class Workshop:
 
     def tree_size(self, stage: ModelStage) -> dict[str, int]:
         """Levels and leaves of a model that is a tree; empty for others."""
-        if (stage.model or {}).get("kind") not in TREES:
+        if (stage.model or {}).get("kind") != SoftDecisionTree.kind:
             return {}
         tree = self.model(stage)
         assert isinstance(tree, SoftDecisionTree)
