@@ -34,7 +34,8 @@ def path_probabilities(tree, row):
         probability, node = 1.0, 0
         for level in reversed(range(tree.depth)):
             right = (leaf >> level) & 1
-            score = tree.inverse_temperature * (tree.weight[node].double() @ row.double() + tree.bias[node])
+            x = row.double() / math.sqrt(len(row))
+            score = tree.inverse_temperature * (tree.weight[node].double() @ x + tree.bias[node])
             turn = 1 / (1 + math.exp(-score.item()))
             probability *= turn if right else 1 - turn
             node = 2 * node + 1 + right
@@ -78,7 +79,8 @@ def test_each_way_of_answering_is_what_it_says(rows):
         np.testing.assert_allclose(answers["average"][index], reach @ leaves, rtol=1e-5)
         node = 0
         for _ in range(tree.depth):
-            node = 2 * node + 1 + int(tree.weight[node] @ row + tree.bias[node] > 0)
+            x = row / math.sqrt(len(row))
+            node = 2 * node + 1 + int(tree.weight[node] @ x + tree.bias[node] > 0)
         np.testing.assert_allclose(answers["greedy"][index], leaves[node - len(tree.bias)], rtol=1e-5)
 
 
@@ -231,7 +233,7 @@ def test_preprocessing_and_inverse_temperature_are_in_the_numpy_trees_questions(
     table = split.train.inputs.reshape(len(split.train), -1)
     tree = build_model({"kind": "soft-tree", "depth": 3, "inverse_temperature": 2.5}, (64,), 10, table).eval()
     assert tree.preprocessing.mean.any()  # of tables the mean is taken out
-    scores = 2.5 * (tree.preprocessing(torch.from_numpy(table)) @ tree.weight.T + tree.bias)
+    scores = 2.5 * (tree.preprocessing(torch.from_numpy(table)) / 8 @ tree.weight.T + tree.bias)
     np.testing.assert_allclose(tree.to_numpy().scores(table), scores.detach(), atol=1e-4)
 
 

@@ -22,7 +22,7 @@ from limbeck.trees.pruning import without_settled
 if TYPE_CHECKING:
     from limbeck.trees.drawing import Drawing
 
-LEAF_RATE = 10.0
+LEAF_RATE = 8.0
 """Leaves' logits are this times their parameters: a leaf sees few of the rows, and so has to learn faster."""
 
 _SETTLED = 60.0  # a score at which the other side's probability is gone in the rounding
@@ -35,6 +35,8 @@ class SoftDecisionTree(nn.Module):
 
     An inner node sends an input to the right with the probability sigmoid(β·(x·w + b)), eq. 1, so that an input
     reaches every leaf, each with the product of the probabilities on its path. A leaf is a distribution over classes.
+    x is the standardised input over √features, whose norm is about one: so a learning rate does the same to the turns
+    whatever the number of features.
 
     Args:
         input_shape: shape of one raw input, the batch left out.
@@ -92,7 +94,7 @@ class SoftDecisionTree(nn.Module):
         inner, leaves = 2**depth - 1, 2**depth
         # Images keep their zero, so that a dark background weighs nothing in any question.
         self.preprocessing = Standardize.for_shape(self.input_shape, centred=len(self.input_shape) == 1)
-        self.weight = nn.Parameter(torch.randn(inner, features) / (3 * math.sqrt(features)))
+        self.weight = nn.Parameter(torch.randn(inner, features) / 3)
         self.bias = nn.Parameter(torch.zeros(inner))
         self.leaves = nn.Parameter(torch.randn(leaves, classes) * (0.1 / LEAF_RATE))
         beta = torch.tensor(float(inverse_temperature))
@@ -112,9 +114,8 @@ class SoftDecisionTree(nn.Module):
         if not self.training and self.predict == "greedy":
             return Outputs(self.leaf_logits[self._greedy_leaf(rows)])
         # Nodes come first, so that a level's are together in memory.
-        scores = (self.weight @ rows.T).float() * self.inverse_temperature + (
-            self.bias * self.inverse_temperature
-        ).unsqueeze(1)
+        beta = self.inverse_temperature
+        scores = (self.weight @ rows.T).float() * (beta * self._scale) + (beta * self.bias).unsqueeze(1)
         inner = len(self.bias)
         with torch.autocast("cpu", enabled=False):
             reach: Tensor = _Reach.apply(scores)  # type: ignore[no-untyped-call]
@@ -126,6 +127,11 @@ class SoftDecisionTree(nn.Module):
                     expected_log_probs(_leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
                 )
             return Outputs(self.leaf_logits[reach[inner:].argmax(dim=0)])
+
+    @property
+    def _scale(self) -> float:
+        """What standardised inputs are multiplied by: their norm is then about one."""
+        return 1 / math.sqrt(self.weight.shape[1])
 
     @property
     def leaf_logits(self) -> Tensor:
@@ -174,10 +180,10 @@ class SoftDecisionTree(nn.Module):
         node = torch.zeros(len(rows), dtype=torch.int64)
         for _ in range(self.depth):
             if len(rows) == 1:
-                score = self.weight[node[0]] @ rows[0] + self.bias[node[0]]
+                score = self.weight[node[0]] @ rows[0]
             else:
-                score = torch.linalg.vecdot(self.weight[node], rows) + self.bias[node]
-            node = 2 * node + 1 + (score > 0)
+                score = torch.linalg.vecdot(self.weight[node], rows)
+            node = 2 * node + 1 + (score * self._scale + self.bias[node] > 0)
         return node - len(self.bias)
 
     def count(self, inputs: npt.NDArray[Any], batch_size: int = 4096) -> None:
@@ -246,9 +252,10 @@ class SoftDecisionTree(nn.Module):
             np.broadcast_to(values.double().numpy(), (features // values.numel(), values.numel())).ravel()
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
+        weight = weight * self._scale / std
         arrays = TreeArrays.complete(
-            weights=beta * weight / std,
-            bias=beta * (bias - weight @ (mean / std)),
+            weights=beta * weight,
+            bias=beta * (bias - weight @ mean),
             log_probs=log_probs,
             input_shape=self.input_shape,
             classes=[str(number) for number in range(self.classes)] if classes is None else classes,
@@ -291,7 +298,7 @@ class SoftDecisionTree(nn.Module):
     def _holding(self, arrays: TreeArrays) -> SoftDecisionTree:
         """A tree of this one's depth that is the arrays: below a leaf that is not as deep, all goes to the right."""
         tree = self.answering(self.predict)
-        std = arrays.spread.astype(np.float64)
+        scale = arrays.spread.astype(np.float64) / self._scale
         beta = float(self.inverse_temperature)
         weight, bias = np.zeros(tree.weight.shape), np.full(len(tree.bias), _SETTLED / beta)
         leaves, reached = np.zeros(tree.leaves.shape), np.zeros(len(tree.reached))
@@ -302,7 +309,7 @@ class SoftDecisionTree(nn.Module):
             asked = arrays.question[node]
             if asked >= 0:
                 own = arrays.weights[asked].astype(np.float64)
-                weight[place] = own * std / beta
+                weight[place] = own * scale / beta
                 bias[place] = (arrays.bias[asked] + own @ arrays.centre) / beta
                 places += [(int(arrays.left[node]), 2 * place + 1), (int(arrays.right[node]), 2 * place + 2)]
                 continue
