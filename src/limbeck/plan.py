@@ -19,6 +19,7 @@ from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, T
 from limbeck.recipe_claim import class_problems
 from limbeck.recipe_errors import shown
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
+from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 
@@ -252,7 +253,8 @@ class Planner:
         )  # fmt: skip
         views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
         settings: dict[str, Any] = {
-            "model": model, "train": stage.settings.in_effect(), "objective": objective.in_effect(),
+            "model": model, "train": {} if model["kind"] in FITTED_AT_ONCE else stage.settings.in_effect(),
+            "objective": objective.in_effect(),
             "fresh_views": views, "select": {k: rows.train.class_numbers(v) for k, v in chosen.items()} or None,
         }  # fmt: skip
         if part.train.snapshot_every:

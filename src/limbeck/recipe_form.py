@@ -14,7 +14,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from limbeck.recipe_claim import Claim, claim_problems, one_line
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
-from limbeck.recipe_settings import LARGEST, Count, Model, Name, Table, Train, Transfer, ViewSpec, rows_or_fraction
+from limbeck.recipe_settings import (
+    FITTED_AT_ONCE,
+    LARGEST,
+    Count,
+    Model,
+    Name,
+    Table,
+    Train,
+    Transfer,
+    ViewSpec,
+    rows_or_fraction,
+)
 from limbeck.recipe_student import Reference, Student
 
 PLAIN_TRANSFER = {"name": "train"}
@@ -139,7 +150,7 @@ class Recipe(Table):
                 if part.transfer not in transfers:
                     problems.append(f"{where}.transfer: {no_such_part('transfer', part.transfer, transfers)}")
         if not problems:
-            problems = [*self._bias_problems(), *self._row_problems()]
+            problems = [*self._bias_problems(), *self._view_problems(), *self._row_problems()]
         if problems:
             raise misfit("; ".join(dict.fromkeys(problems)))
         return self
@@ -154,6 +165,16 @@ class Recipe(Table):
                     f"student.{student.name}.bias: transfer set {shown(student.transfer)} has all classes, "
                     "expected one whose select leaves some out: the biases of those are raised"
                 )
+
+    def _view_problems(self) -> Iterator[str]:
+        with_views = {part.name for part in self.transfer if part.views.count}
+        for section, parts in (("student", self.student), ("reference", self.reference)):
+            for part in parts:
+                if part.model.kind in FITTED_AT_ONCE and part.transfer in with_views:
+                    yield (
+                        f"{section}.{part.name}.transfer: {shown(part.transfer)} has views, expected one without: a "
+                        f"{part.model.kind} is fitted to the rows as they are"
+                    )
 
     def rows(self) -> list[PlannedRow]:
         """The rows that the results will have, and those that a grid may choose instead."""

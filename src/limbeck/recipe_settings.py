@@ -89,7 +89,23 @@ class SoftTree(Table):
         return self
 
 
-Model = Annotated[Mlp | Convnet | SoftTree, Field(discriminator="kind")]
+class SklearnTree(Table):
+    """One of scikit-learn's decision trees, fitted at once, for comparison with trees that learn.
+
+    On labels it is a classifier, split by `criterion`; on soft targets a regression tree with an output for each
+    class. It has at most so many levels and leaves, each leaf with at least so many rows.
+    """
+
+    kind: Literal["sklearn-tree"] = "sklearn-tree"
+    max_depth: Count | None = None
+    max_leaf_nodes: Annotated[int, Field(ge=2, le=LARGEST)] | None = None
+    min_samples_leaf: Count = 1
+    criterion: Literal["gini", "entropy"] = "gini"
+
+
+Model = Annotated[Mlp | Convnet | SoftTree | SklearnTree, Field(discriminator="kind")]
+FITTED_AT_ONCE = frozenset({"sklearn-tree"})
+"""Kinds of model that are not trained by epochs."""
 
 
 class Train(Table):

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, keys_of, misfit, phrases, shown
-from limbeck.recipe_settings import Distill, Model, Name, SoftTree, Table, Train
+from limbeck.recipe_settings import FITTED_AT_ONCE, Distill, Model, Name, SoftTree, Table, Train
 
 _MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
 
@@ -91,6 +91,16 @@ class Student(Table):
         """What each of the trials tries, by dotted path; without a grid, nothing once."""
         return _combinations(self.grid)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fitted_at_once(cls, data: Any) -> Any:
+        """A model without epochs needs no `train`; there it is one epoch."""
+        if not isinstance(data, dict):
+            return data
+        model, train = data.get("model"), data.get("train", {})
+        at_once = isinstance(model, dict) and model.get("kind") in FITTED_AT_ONCE
+        return {**data, "train": {"epochs": 1, **train}} if at_once and isinstance(train, dict) else data
+
     @model_validator(mode="after")
     def _values_can_be_tried(self) -> Student:
         _check_variant(self)
@@ -99,9 +109,28 @@ class Student(Table):
         _check_once(self.bias, "bias")
         _check_once(self.also_predict, "also_predict")
         self._check_tree_settings()
+        if self.model.kind in FITTED_AT_ONCE:
+            self._check_fitted_at_once()
         if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
             raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
         return self
+
+    def _check_fitted_at_once(self) -> None:
+        if self.train.model_copy(update={"refit": False}) != Train(epochs=1):
+            raise misfit(
+                f"a {self.model.kind} is fitted at once, expected no train, or no more in it than refit", "train"
+            )
+        if tried := [path for path in {**(self.grid or {}), **(self.sweep or {})} if path.startswith("train.")]:
+            raise misfit(
+                f"found {shown(tried[0])}, but a {self.model.kind} is fitted at once, expected settings of model"
+            )
+        if self.distill.soft and self.distill.hard:
+            raise misfit(f"a {self.model.kind} has one criterion, expected soft or hard to be 0", "distill")
+        if self.distill.targets != "teacher":
+            raise misfit(
+                f'found {shown(self.distill.targets)}, expected "teacher": a {self.model.kind} learns from no other',
+                "distill",
+            )
 
     def _check_tree_settings(self) -> None:
         if not isinstance(self.model, SoftTree):
@@ -114,7 +143,7 @@ class Student(Table):
                 found(self.also_predict, f'others than "{self.model.predict}", how the tree answers'), "also_predict"
             )
         if self.bias:
-            raise misfit("a soft decision tree has no biases of classes, expected it with another model", "bias")
+            raise misfit("a soft-tree has no biases of classes, expected it with another model", "bias")
 
 
 PartT = TypeVar("PartT", bound=Student | Reference)

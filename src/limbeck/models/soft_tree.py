@@ -179,10 +179,8 @@ class SoftDecisionTree(nn.Module):
         """The leaf at the end of each row's greedy path, shape (batch,): no other question is asked."""
         node = torch.zeros(len(rows), dtype=torch.int64)
         for _ in range(self.depth):
-            if len(rows) == 1:
-                score = self.weight[node[0]] @ rows[0]
-            else:
-                score = torch.linalg.vecdot(self.weight[node], rows)
+            weight = self.weight[node]
+            score = weight @ rows[0] if len(rows) == 1 else torch.linalg.vecdot(weight, rows)
             node = 2 * node + 1 + (score * self._scale + self.bias[node] > 0)
         return node - len(self.bias)
 
