@@ -120,10 +120,6 @@ class Student(Table):
             raise misfit(
                 f"a {self.model.kind} is fitted at once, expected no train, or no more in it than refit", "train"
             )
-        if tried := [path for path in {**(self.grid or {}), **(self.sweep or {})} if path.startswith("train.")]:
-            raise misfit(
-                f"found {shown(tried[0])}, but a {self.model.kind} is fitted at once, expected settings of model"
-            )
         if self.distill.soft and self.distill.hard:
             raise misfit(f"a {self.model.kind} has one criterion, expected soft or hard to be 0", "distill")
         if self.distill.targets != "teacher":
@@ -136,7 +132,7 @@ class Student(Table):
         if not isinstance(self.model, SoftTree):
             for key in ("also_predict", "prune"):
                 if getattr(self, key):
-                    raise misfit(f"a {self.model.kind} has no paths, expected it with a soft-tree", key)
+                    raise misfit(f'a model of kind "{self.model.kind}" has no paths, expected it with a soft-tree', key)
             return
         if self.model.predict in self.also_predict:
             raise misfit(

@@ -1,6 +1,7 @@
 """A tree's top levels as SVG."""
 
 import dataclasses
+import itertools
 from xml.etree import ElementTree
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_the_path_of_an_input_is_marked_with_each_turns_probability(table_tree):
     scores = tree.scores(row[None])[0]
     path = tree.path_to(int(tree.leaf_of(row[None])[0]))
     assert len(path) == 3
-    for node, child in zip(path, path[1:], strict=False):
+    for node, child in itertools.pairwise(path):
         score = scores[tree.question[node]]
         probability = 1 / (1 + np.exp(-score if child == tree.right[node] else score))
         assert f"{probability:.0%}" in said

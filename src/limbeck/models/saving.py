@@ -17,6 +17,7 @@ from limbeck.files import DamagedFileError, read_json, read_tensors, write_json,
 from limbeck.models.convnet import ConvNet
 from limbeck.models.mlp import MLP
 from limbeck.models.soft_tree import SoftDecisionTree
+from limbeck.models.threshold_tree import ThresholdTree
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -24,8 +25,13 @@ FORMAT = 1
 _FIELDS = {"kind": object, "settings": dict, "input_shape": list, "classes": list}
 
 # The kinds that a file or a recipe can name; a module of one's own needs no name to be a teacher or student.
-KnownModel = MLP | ConvNet | SoftDecisionTree
-KINDS: dict[str, type[KnownModel]] = {"mlp": MLP, "convnet": ConvNet, "soft-tree": SoftDecisionTree}
+KnownModel = MLP | ConvNet | SoftDecisionTree | ThresholdTree
+KINDS: dict[str, type[KnownModel]] = {
+    "mlp": MLP,
+    "convnet": ConvNet,
+    "soft-tree": SoftDecisionTree,
+    "sklearn-tree": ThresholdTree,
+}
 
 
 def build_model(
@@ -53,7 +59,7 @@ def build_model(
         model = KINDS[kind](input_shape, classes, **own)
     except TypeError as error:
         raise UsageError(f'model of kind "{kind}": {error}') from None
-    if train_inputs is not None:
+    if train_inputs is not None and not isinstance(model, ThresholdTree):
         model.preprocessing.fit(train_inputs)
     return model
 
