@@ -94,10 +94,12 @@ def test_the_page_walks_every_input_down_the_path_that_python_walks(opened, mnis
     tree = make(depth, predict)
     page, wrong = opened(tree, inputs, 7, labels)
     rows = np.arange(7, 67)
-    assert page.evaluate(ALL % (60, "tree.path")) == paths(tree, inputs[rows])
+    found = page.evaluate(ALL % (60, "[tree.path, tree.class, tree.probabilities]"))
+    walked, said, probabilities = zip(*found, strict=True)
+    assert list(walked) == paths(tree, inputs[rows])
     log_probs = tree.predict_log_probs(inputs[rows])
-    assert page.evaluate(ALL % (60, "tree.class")) == log_probs.argmax(axis=1).tolist()
-    assert np.allclose(page.evaluate(ALL % (60, "tree.probabilities")), np.exp(log_probs), atol=1e-4)
+    assert list(said) == log_probs.argmax(axis=1).tolist()
+    assert np.allclose(probabilities, np.exp(log_probs), atol=1e-4)
     assert len(set(map(tuple, paths(tree, inputs[rows])))) > 3
     marks = page.locator("#strip .wrong").count()
     assert marks == (log_probs.argmax(axis=1) != labels[rows]).sum()
@@ -206,7 +208,7 @@ def test_the_tree_zooms_and_moves_by_wheel_mouse_buttons_and_keys(opened, mnist)
     before = view()
     page.mouse.move(300, 500)
     page.mouse.wheel(0, -300)
-    page.wait_for_function("before => document.getElementById('view').getAttribute('transform') !== before", arg=before)
+    sync_api.expect(page.locator("#view")).not_to_have_attribute("transform", before)
     zoomed = view()
     page.mouse.down()
     page.mouse.move(360, 520, steps=4)
@@ -276,7 +278,7 @@ def test_a_drawing_is_fitted_as_mnist_is_and_falls_down_the_tree(opened, mnist, 
     page, wrong = opened(tree, inputs, 0, labels)
     x, y = corner
     stroke(page, [(x, y), (x + 0.3, y), (x + 0.1, y + 0.35)])
-    page.wait_for_function("document.getElementById('answer').innerText.includes('your drawing')")
+    sync_api.expect(page.locator("#answer")).to_contain_text("your drawing")
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     seen = np.array(page.evaluate(SEEN), dtype=np.uint8).reshape(28, 28)
     rows, columns = np.nonzero(seen > 20)
@@ -305,7 +307,7 @@ def test_a_finger_draws_too(opened, digits, random_tree):
     page, wrong = opened(random_tree(3, (8, 8), 10), digits.inputs, 0, width=390, has_touch=True)
     page.locator("#pad").scroll_into_view_if_needed()
     page.locator("#pad").tap()
-    page.wait_for_function("document.getElementById('answer').innerText.includes('your drawing')")
+    sync_api.expect(page.locator("#answer")).to_contain_text("your drawing")
     assert wrong == []
 
 
