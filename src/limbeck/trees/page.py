@@ -91,6 +91,7 @@ def render_page(
         picture=picture,
         drawable=picture is not None and picture[2] == 1,
         answers=ANSWERS[tree.predict],
+        average=tree.predict == "average",
         questions=len(tree.weights),
         leaves=tree.leaves,
         depth=tree.depth,

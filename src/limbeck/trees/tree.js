@@ -272,7 +272,7 @@ function topFeatures(amounts, most) {
 
 const narrow = window.matchMedia("(max-width: 860px)");
 const tile = picture
-  ? { width: 48, height: 48, slot: 58, folded: 84 }
+  ? { width: 48, height: 48, slot: 58, folded: narrow.matches ? 68 : 84 }
   : { width: 124, height: 54, slot: 134, folded: 134 };
 const leafTile = { width: picture ? 48 : 58, height: 46, slot: picture ? 58 : 68 };
 const side = picture && tile.width / Math.max(picture.width, picture.height);
@@ -420,7 +420,7 @@ function drawQuestion(group, node) {
   if (folded) {
     group.append(
       svg("text", { class: "count", y: top + height + 21 }, many(leavesBelow[node], "leaf", "leaves")),
-      svg("text", { class: "below", y: top + height + 36 }, fewOf(below(node), 10)),
+      svg("text", { class: "below", y: top + height + 36 }, fewOf(below(node), tile.folded > 80 ? 10 : 8)),
     );
   }
 }
@@ -431,9 +431,9 @@ function render() {
   const { answer } = current;
   const kept = document.activeElement && document.activeElement.closest("#view [data-node]") ? focused : null;
   arrange();
-  const edges = svg("g");
-  const over = svg("g");
-  const pills = svg("g");
+  const edges = svg("g", { "aria-hidden": true });
+  const over = svg("g", { "aria-hidden": true });
+  const pills = svg("g", { "aria-hidden": true });
   const marks = svg("g");
   const falls = lastPath !== answer.path.join();
   view.classList.toggle("falls", falls);
@@ -790,7 +790,7 @@ function sentence() {
   const said = html("p", { class: "said" }, index === null ? "For your drawing the tree answers " : "The tree answers ", html("b", { title: classes[answer.class] }, cut(classes[answer.class], 40)), `, ${percent(answer.probabilities[answer.class])}.`);
   const lines = [said];
   const verdict = truth === null ? "" : truth === answer.class
-    ? html("p", { class: "helps" }, "✓ That is right.")
+    ? html("p", { class: "helps" }, "✓ Correct.")
     : html("p", { class: "hurts", title: classes[truth] }, `✗ Its true class is ${cut(classes[truth], 40)}.`);
   const chance = percent(answer.reach[answer.end]);
   if (nodes === 1) {
@@ -1026,8 +1026,14 @@ if (shares) shares.hidden = !counted;
 recolour();
 openLevels();
 choose(0);
+let laidOut = size();
 new ResizeObserver(() => {
-  if (fitted) fit();
+  const now = size();
+  if (!fitted || (now.width === laidOut.width && now.height === laidOut.height)) return;
+  laidOut = now;
+  hideTip();
+  render();
+  fit();
 }).observe(canvas);
 
 window.tree = {
