@@ -155,6 +155,10 @@ function number(value) {
   return String(Number(value.toPrecision(4))).replace("-", "−");
 }
 
+function featureName(i) {
+  return data.features ? data.features[i] : `feature ${i}`;
+}
+
 function many(count, one, more) {
   return `${count.toLocaleString("en")} ${count === 1 ? one : more}`;
 }
@@ -372,7 +376,8 @@ function labelOf(node) {
   const turn = on ? turnOf(answer, node) : null;
   const way = on ? `. On the path: ${turn.rightward ? "right" : "left"}, ${percent(turn.probability)}` : "";
   const folded = isOpen(node) ? "" : `, ${many(leavesBelow[node], "leaf", "leaves")} folded`;
-  return `Question on level ${level[node] + 1}${share}${folded}. Left: ${below(left[node]).join(", ")}. Right: ${below(right[node]).join(", ")}${way}`;
+  const [toLeft, toRight] = [left[node], right[node]].map((child) => below(child).join(", "));
+  return `Question on level ${level[node] + 1}${share}${folded}. Left: ${toLeft}. Right: ${toRight}${way}`;
 }
 
 function drawLeaf(group, node) {
@@ -409,14 +414,17 @@ function drawQuestion(group, node) {
     most.forEach((i, line) => {
       const towards = amounts[i] > 0 ? "to-right" : "to-left";
       const long = (width - 12) * Math.abs(amounts[i] / amounts[most[0]]);
+      const x = amounts[i] > 0 ? width / 2 - 6 - long : -width / 2 + 6;
+      const y = 5 + 15 * line;
       group.append(
-        svg("rect", { class: `weighs ${towards}`, x: amounts[i] > 0 ? width / 2 - 6 - long : -width / 2 + 6, y: 5 + 15 * line, width: long, height: 14, rx: 2 }),
-        svg("text", { class: "feature", x: -width / 2 + 10, y: 15.5 + 15 * line }, cut(data.features ? data.features[i] : `feature ${i}`, 15)),
-        svg("text", { class: `arrow ${towards}`, x: width / 2 - 10, y: 15.5 + 15 * line }, amounts[i] > 0 ? "→" : "←"),
+        svg("rect", { class: `weighs ${towards}`, x, y, width: long, height: 14, rx: 2 }),
+        svg("text", { class: "feature", x: -width / 2 + 10, y: y + 10.5 }, cut(featureName(i), 15)),
+        svg("text", { class: `arrow ${towards}`, x: width / 2 - 10, y: y + 10.5 }, amounts[i] > 0 ? "→" : "←"),
       );
     });
   }
-  group.append(svg("rect", { class: "frame", x: -width / 2 - 1, y: top - 1, width: width + 2, height: height + 2, rx: picture ? 3 : 7 }));
+  const around = { x: -width / 2 - 1, y: top - 1, width: width + 2, height: height + 2, rx: picture ? 3 : 7 };
+  group.append(svg("rect", { class: "frame", ...around }));
   if (folded) {
     group.append(
       svg("text", { class: "count", y: top + height + 21 }, many(leavesBelow[node], "leaf", "leaves")),
@@ -456,7 +464,8 @@ function render() {
             svg("text", { y: 4.3 }, said)),
         );
       } else if (answer.part && answer.part[node] > 0.01) {
-        over.append(svg("path", { class: "some", d, "stroke-width": Math.max(3, edgeWidth(node)), "stroke-opacity": answer.part[node] }));
+        const wide = Math.max(3, edgeWidth(node));
+        over.append(svg("path", { class: "some", d, "stroke-width": wide, "stroke-opacity": answer.part[node] }));
       }
     }
     const { x, y } = placed.get(node);
@@ -584,11 +593,14 @@ canvas.addEventListener("pointermove", (event) => {
     const [, other] = [...pressed].find(([id]) => id !== event.pointerId);
     const middle = { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 };
     panBy((now.x - before.x) / 2, (now.y - before.y) / 2);
-    zoomBy(Math.hypot(now.x - other.x, now.y - other.y) / Math.max(1, Math.hypot(before.x - other.x, before.y - other.y)), middle);
+    const apart = (point) => Math.max(1, Math.hypot(point.x - other.x, point.y - other.y));
+    zoomBy(apart(now) / apart(before), middle);
   }
   pressed.set(event.pointerId, now);
 });
-for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, (event) => pressed.delete(event.pointerId));
+for (const kind of ["pointerup", "pointercancel"]) {
+  canvas.addEventListener(kind, (event) => pressed.delete(event.pointerId));
+}
 
 function nodeOf(event) {
   const group = event.target.closest && event.target.closest("[data-node]");
@@ -638,8 +650,13 @@ function focusOn(node, visible = true) {
   if (group) group.focus({ preventScroll: true });
 }
 
+function childOf(node) {
+  return current.answer.path.includes(right[node]) ? right[node] : left[node];
+}
+
 function beside(node, step) {
-  const row = [...placed.keys()].filter((one) => level[one] === level[node]).sort((a, b) => placed.get(a).x - placed.get(b).x);
+  const row = [...placed.keys()].filter((one) => level[one] === level[node]);
+  row.sort((a, b) => placed.get(a).x - placed.get(b).x);
   return row[row.indexOf(node) + step];
 }
 
@@ -656,7 +673,7 @@ canvas.addEventListener("keydown", (event) => {
   else if (event.key in arrows || event.key === "Home") {
     let next = 0;
     if (node !== null && event.key === "ArrowUp") next = parent[at];
-    if (node !== null && event.key === "ArrowDown") next = isOpen(at) ? (current.answer.path.includes(right[at]) ? right[at] : left[at]) : undefined;
+    if (node !== null && event.key === "ArrowDown") next = isOpen(at) ? childOf(at) : undefined;
     if (node !== null && event.key === "ArrowLeft") next = beside(at, -1);
     if (node !== null && event.key === "ArrowRight") next = beside(at, 1);
     if (next !== undefined && next >= 0) focusOn(next);
@@ -684,7 +701,10 @@ function barList(probabilities, most, truth = null) {
     if (one === truth) item.firstChild.append(html("span", { class: "true" }, " true"));
     list.append(item);
   }
-  if (shown.length > most) list.append(html("li", { class: "rest" }, `and ${many(shown.length - most, "class", "classes")} below ${percent(probabilities[shown[most - 1]])}`));
+  if (shown.length > most) {
+    const least = percent(probabilities[shown[most - 1]]);
+    list.append(html("li", { class: "rest" }, `and ${many(shown.length - most, "class", "classes")} of at most ${least}`));
+  }
   return list;
 }
 
@@ -714,17 +734,23 @@ function showTip(node) {
     tip.append(html("h3", {}, `Question on level ${level[node] + 1}`));
     if (picture) tip.append(paintQuestion(html("canvas", { class: "large" }), node));
     tip.append(html("p", {}, share, chance));
-    if (!answer.path.includes(node)) tip.append(html("p", {}, `It would turn ${answer.toRight[node] > 0.5 ? "right" : "left"} with ${percent(Math.max(answer.toRight[node], 1 - answer.toRight[node]))}.`));
+    const on = answer.path.includes(node);
+    if (!on) {
+      const rightward = answer.toRight[node];
+      const likelier = percent(Math.max(rightward, 1 - rightward));
+      tip.append(html("p", {}, `It would turn ${rightward > 0.5 ? "right" : "left"} with ${likelier}.`));
+    }
     tip.append(html("p", { class: "ways" }, ...sides(node)));
     if (!picture) tip.append(featureList(Array.from(weightsOf(node), (weight, i) => weight * spread[i]), 8));
-    tip.append(html("p", { class: "hint" }, answer.path.includes(node) ? "On the path: stays unfolded." : `Click to ${isOpen(node) ? "fold" : "unfold"} ${many(leavesBelow[node], "leaf", "leaves")}.`));
+    const click = `Click to ${isOpen(node) ? "fold" : "unfold"} ${many(leavesBelow[node], "leaf", "leaves")}.`;
+    tip.append(html("p", { class: "hint" }, on ? "On the path: stays unfolded." : click));
   }
   tip.hidden = false;
   const { x, y } = onScreen(node);
   const { width, height } = size();
   const reach = (zoom.scale * tile.width) / 2 + 12;
-  const on = x + reach + tip.offsetWidth < width ? x + reach : x - reach - tip.offsetWidth;
-  tip.style.left = `${Math.max(4, Math.min(width - tip.offsetWidth - 4, on))}px`;
+  const start = x + reach + tip.offsetWidth < width ? x + reach : x - reach - tip.offsetWidth;
+  tip.style.left = `${Math.max(4, Math.min(width - tip.offsetWidth - 4, start))}px`;
   tip.style.top = `${Math.max(4, Math.min(height - tip.offsetHeight - 4, y - 8))}px`;
 }
 
@@ -732,7 +758,7 @@ function featureList(amounts, most) {
   const list = html("ul", { class: "features" });
   for (const i of topFeatures(amounts, most)) {
     const way = amounts[i] > 0 ? "right" : "left";
-    list.append(html("li", {}, html("span", { class: `to-${way}` }, way === "right" ? "→ " : "← "), data.features ? data.features[i] : `feature ${i}`));
+    list.append(html("li", {}, html("span", { class: `to-${way}` }, way === "right" ? "→ " : "← "), featureName(i)));
   }
   return list;
 }
@@ -759,26 +785,29 @@ function turnItem(node) {
   const { rightward, probability } = turnOf(answer, node);
   const item = html("li");
   if (picture) {
-    const push = paintPushes(html("canvas", { role: "img", "aria-label": "what in this input decides it" }), node, input);
-    const asked = paintQuestion(html("canvas", { role: "img", "aria-label": "the question" }), node);
-    asked.title = "the question";
-    push.title = "what in this input pushes left or right";
-    item.append(asked, push);
+    const labelled = (label) => html("canvas", { role: "img", "aria-label": label, title: label });
+    item.append(
+      paintQuestion(labelled("the question"), node),
+      paintPushes(labelled("what in this input pushes left or right"), node, input),
+    );
   }
+  const turn = rightward ? "right" : "left";
   const text = html("div", {},
-    html("p", { class: "turn" }, html("b", { class: rightward ? "to-right" : "to-left" }, rightward ? "right" : "left"), ` ${percent(probability)}`),
+    html("p", { class: "turn" }, html("b", { class: `to-${turn}` }, turn), ` ${percent(probability)}`),
     html("p", { class: "ways" }, ...sides(node)));
   if (!picture) {
     const push = pushes(node, input);
     const because = html("p", { class: "because" });
     topFeatures(push, 3).forEach((i, place) => {
       const way = push[i] > 0 ? "right" : "left";
-      because.append(place ? ", " : "", `${data.features ? data.features[i] : `feature ${i}`} ${number(input[i])} `, html("span", { class: `to-${way}` }, way === "right" ? "→" : "←"));
+      const arrow = html("span", { class: `to-${way}` }, way === "right" ? "→" : "←");
+      because.append(place ? ", " : "", `${featureName(i)} ${number(input[i])} `, arrow);
     });
     text.append(because);
   }
   if (predict === "path" && probability < 0.5) {
-    text.append(html("p", { class: "unlikely" }, "The other turn is likelier, but every path beyond it is less probable than this one."));
+    const why = "The other turn is likelier, but every path beyond it is less probable than this one.";
+    text.append(html("p", { class: "unlikely" }, why));
   }
   item.append(text);
   return item;
@@ -787,7 +816,10 @@ function turnItem(node) {
 function sentence() {
   const { answer, index } = current;
   const truth = index === null || !labels || labels[index] < 0 ? null : labels[index];
-  const said = html("p", { class: "said" }, index === null ? "For your drawing the tree answers " : "The tree answers ", html("b", { title: classes[answer.class] }, cut(classes[answer.class], 40)), `, ${percent(answer.probabilities[answer.class])}.`);
+  const said = html("p", { class: "said" },
+    index === null ? "For your drawing the tree answers " : "The tree answers ",
+    html("b", { title: classes[answer.class] }, cut(classes[answer.class], 40)),
+    `, ${percent(answer.probabilities[answer.class])}.`);
   const lines = [said];
   const verdict = truth === null ? "" : truth === answer.class
     ? html("p", { class: "helps" }, "✓ Correct.")
@@ -796,7 +828,12 @@ function sentence() {
   if (nodes === 1) {
     lines.push("The tree asks nothing: its answer is the same for every input.");
   } else if (predict === "average") {
-    lines.push(`The bars are the average of all ${leafCount.toLocaleString("en")} leaves, weighted by the probability of their paths${sharpness === 1 ? "" : ` to the power ${number(sharpness)}`}. The path shown is the most probable one, and its leaf has ${percent(answer.part[answer.end])} of the weight: no single path explains the answer fully.`);
+    const power = sharpness === 1 ? "" : ` to the power ${number(sharpness)}`;
+    lines.push(
+      `The bars are the average of all ${leafCount.toLocaleString("en")} leaves, weighted by the probability of their`,
+      `paths${power}. The path shown is the most probable one, and its leaf has ${percent(answer.part[answer.end])}`,
+      "of the weight: no single path explains the answer fully.",
+    );
   } else if (predict === "path") {
     lines.push(`Of its ${leafCount.toLocaleString("en")} paths this one is the most probable, with ${chance}.`);
     if (answer.path.some((node) => question[node] >= 0 && turnOf(answer, node).probability < 0.5)) {
@@ -811,7 +848,8 @@ function sentence() {
 function renderPanel() {
   const { answer, input, index } = current;
   const { truth, verdict, lines } = sentence();
-  document.getElementById("answer").replaceChildren(lines[0], verdict, html("p", { class: "note" }, lines.slice(1).join(" ")));
+  const note = html("p", { class: "note" }, lines.slice(1).join(" "));
+  document.getElementById("answer").replaceChildren(lines[0], verdict, note);
   const title = predict === "average" ? "Average of the leaves" : "The leaf";
   document.getElementById("bars").replaceChildren(html("h2", {}, title), barList(answer.probabilities, 12, truth));
   const turns = document.getElementById("turns");
@@ -848,9 +886,12 @@ rows.forEach((row, index) => {
   const wrong = truth !== null && truth !== answer.class;
   const known = truth === null ? "" : `, true class ${classes[truth]}`;
   const label = `Row ${row}${known}; the tree says ${classes[answer.class]}${wrong ? ": wrong" : ""}`;
-  const button = html("button", { type: "button", role: "radio", "aria-label": label, title: label, class: wrong ? "wrong" : "" });
-  button.append(picture ? paintInput(document.createElement("canvas"), inputAt(index)) : html("span", { class: "row" }, `row ${row}`));
-  button.append(html("span", { class: "truth-label" }, truth === null ? " " : cut(classes[truth], 8)));
+  const button = html("button", { type: "button", role: "radio", "aria-label": label, title: label });
+  button.classList.toggle("wrong", wrong);
+  button.append(
+    picture ? paintInput(html("canvas"), inputAt(index)) : html("span", { class: "row" }, `row ${row}`),
+    html("span", { class: "truth-label" }, truth === null ? " " : cut(classes[truth], 8)),
+  );
   button.addEventListener("click", () => choose(index));
   strip.append(button);
 });
@@ -945,11 +986,12 @@ function ask() {
 
 function padPoint(event) {
   const box = pad.getBoundingClientRect();
-  return { x: ((event.clientX - box.left) * pad.width) / box.width, y: ((event.clientY - box.top) * pad.height) / box.height };
+  const [across, down] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  return { x: across * pad.width, y: down * pad.height };
 }
 
 function stroke(to) {
-  Object.assign(brush, { lineWidth: 20, lineCap: "round", lineJoin: "round", strokeStyle: "#fff", shadowColor: "#fff", shadowBlur: 5 });
+  Object.assign(brush, { lineWidth: 20, lineCap: "round", strokeStyle: "#fff", shadowColor: "#fff", shadowBlur: 5 });
   brush.beginPath();
   brush.moveTo(lastPoint.x, lastPoint.y);
   brush.lineTo(to.x, to.y + 0.01);
@@ -971,7 +1013,8 @@ if (pad) {
   });
   pad.addEventListener("pointermove", (event) => {
     if (!lastPoint) return;
-    for (const one of event.getCoalescedEvents ? [...event.getCoalescedEvents(), event] : [event]) stroke(padPoint(one));
+    const between = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+    for (const one of [...between, event]) stroke(padPoint(one));
   });
   for (const kind of ["pointerup", "pointercancel"]) {
     pad.addEventListener(kind, () => {
