@@ -90,7 +90,7 @@ def _fit_labels(tree: ThresholdTree, inputs: Array, labels: Array, label_smoothi
     if not labelled.all():
         inputs, labels = inputs[labelled], labels[labelled]
     fitted = DecisionTreeClassifier(criterion=tree.settings["criterion"], **_limits(tree), random_state=seed)
-    fitted.fit(_columns(inputs), labels)
+    fitted.fit(_flat(inputs), labels)
     rows = fitted.tree_.n_node_samples[:, np.newaxis]
     shares = np.zeros((len(rows), tree.classes))
     shares[:, fitted.classes_] = fitted.tree_.value[:, 0]
@@ -116,7 +116,7 @@ def _fit_outputs(tree: ThresholdTree, inputs: Array, outputs: Array, objective: 
     else:
         targets = tempered(torch.from_numpy(wide), objective.temperature).exp().numpy()
     fitted = DecisionTreeRegressor(criterion="squared_error", **_limits(tree), random_state=seed)
-    fitted.fit(_columns(inputs), targets)
+    fitted.fit(_flat(inputs), targets)
     logits = fitted.tree_.value[:, :, 0]
     if objective.loss != "logit_matching":
         logits = objective.temperature * np.log(np.maximum(logits, np.finfo(np.float32).tiny))
@@ -127,9 +127,9 @@ def _limits(tree: ThresholdTree) -> dict[str, Any]:
     return {name: tree.settings[name] for name in ("max_depth", "max_leaf_nodes", "min_samples_leaf")}
 
 
-def _columns(inputs: Array) -> npt.NDArray[np.float32]:
-    """Raw rows as float32, shape (n, features), column by column in memory: splits are looked for in columns."""
-    flat = inputs.reshape(len(inputs), -1).astype(np.float32, order="F")
+def _flat(inputs: Array) -> npt.NDArray[np.float32]:
+    """Raw rows as float32, shape (n, features)."""
+    flat = inputs.reshape(len(inputs), -1).astype(np.float32, copy=False)
     # NaN would have scikit-learn learn turns that a threshold does not say.
     if not np.isfinite(flat).all():
         raise LimbeckError("some inputs are NaN or infinite as float32: leave those rows out, or fill them in")

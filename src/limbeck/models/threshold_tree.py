@@ -20,7 +20,7 @@ Criterion = Literal["gini", "entropy"]
 class ThresholdTree(nn.Module):
     """A binary tree whose inner nodes ask whether one raw feature is above a threshold, as scikit-learn grows them.
 
-    It has no parameters and needs no preprocessing: `limbeck.tree_fitting.fit_threshold_tree` gives a tree that is
+    No gradient trains it and it needs no preprocessing: `limbeck.tree_fitting.fit_threshold_tree` gives a tree that is
     fitted, of as many nodes as that took. Until then it is one leaf, which has all classes alike.
 
     Questions are numbered from the root, 0, each before those below it. Where a turn leads to a leaf, `left` or `right`
@@ -35,7 +35,7 @@ class ThresholdTree(nn.Module):
         max_leaf_nodes: most leaves, the best splits first; None for no limit.
         min_samples_leaf: least rows in a leaf.
         pseudo_count: above 0: rows of each class that a leaf's frequencies of hard labels are counted with, so that no
-            probability is 0; 1 is Laplace's correction (Provost and Domingos 2003, sec. 4).
+            probability is 0; 1 is Laplace's correction (Provost and Domingos 2003).
         nodes: questions and leaves; set by the fit.
 
     Raises:
@@ -105,7 +105,7 @@ class ThresholdTree(nn.Module):
         return ~at
 
     def _leaf_of_one(self, row: npt.NDArray[np.float32]) -> int:
-        # numpy's elements are looked up thirty times faster than the tensors' own.
+        # An element of an array is looked up far faster than one of a tensor.
         feature, threshold, left, right = (
             buffer.numpy() for buffer in (self.feature, self.threshold, self.left, self.right)
         )
