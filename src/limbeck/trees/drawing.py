@@ -365,9 +365,11 @@ def _cut(text: str, most: int) -> str:
 def _few(names: Sequence[str], characters: int) -> str:
     """As many names as fit in so many characters, at least one, and how many there are beside them."""
     comma = ", " if any(len(name) > 2 for name in names) else " "
-    shown, length = 0, 0
-    while shown < len(names) and (shown == 0 or length + len(names[shown]) <= characters):
-        length += len(names[shown]) + len(comma)
-        shown += 1
-    more = f" +{len(names) - shown}" if shown < len(names) else ""
-    return comma.join(_cut(name, characters) for name in names[:shown]) + more
+    said = comma.join(names)
+    if len(said) <= characters:
+        return said
+    room = characters - 3 if len(names) > 1 else characters
+    said, shown = _cut(names[0], room), 1
+    while shown < len(names) and len(said + comma + names[shown]) <= room:
+        said, shown = said + comma + names[shown], shown + 1
+    return f"{said} +{len(names) - shown}" if shown < len(names) else said

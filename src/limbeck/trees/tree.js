@@ -140,15 +140,15 @@ function below(node) {
 
 const comma = classes.some((one) => [...one].length > 2) ? ", " : " ";
 
+// As many names as fit in so many characters, at least one, and how many there are beside them.
 function fewOf(names, characters) {
-  let shown = 0;
-  let length = 0;
-  while (shown < names.length && (shown === 0 || length + [...names[shown]].length + 1 <= characters)) {
-    length += [...cut(names[shown], characters)].length + 1;
-    shown += 1;
-  }
-  const more = names.length - shown;
-  return names.slice(0, shown).map((one) => cut(one, characters)).join(comma) + (more ? ` +${more}` : "");
+  const all = names.join(comma);
+  if ([...all].length <= characters) return all;
+  const room = names.length > 1 ? characters - 3 : characters;
+  let said = cut(names[0], room);
+  let shown = 1;
+  while (shown < names.length && [...said + comma + names[shown]].length <= room) said += comma + names[shown++];
+  return shown < names.length ? `${said} +${names.length - shown}` : said;
 }
 
 function number(value) {
@@ -283,7 +283,7 @@ const side = picture && tile.width / Math.max(picture.width, picture.height);
 
 let shownLevels = depth;
 if (narrow.matches && depth > 3) shownLevels = 2;
-else if (depth > (picture ? 5 : 4)) shownLevels = 3;
+else if (depth > 4) shownLevels = 3;
 let open = new Set();
 let current = { index: 0, input: null, answer: null };
 let placed = new Map();
@@ -703,7 +703,8 @@ function barList(probabilities, most, truth = null) {
   }
   if (shown.length > most) {
     const least = percent(probabilities[shown[most - 1]]);
-    list.append(html("li", { class: "rest" }, `and ${many(shown.length - most, "class", "classes")} of at most ${least}`));
+    const rest = many(shown.length - most, "class", "classes");
+    list.append(html("li", { class: "rest" }, `and ${rest} of at most ${least}`));
   }
   return list;
 }
@@ -758,7 +759,8 @@ function featureList(amounts, most) {
   const list = html("ul", { class: "features" });
   for (const i of topFeatures(amounts, most)) {
     const way = amounts[i] > 0 ? "right" : "left";
-    list.append(html("li", {}, html("span", { class: `to-${way}` }, way === "right" ? "→ " : "← "), featureName(i)));
+    const arrow = html("span", { class: `to-${way}` }, way === "right" ? "→ " : "← ");
+    list.append(html("li", {}, arrow, featureName(i)));
   }
   return list;
 }
@@ -991,7 +993,9 @@ function padPoint(event) {
 }
 
 function stroke(to) {
-  Object.assign(brush, { lineWidth: 20, lineCap: "round", strokeStyle: "#fff", shadowColor: "#fff", shadowBlur: 5 });
+  // About two of MNIST's pixels, and in coarser images one and a half of theirs.
+  const lineWidth = Math.max(20, (1.5 * pad.width) / Math.max(picture.width, picture.height));
+  Object.assign(brush, { lineWidth, lineCap: "round", strokeStyle: "#fff", shadowColor: "#fff", shadowBlur: 5 });
   brush.beginPath();
   brush.moveTo(lastPoint.x, lastPoint.y);
   brush.lineTo(to.x, to.y + 0.01);
