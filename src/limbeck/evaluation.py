@@ -24,7 +24,7 @@ class Cost:
     """What a model costs to keep and to run.
 
     Attributes:
-        parameters: trainable numbers.
+        parameters: trainable numbers; of a tree, those of its questions and leaves.
         bytes: of its file.
         multiply_adds: in linear and convolutional layers and in a tree's questions, for one input.
         latency_ms: median milliseconds for one input.
@@ -87,12 +87,18 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
         latency = _median_seconds(lambda: logits_of(served(one)), repeats=200, at_most=1.0)
         batch = _median_seconds(lambda: logits_of(served(many)), repeats=20, at_most=1.0)
     return Cost(
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=_parameters(model),
         bytes=file_bytes,
         multiply_adds=multiply_adds(model, inputs),
         latency_ms=round(latency * 1000, 4),
         examples_per_second=round(len(many) / batch, 1),
     )
+
+
+def _parameters(model: nn.Module) -> int:
+    """As a model says itself, else its trainable numbers."""
+    known = getattr(model, "parameter_count", None)
+    return known if isinstance(known, int) else sum(parameter.numel() for parameter in model.parameters())
 
 
 def _median_seconds(work: Callable[[], object], repeats: int, at_most: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,18 @@ from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
-from limbeck.metrics import errors
+from limbeck.metrics import accuracy, errors, nll
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
-from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
+from limbeck.models import SoftDecisionTree, ThresholdTree, build_model, load_model, save_model
 from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
+from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
+from limbeck.tree_fitting import fit_threshold_tree
 
 HISTORY = "history.json"
 FORM = "form.json"  # beside a tree that answers in another way, or was pruned
@@ -213,9 +216,11 @@ class Workshop:
 
     def tree_size(self, stage: ModelStage) -> dict[str, int]:
         """Levels and leaves of a model that is a tree; empty for others."""
-        if (stage.model or {}).get("kind") != SoftDecisionTree.kind:
+        if (stage.model or {}).get("kind") not in (SoftDecisionTree.kind, ThresholdTree.kind):
             return {}
         tree = self.model(stage)
+        if isinstance(tree, ThresholdTree):
+            return {"levels": tree.depth, "leaves": tree.leaves}
         assert isinstance(tree, SoftDecisionTree)
         return {"levels": tree.to_numpy().depth, "leaves": tree.leaf_count}
 
@@ -225,8 +230,38 @@ class Workshop:
             return None
         return float(json.loads(read_checked(self.folder(stage), BIAS))["bias"])
 
+    def _fit(self, stage: ModelStage) -> KnownModel:
+        """A model that is fitted at once; its history is one epoch, by which a grid chooses as ever."""
+        with self.store.locked(stage.identity, self.progress.line) as part:
+            if self.store.is_complete(stage.identity):
+                return load_model(self.folder(stage))[0]
+            part.mkdir(parents=True, exist_ok=True)
+            train, chosen, log_probs = stage.rows.train, stage.selected, None
+            if stage.recordings:
+                log_probs = self.recordings.read(stage.recordings, teacher_of(stage))[1][0]
+            rows = np.arange(len(train)) if chosen is None else chosen
+            unfitted, began = new_model(stage), time.monotonic()
+            assert isinstance(unfitted, ThresholdTree)
+            self.progress.start(stage.title, 1)
+            tree = fit_threshold_tree(
+                unfitted,
+                train.inputs[rows],
+                train.labels[rows],
+                None if log_probs is None else log_probs[rows].astype(np.float32),
+                stage.objective,
+                stage.seed,
+            )
+            self.progress.end(f"{tree.leaves} leaves")
+            write_json(part / HISTORY, {"epochs": [_one_epoch(tree, validation_of(stage))], "kept_epoch": 1})
+            write_json(part / TIMES, {"seconds": round(time.monotonic() - began, 3)})
+            save_model(part, tree, train.classes, {"identity": stage.identity.as_json()})
+            self.store.complete(stage.identity)
+        return tree
+
     def _train(self, stage: ModelStage) -> KnownModel:
         assert stage.model is not None
+        if stage.model["kind"] in FITTED_AT_ONCE:
+            return self._fit(stage)
         with self.store.locked(stage.identity, self.progress.line) as part:
             if self.store.is_complete(stage.identity):  # whoever held the lock made it
                 return load_model(self.folder(stage))[0]
@@ -312,6 +347,15 @@ def validation_of(stage: ModelStage) -> Part:
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))
+
+
+def _one_epoch(tree: ThresholdTree, validation: Part) -> dict[str, Any]:
+    """What a history says of an epoch, of a model that has none."""
+    row: dict[str, Any] = {"epoch": 1, "loss": None, "learning_rate": None}
+    log_probs = predict_log_probs(tree, validation.inputs) if len(validation) else None
+    row["validation_accuracy"] = None if log_probs is None else accuracy(log_probs, validation.labels)
+    row["validation_nll"] = None if log_probs is None else nll(log_probs, validation.labels)
+    return row
 
 
 def _form(whole: SoftDecisionTree, tree: SoftDecisionTree, validation: Part) -> dict[str, int | None]:

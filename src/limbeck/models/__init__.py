@@ -6,6 +6,7 @@ from limbeck.models.outputs import Outputs, answer_of, logits_of
 from limbeck.models.preprocessing import Standardize
 from limbeck.models.saving import build_model, load_model, read_description, save_model
 from limbeck.models.soft_tree import SoftDecisionTree
+from limbeck.models.threshold_tree import ThresholdTree
 
 __all__ = [
     "MLP",
@@ -13,6 +14,7 @@ __all__ = [
     "Outputs",
     "SoftDecisionTree",
     "Standardize",
+    "ThresholdTree",
     "answer_of",
     "build_model",
     "load_model",
