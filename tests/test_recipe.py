@@ -164,7 +164,7 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         (
             "teacher/0/model/kind",
             "convent",
-            'teacher.convnet.model.kind: found "convent", expected "mlp" or "convnet"',
+            'teacher.convnet.model.kind: found "convent", expected "mlp", "convnet", "soft-tree" or "sklearn-tree"',
         ),
         (
             "teacher/0/model/widths",
@@ -179,7 +179,11 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
             "the first a letter or a digit",
         ),
         ("student/0/baseline", "no", 'student.2x16.baseline: found "no", expected true or false'),
-        ("student/0/model", {"widths": [2]}, 'student.2x16.model.kind: missing, expected "mlp" or "convnet"'),
+        (
+            "student/0/model",
+            {"widths": [2]},
+            'student.2x16.model.kind: missing, expected "mlp", "convnet", "soft-tree" or "sklearn-tree"',
+        ),
         ("student/0/model/widths", 16, "student.2x16.model.widths: found 16, expected a list"),
         ("student/0/model/widths/1", 0, "student.2x16.model.widths[1]: found 0, expected 1 or more"),
         ("student/0/model/dropout", 1, "student.2x16.model.dropout: found 1, expected a number below 1"),
@@ -395,7 +399,15 @@ def test_a_bundled_recipe_loads_and_is_the_same_when_written_and_read(name: str)
 
 
 def test_the_bundled_recipes_are_listed() -> None:
-    assert bundled_recipes() == ["digits", "few-labels", "hinton2015", "mnist", "similarity", "small-at-once"]
+    assert bundled_recipes() == [
+        "digits",
+        "few-labels",
+        "hinton2015",
+        "mnist",
+        "similarity",
+        "small-at-once",
+        "soft-tree",
+    ]
 
 
 def test_the_rows_of_the_mnist_recipe_have_their_names() -> None:

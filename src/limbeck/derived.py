@@ -57,7 +57,7 @@ def _tree_forms(student: Student, stage: ModelStage) -> Iterator[ModelStage]:
     """A soft decision tree's other ways of answering, and the tree pruned."""
     if not isinstance(student.model, SoftTree):
         return
-    ways: list[tuple[str, float | None]] = [(way, None) for way in student.also_predict]
+    ways: list[tuple[str, float | None]] = [(way, None) for way in student.also_predict or []]
     if student.prune is not None:
         ways.append((student.model.predict, student.prune))
     for predict, prune in ways:

@@ -121,7 +121,11 @@ def planned_rows(
 def _made_from(student: Student) -> list[Variant]:
     """What tells the rows apart that are made from a student without training."""
     pruned = [] if student.prune is None else [{"pruned": student.prune}]
-    return [*({"bias": rows} for rows in student.bias), *({"predict": way} for way in student.also_predict), *pruned]
+    return [
+        *({"bias": rows} for rows in student.bias),
+        *({"predict": way} for way in student.also_predict or []),
+        *pruned,
+    ]
 
 
 def _what_comes_of(train: Train, refit: bool) -> dict[str, bool]:

@@ -25,6 +25,15 @@ _NOT_TRIED = {"kind", *_APART}
 Values = dict[str, list[Any]]
 
 
+def _with_train(data: Any) -> Any:
+    """A model that is fitted at once needs no `train`; there it is one epoch."""
+    if not isinstance(data, dict):
+        return data
+    model, train = data.get("model"), data.get("train", {})
+    at_once = isinstance(model, dict) and str(model.get("kind")) in FITTED_AT_ONCE
+    return {**data, "train": {"epochs": 1, **train}} if at_once and isinstance(train, dict) else data
+
+
 class Reference(Table):
     """A network trained on the labels of a transfer set alone, to be shown beside the others and not compared.
 
@@ -38,6 +47,8 @@ class Reference(Table):
     sweep: Values | None = None
     variant: list[str] = Field(default_factory=list)
 
+    _no_epochs = model_validator(mode="before")(_with_train)
+
     def swept(self) -> list[Reference]:
         """One reference for each combination of the sweep's values; without a sweep, this one."""
         return _each(self, "sweep")
@@ -46,6 +57,7 @@ class Reference(Table):
     def _sweep_can_be_walked(self) -> Reference:
         _check_variant(self)
         _check_values(self, "sweep")
+        _check_train(self)
         return self
 
 
@@ -75,9 +87,11 @@ class Student(Table):
     sweep: Values | None = None
     variant: list[str] = Field(default_factory=list)
     bias: list[Literal["validation", "test"]] = Field(default_factory=list)
-    also_predict: list[Literal["path", "greedy", "average"]] = Field(default_factory=list)
+    also_predict: list[Literal["path", "greedy", "average"]] | None = Field(default=None, min_length=1)
     prune: float | None = Field(default=None, gt=0, lt=1)
     baseline: bool = True
+
+    _no_epochs = model_validator(mode="before")(_with_train)
 
     def swept(self) -> list[Student]:
         """One student for each combination of the sweep's values; without a sweep, this one."""
@@ -91,35 +105,23 @@ class Student(Table):
         """What each of the trials tries, by dotted path; without a grid, nothing once."""
         return _combinations(self.grid)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fitted_at_once(cls, data: Any) -> Any:
-        """A model without epochs needs no `train`; there it is one epoch."""
-        if not isinstance(data, dict):
-            return data
-        model, train = data.get("model"), data.get("train", {})
-        at_once = isinstance(model, dict) and model.get("kind") in FITTED_AT_ONCE
-        return {**data, "train": {"epochs": 1, **train}} if at_once and isinstance(train, dict) else data
-
     @model_validator(mode="after")
     def _values_can_be_tried(self) -> Student:
         _check_variant(self)
         _check_values(self, "grid")
         _check_values(self, "sweep")
         _check_once(self.bias, "bias")
-        _check_once(self.also_predict, "also_predict")
+        _check_once(self.also_predict or [], "also_predict")
         self._check_tree_settings()
-        if self.model.kind in FITTED_AT_ONCE:
-            self._check_fitted_at_once()
+        _check_train(self)
+        self._check_fitted_at_once()
         if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
             raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
         return self
 
     def _check_fitted_at_once(self) -> None:
-        if self.train.model_copy(update={"refit": False}) != Train(epochs=1):
-            raise misfit(
-                f"a {self.model.kind} is fitted at once, expected no train, or no more in it than refit", "train"
-            )
+        if self.model.kind not in FITTED_AT_ONCE:
+            return
         if self.distill.soft and self.distill.hard:
             raise misfit(f"a {self.model.kind} has one criterion, expected soft or hard to be 0", "distill")
         if self.distill.targets != "teacher":
@@ -134,7 +136,7 @@ class Student(Table):
                 if getattr(self, key):
                     raise misfit(f'a model of kind "{self.model.kind}" has no paths, expected it with a soft-tree', key)
             return
-        if self.model.predict in self.also_predict:
+        if self.model.predict in (self.also_predict or []):
             raise misfit(
                 found(self.also_predict, f'others than "{self.model.predict}", how the tree answers'), "also_predict"
             )
@@ -192,6 +194,11 @@ def _check_values(part: Student | Reference, key: str) -> None:
             _each(part, key)
         except ValidationError as error:
             raise misfit("; ".join(phrases(error, {}, type(part))), key) from None
+
+
+def _check_train(part: Student | Reference) -> None:
+    if part.model.kind in FITTED_AT_ONCE and part.train.model_copy(update={"refit": False}) != Train(epochs=1):
+        raise misfit(f"a {part.model.kind} is fitted at once, expected no train, or no more in it than refit", "train")
 
 
 def _check_once(values: Sequence[str], key: str) -> None:
