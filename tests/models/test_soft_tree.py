@@ -11,7 +11,8 @@ from limbeck.distillation import teach
 from limbeck.errors import UsageError
 from limbeck.metrics import errors
 from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
-from limbeck.models.soft_tree import LEAF_RATE, _Reach
+from limbeck.models.path_probabilities import Reach
+from limbeck.models.soft_tree import LEAF_RATE
 from limbeck.objectives import Objective
 from limbeck.training import TrainSettings, predict_log_probs
 
@@ -105,7 +106,7 @@ def test_probabilities_too_small_for_a_float_do_not_vanish():
     with torch.no_grad():
         tree.weight.zero_()
         tree.bias.fill_(1.0)
-    reach = _Reach.apply(torch.full((63, 2), 200.0))
+    reach = Reach.apply(torch.full((63, 2), 200.0))
     assert torch.isfinite(reach).all()
     assert reach.min() == pytest.approx(-6 * 200)
     mixture = tree(torch.randn(2, 5)).logits
@@ -116,7 +117,7 @@ def test_probabilities_too_small_for_a_float_do_not_vanish():
 
 def test_the_gradient_of_path_probabilities_is_that_of_finite_differences():
     scores = torch.randn(15, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(_Reach.apply, (scores,))
+    assert torch.autograd.gradcheck(Reach.apply, (scores,))
 
 
 def test_sharpness_raises_path_probabilities_to_a_power_while_it_learns(rows):
@@ -313,3 +314,10 @@ def test_leaves_start_nearly_even_so_that_none_is_favoured():
     tree = SoftDecisionTree((28, 28), 10, 8)
     assert tree.leaf_logits.abs().max() < 1
     assert LEAF_RATE > 1
+
+
+def test_a_pruned_tree_can_be_counted_anew(trained, split):
+    tree = trained.pruned(split.train.inputs, 0.005)
+    before = tree.to_numpy().reached
+    tree.count(split.train.inputs)
+    np.testing.assert_allclose(tree.to_numpy().reached, before, atol=1e-6)

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from limbeck.errors import UsageError
 from limbeck.mixture import LeafLoss, Mixture, expected_log_probs
 from limbeck.models.outputs import Outputs
+from limbeck.models.path_probabilities import Reach, leaf_weights
 from limbeck.models.preprocessing import Standardize
+from limbeck.models.tree_embedding import embedded
 from limbeck.trees import Explanation, Predict, TreeArrays, explain, prune, to_text
 from limbeck.trees.pruning import without_settled
 
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 LEAF_RATE = 8.0
 """Leaves' logits are this times their parameters: a leaf sees few of the rows, and so has to learn faster."""
 
-_SETTLED = 60.0  # a score at which the other side's probability is gone in the rounding
 _WINDOW = 10  # steps that the root's running average looks back on; each level's looks back on twice as many
 _COPIES = 5  # of every number while a tree learns: itself, its gradient, the optimiser's two, the best so far
 
@@ -110,26 +111,38 @@ class SoftDecisionTree(nn.Module):
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw inputs (batch, *input_shape) to logits (batch, classes); while training, to the mixture of the leaves."""
-        rows = self.preprocessing(inputs).flatten(1)
-        if not self.training and self.predict == "greedy":
-            return Outputs(self.leaf_logits[self._greedy_leaf(rows)])
-        # Nodes come first, so that a level's are together in memory.
-        beta = self.inverse_temperature
-        scores = (self.weight @ rows.T).float() * (beta * self._scale) + (beta * self.bias).unsqueeze(1)
-        inner = len(self.bias)
+        rows, inner = self._rows(inputs), len(self.bias)
+        if not self.training and self.predict != "average":
+            return Outputs(self.leaf_logits[self._leaf_of(rows)])
+        reach = self._reach(rows)
         with torch.autocast("cpu", enabled=False):
-            reach: Tensor = _Reach.apply(scores)  # type: ignore[no-untyped-call]
-            if self.training:
-                self._flow(reach)
-                return Outputs(Mixture(_leaf_weights(reach[inner:], self.sharpness).T, self.leaf_logits, self.loss))
-            if self.predict == "average":
+            if not self.training:
                 return Outputs(
-                    expected_log_probs(_leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
+                    expected_log_probs(leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
                 )
-            return Outputs(self.leaf_logits[reach[inner:].argmax(dim=0)])
+            self._flow(reach)
+            return Outputs(Mixture(leaf_weights(reach[inner:], self.sharpness).T, self.leaf_logits, self.loss))
+
+    def _rows(self, inputs: Tensor) -> Tensor:
+        rows: Tensor = self.preprocessing(inputs).flatten(1)
+        return rows
+
+    def _reach(self, rows: Tensor) -> Tensor:
+        """The log-probability of reaching each node, shape (nodes, batch): a level's nodes are together in memory."""
+        beta = self.inverse_temperature
+        scores = (self.weight @ rows.T).float() * (beta * self.input_scale) + (beta * self.bias).unsqueeze(1)
+        with torch.autocast("cpu", enabled=False):
+            reach: Tensor = Reach.apply(scores)  # type: ignore[no-untyped-call]
+        return reach
+
+    def _leaf_of(self, rows: Tensor) -> Tensor:
+        """The leaf of each row's answer, shape (batch,); for an average, that of the most probable path."""
+        return (
+            self._greedy_leaf(rows) if self.predict == "greedy" else self._reach(rows)[len(self.bias) :].argmax(dim=0)
+        )
 
     @property
-    def _scale(self) -> float:
+    def input_scale(self) -> float:
         """What standardised inputs are multiplied by: their norm is then about one."""
         return 1 / math.sqrt(self.weight.shape[1])
 
@@ -137,6 +150,11 @@ class SoftDecisionTree(nn.Module):
     def leaf_logits(self) -> Tensor:
         """Shape (leaves, classes): each leaf's distribution before the softmax."""
         return self.leaves * LEAF_RATE
+
+    def set_leaves(self, logits: Tensor) -> None:
+        """Give the leaves other distributions, shape (leaves, classes), before the softmax."""
+        with torch.no_grad():
+            self.leaves.copy_(logits / LEAF_RATE)
 
     @property
     def inverse_temperature(self) -> Tensor:
@@ -181,13 +199,13 @@ class SoftDecisionTree(nn.Module):
             return torch.tensor([self._greedy_leaf_of_one(rows[0].numpy())])
         node = torch.zeros(len(rows), dtype=torch.int64)
         for _ in range(self.depth):
-            score = torch.linalg.vecdot(self.weight[node], rows) * self._scale + self.bias[node]
+            score = torch.linalg.vecdot(self.weight[node], rows) * self.input_scale + self.bias[node]
             node = 2 * node + 1 + (score > 0)
         return node - len(self.bias)
 
     def _greedy_leaf_of_one(self, row: npt.NDArray[np.float32]) -> int:
         # A dot product of numpy's costs a twentieth of what looking up a tensor's row and multiplying does.
-        weight, bias, scale = self.weight.detach().numpy(), self.bias.detach().numpy(), self._scale
+        weight, bias, scale = self.weight.detach().numpy(), self.bias.detach().numpy(), self.input_scale
         node = 0
         for _ in range(self.depth):
             node = 2 * node + 1 + int(weight[node].dot(row) * scale + bias[node] > 0)
@@ -200,11 +218,13 @@ class SoftDecisionTree(nn.Module):
             inputs: raw, shape (n, *input_shape).
             batch_size: rows looked at in one go.
         """
-        arrays = self.to_numpy()
-        ends = np.zeros(len(arrays.left), dtype=np.int64)
-        for start in range(0, len(inputs), batch_size):
-            ends += np.bincount(arrays.leaf_of(inputs[start : start + batch_size]), minlength=len(ends))
-        shares = torch.from_numpy(ends / max(len(inputs), 1)).to(self.reached.dtype)
+        inner = len(self.bias)
+        shares = torch.zeros_like(self.reached, dtype=torch.float64)
+        with torch.inference_mode():
+            for start in range(0, len(inputs), batch_size):
+                leaves = self._leaf_of(self._rows(torch.from_numpy(inputs[start : start + batch_size])))
+                shares[inner:] += torch.bincount(leaves, minlength=inner + 1)
+        shares /= max(len(inputs), 1)
         for node in reversed(range(len(self.bias))):
             shares[node] = shares[2 * node + 1] + shares[2 * node + 2]
         self.reached.copy_(shares)
@@ -224,12 +244,12 @@ class SoftDecisionTree(nn.Module):
             inputs: raw, shape (n, *input_shape), such as the training rows.
             reach: the share of them below which a subtree is taken out.
         """
-        return self._holding(prune(self.to_numpy(), inputs, reach=reach).tree)
+        return embedded(prune(self.to_numpy(), inputs, reach=reach).tree, self)
 
     @property
     def leaf_count(self) -> int:
         """How many leaves there are, without those that were pruned."""
-        return int(np.count_nonzero(self._kept())) + 1
+        return int(np.count_nonzero(self.kept)) + 1
 
     @property
     def multiply_adds(self) -> int:
@@ -259,7 +279,7 @@ class SoftDecisionTree(nn.Module):
             np.broadcast_to(values.double().numpy(), (features // values.numel(), values.numel())).ravel()
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
-        weight = weight * self._scale / std
+        weight = weight * self.input_scale / std
         arrays = TreeArrays.complete(
             weights=beta * weight,
             bias=beta * (bias - weight @ mean),
@@ -272,7 +292,7 @@ class SoftDecisionTree(nn.Module):
             centre=mean,
             spread=std,
         )
-        return arrays if self._kept().all() else without_settled(arrays)
+        return arrays if self.kept.all() else without_settled(arrays)
 
     def explain(self, one: npt.ArrayLike, features: Sequence[str] | None = None) -> Explanation:
         """Which questions led to the answer for one input, and what would have changed it: `limbeck.trees.explain`.
@@ -298,83 +318,10 @@ class SoftDecisionTree(nn.Module):
 
         return Drawing(draw(self.to_numpy(), levels=levels, path_of=None if one is None else np.asarray(one)))
 
-    def _kept(self) -> npt.NDArray[np.bool_]:
+    @property
+    def kept(self) -> npt.NDArray[np.bool_]:
         """Which questions look at the input; those of what was pruned send all to the right."""
         return np.asarray((self.weight != 0).any(dim=1).numpy())
-
-    def _holding(self, arrays: TreeArrays) -> SoftDecisionTree:
-        """A tree of this one's depth that is the arrays: below a leaf that is not as deep, all goes to the right."""
-        tree = self.answering(self.predict)
-        scale = arrays.spread.astype(np.float64) / self._scale
-        beta = float(self.inverse_temperature)
-        weight, bias = np.zeros(tree.weight.shape), np.full(len(tree.bias), _SETTLED / beta)
-        leaves, reached = np.zeros(tree.leaves.shape), np.zeros(len(tree.reached))
-        places = [(0, 0)]  # in the arrays, and in the complete tree
-        while places:
-            node, place = places.pop()
-            reached[place] = arrays.reached[node]
-            asked = arrays.question[node]
-            if asked >= 0:
-                own = arrays.weights[asked].astype(np.float64)
-                weight[place] = own * scale / beta
-                bias[place] = (arrays.bias[asked] + own @ arrays.centre) / beta
-                places += [(int(arrays.left[node]), 2 * place + 1), (int(arrays.right[node]), 2 * place + 2)]
-                continue
-            first = last = place
-            while last < len(bias):
-                first, last = 2 * first + 1, 2 * last + 2
-                reached[last] = arrays.reached[node]
-            leaves[first - len(bias) : last + 1 - len(bias)] = arrays.log_probs[arrays.leaf[node]] / LEAF_RATE
-        with torch.no_grad():
-            for to, found in ((tree.weight, weight), (tree.bias, bias), (tree.leaves, leaves), (tree.reached, reached)):
-                to.copy_(torch.from_numpy(found))
-        return tree
-
-
-class _Reach(torch.autograd.Function):
-    """The log-probability of reaching every node of a complete tree, from the scores of its questions.
-
-    Shape (inner nodes, batch) in, (nodes, batch) out, level by level. As one function, for as a hundred small ones
-    it would take longer than the matrix products.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, scores: Tensor) -> Tensor:
-        inner, batch = scores.shape
-        reach = scores.new_empty(2 * inner + 1, batch)
-        reach[0] = 0
-        children = reach[1:].view(inner, 2, batch)  # of node i, rows 2i + 1 and 2i + 2
-        to_right = nn.functional.logsigmoid(scores)
-        children[:, 1] = to_right
-        torch.sub(to_right, scores, out=children[:, 0])
-        for start in _level_starts(inner):
-            level = slice(start, 2 * start + 1)
-            children[level] += reach[level].unsqueeze(1)
-        ctx.save_for_backward(scores)
-        return reach
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (scores,) = ctx.saved_tensors
-        sums = grads[0].clone()
-        inner, batch = scores.shape
-        children = sums[1:].view(inner, 2, batch)
-        for start in reversed(_level_starts(inner)):
-            level = slice(start, 2 * start + 1)
-            sums[level] += children[level].sum(dim=1)
-        # d log sigmoid(z) = 1 − sigmoid(z) for what lies on the right, −sigmoid(z) for what lies on the left.
-        scores_grad: Tensor = children[:, 1] - scores.sigmoid() * children.sum(dim=1)
-        return scores_grad
-
-
-def _leaf_weights(log_probs: Tensor, sharpness: float) -> Tensor:
-    """Path probabilities, raised to the power and normalised; shape (leaves, batch) in and out."""
-    return log_probs.exp() if sharpness == 1 else (log_probs * sharpness).softmax(dim=0)
-
-
-def _level_starts(inner: int) -> list[int]:
-    """The first node of each level of questions."""
-    return [2**level - 1 for level in range((inner + 1).bit_length() - 1)]
 
 
 def _between(start: float, end: float, fraction: float) -> float:
