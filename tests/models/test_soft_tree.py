@@ -268,7 +268,7 @@ def test_a_pruned_tree_is_a_tree_like_any_other(trained, split, way, tmp_path):
     from limbeck.trees import prune
 
     whole = trained.answering(way)
-    wanted = prune(whole.to_numpy(), split.train.inputs, reach=0.005)
+    wanted = prune(whole.to_numpy(), split.train.inputs, reach=0.005, change=0.005)
     tree = whole.pruned(split.train.inputs, 0.005)
     assert tree.leaf_count == wanted.leaves < whole.leaf_count == 32
     assert tree.parameter_count < whole.parameter_count == sum(p.numel() for p in whole.parameters())

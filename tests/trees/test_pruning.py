@@ -161,6 +161,29 @@ def test_rows_given_another_class_are_counted(table_tree):
     assert changed(tree, other, inputs) == 5000
 
 
+@pytest.mark.parametrize("predict", WAYS)
+@pytest.mark.parametrize("change", [0.0, 0.01, 0.1])
+def test_no_more_classes_change_than_may(random_tree, rows, predict, change):
+    tree = random_tree(6, (6,), 3, predict=predict, scale=3)
+    found = prune(tree, rows, reach=0.05, change=change)
+    assert changed(tree, found.tree, rows) <= change * len(rows)
+    assert found.leaves < 64 or change == 0
+    np.testing.assert_allclose(found.tree.reached, shares(found.tree, rows))
+    assert prune(tree, rows, reach=0.05).leaves <= found.leaves
+
+
+def test_careful_pruning_ends_where_the_quick_one_does_if_nothing_changes(table_tree):
+    inputs = np.array([[0, 1], [0, -1], [1, 1], [1, 1]], np.float32)
+    quick, careful = (prune(table_tree(), inputs, reach=0.1, change=change).tree for change in (1.0, 0.0))
+    assert quick.to_json() == careful.to_json()
+
+
+@pytest.mark.parametrize("change", [-0.1, 1.1, float("nan")])
+def test_a_change_out_of_range_is_refused(table_tree, change):
+    with pytest.raises(UsageError, match=r"change = .*: expected a share of the rows, from 0 to 1"):
+        prune(table_tree(), np.zeros((1, 2)), change=change)
+
+
 # ---------------------------------------------------------------- afterwards
 
 

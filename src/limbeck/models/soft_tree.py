@@ -242,9 +242,9 @@ class SoftDecisionTree(nn.Module):
 
         Args:
             inputs: raw, shape (n, *input_shape), such as the training rows.
-            reach: the share of them below which a subtree is taken out.
+            reach: the share of them below which a subtree is taken out, and the share whose class may be another then.
         """
-        return embedded(prune(self.to_numpy(), inputs, reach=reach).tree, self)
+        return embedded(prune(self.to_numpy(), inputs, reach=reach, change=reach).tree, self)
 
     @property
     def leaf_count(self) -> int:

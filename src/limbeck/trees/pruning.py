@@ -12,6 +12,7 @@ from limbeck.errors import UsageError
 from limbeck.trees.arrays import Array, TreeArrays
 
 _BATCH = 4096
+_TRIED = 5000  # rows on which a step is tried
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Pruned:
     leaves: int
 
 
-def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool = True) -> Pruned:
+def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool = True, change: float = 1.0) -> Pruned:
     """Take leaves out of a tree.
 
     First, subtrees that fewer than `reach` of the rows get to: the question above is dropped, and its other side takes
@@ -48,7 +49,9 @@ def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool 
       of their distributions, whichever of them the row would have reached; where the tree's `sharpness` is above 1,
       they also weigh more than they did apart. A class can change where another was nearly as likely, from both steps.
 
-    `changed` counts them on rows held back.
+    `changed` counts them on rows held back. With `change`, each step is tried on the rows by itself, from the bottom
+    up, and done only if no more of them than that have another class than the whole tree gave them: for trees whose
+    turns are soft, of which a path gains much where leaves that agree are put together.
 
     Args:
         tree: the tree; it stays as it is.
@@ -56,14 +59,21 @@ def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool 
         reach: the share of the rows, from 0 (take nothing out) to below 1. A row reaches the nodes above the leaf of
             its answer; for an average, each node to the share that the leaves below it have of the answer.
         agree: whether leaves that agree are put together.
+        change: the share of the rows (of 5,000 of them, where there are more) whose class may be another in the end;
+            1 for any number, which is faster.
 
     Raises:
-        UsageError: there are no rows, they have another shape, or reach is out of range.
+        UsageError: there are no rows, they have another shape, or a share is out of range.
     """
+    if not 0 <= change <= 1:
+        raise UsageError(f"change = {change}: expected a share of the rows, from 0 to 1")
     if not 0 <= reach < 1:
         raise UsageError(f"reach = {reach}: expected a share of the rows, from 0 up to below 1")
     if not len(inputs):
         raise UsageError("there are no rows to prune with: give at least one")
+    if change < 1:
+        pruned = _carefully(tree, inputs, reach, agree, change)
+        return Pruned(replace(pruned, reached=_counted(pruned, inputs)), tree.leaves, pruned.leaves)
     pruned = tree
     while (smaller := _without_unreached(pruned, _shares(pruned, inputs), reach)).leaves < pruned.leaves:
         pruned = smaller
@@ -101,7 +111,58 @@ def without_settled(tree: TreeArrays) -> TreeArrays:
         asked = tree.question[level]
         side = np.where(tree.bias[asked] > 0, tree.right[level], tree.left[level])
         instead[level] = np.where(tree.weights[asked].any(axis=1), level, instead[side])
+    return _replaced(tree, instead)[0]
+
+
+def _carefully(tree: TreeArrays, inputs: Array, reach: float, agree: bool, change: float) -> TreeArrays:
+    """Question by question from the bottom up, what may go goes as long as classes stay."""
+    some = inputs[:: -(-len(inputs) // _TRIED)]
+    before = tree.predict_log_probs(some).argmax(axis=1)
+    shares = _shares(tree, inputs)
+    pruned = tree
+    kept = np.arange(len(tree.left))  # the number in the whole tree of each node of the pruned one
+    for node in (int(node) for level in reversed(tree.levels) for node in level):
+        here = int(np.flatnonzero(kept == node)[0])
+        for smaller in (_question_dropped, _leaves_together) if agree else (_question_dropped,):
+            if (found := smaller(pruned, here, shares[kept], reach)) is None:
+                continue
+            then, old = found
+            if np.mean(then.predict_log_probs(some).argmax(axis=1) != before) <= change:
+                pruned, kept = then, kept[old]
+                break
+    return pruned
+
+
+def _question_dropped(
+    tree: TreeArrays, node: int, shares: npt.NDArray[np.float64], reach: float
+) -> tuple[TreeArrays, npt.NDArray[np.int64]] | None:
+    """The tree without a question one of whose sides few rows reach, and its nodes' old numbers."""
+    sides = tree.left[node], tree.right[node]
+    if shares[list(sides)].min() >= reach:
+        return None
+    instead = np.arange(len(tree.left))
+    instead[node] = sides[int(shares[sides[0]] < shares[sides[1]])]
     return _replaced(tree, instead)
+
+
+def _leaves_together(
+    tree: TreeArrays, node: int, shares: npt.NDArray[np.float64], reach: float
+) -> tuple[TreeArrays, npt.NDArray[np.int64]] | None:
+    """The tree with one leaf for a question whose sides are leaves of one class, and its nodes' old numbers."""
+    sides = np.array([tree.left[node], tree.right[node]])
+    if (tree.leaf[sides] < 0).any():
+        return None
+    distributions = np.exp(tree.log_probs[tree.leaf[sides]].astype(np.float64))
+    if distributions[0].argmax() != distributions[1].argmax():
+        return None
+    rows = shares[sides] if shares[sides].any() else np.ones(2)
+    with np.errstate(divide="ignore"):  # a class that no leaf gives any probability
+        mean = np.log(rows @ distributions / rows.sum()).astype(np.float32)
+    left, right, question, leaf = (array.copy() for array in (tree.left, tree.right, tree.question, tree.leaf))
+    left[node] = right[node] = question[node] = -1
+    leaf[node] = tree.leaves
+    log_probs = np.concatenate([tree.log_probs, mean[np.newaxis]])
+    return _walked(tree, left, right, question, leaf, log_probs, root=0)
 
 
 def _batches(inputs: Array) -> list[Array]:
@@ -137,11 +198,11 @@ def _without_unreached(tree: TreeArrays, shares: npt.NDArray[np.float64], reach:
         dropped = shares[smaller] < reach
         larger = np.where(smaller == left, right, left)
         instead[level] = np.where(dropped, instead[larger], level)
-    return _replaced(tree, instead)
+    return _replaced(tree, instead)[0]
 
 
-def _replaced(tree: TreeArrays, instead: npt.NDArray[np.int64]) -> TreeArrays:
-    """The tree in which each node's place is taken by another, of those below it, or by itself."""
+def _replaced(tree: TreeArrays, instead: npt.NDArray[np.int64]) -> tuple[TreeArrays, npt.NDArray[np.int64]]:
+    """The tree in which each node's place is taken by another, of those below it, or by itself; and as `_walked`."""
     inner = tree.question >= 0
     left, right = (np.where(inner, instead[children], -1) for children in (tree.left, tree.right))
     return _walked(tree, left, right, tree.question, tree.leaf, tree.log_probs, root=int(instead[0]))
@@ -169,13 +230,13 @@ def _without_agreeing(tree: TreeArrays, shares: npt.NDArray[np.float64]) -> Tree
     question = np.where(together, -1, tree.question)
     log_probs = np.concatenate([tree.log_probs, mean])
     left, right = (np.where(question >= 0, children, -1) for children in (tree.left, tree.right))
-    return _walked(tree, left, right, question, leaf, log_probs, root=0)
+    return _walked(tree, left, right, question, leaf, log_probs, root=0)[0]
 
 
 def _walked(
     tree: TreeArrays, left: Array, right: Array, question: Array, leaf: Array, log_probs: Array, *, root: int
-) -> TreeArrays:
-    """The tree of the nodes that can be reached from the root, numbered level by level."""
+) -> tuple[TreeArrays, npt.NDArray[np.int64]]:
+    """The tree of the nodes that can be reached from the root, numbered level by level; and their old numbers."""
     kept, level = [], np.array([root])
     while len(level):
         kept.append(level)
@@ -185,7 +246,7 @@ def _walked(
     new = np.full(len(left), -1)
     new[old] = np.arange(len(old))
     inner, ends = question[old] >= 0, leaf[old] >= 0
-    return replace(
+    walked = replace(
         tree,
         left=np.where(inner, new[left[old]], -1),
         right=np.where(inner, new[right[old]], -1),
@@ -196,3 +257,4 @@ def _walked(
         log_probs=log_probs[leaf[old[ends]]],
         reached=tree.reached[old],
     )
+    return walked, old
