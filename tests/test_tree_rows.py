@@ -9,7 +9,7 @@ import pytest
 import limbeck
 from limbeck.data import load_dataset
 from limbeck.errors import UsageError
-from limbeck.inspection import verify
+from limbeck.inspection import inspect, verify
 from limbeck.metrics import errors
 from limbeck.models import SoftDecisionTree, load_model
 from limbeck.recipe import load_recipe, parse_recipe
@@ -116,6 +116,14 @@ def test_the_pruned_row_says_what_is_left_and_what_changed_on_validation_rows(ou
     assert pruned["metrics"]["validation_changed"] == np.count_nonzero(now != then)
     assert pruned["metrics"]["validation_errors"] == np.count_nonzero(now != split.validation.labels)
     assert pruned["parameters"] <= whole["parameters"]
+
+
+def test_inspect_says_what_became_of_a_tree(out, rows):
+    facts = inspect(out / "models" / "student" / "soft-tree-3-predict=path,pruned=0.01,temperature=2").facts
+    metrics = named(rows, "student", pruned=0.01)["metrics"]
+    assert facts["answers by"] == "path"
+    assert facts["leaves"] == str(metrics["leaves"])
+    assert facts["validation rows of another class"] == str(metrics["validation_changed"])
 
 
 def test_the_same_command_again_has_nothing_to_do(recipe, out):

@@ -11,6 +11,7 @@ from limbeck.errors import LimbeckError
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.plan import Planner
 from limbeck.recipe import SoftTree, Student
+from limbeck.trees import Predict
 
 BIAS_VERSION, TREE_FORM_VERSION = 2, 1
 
@@ -57,7 +58,7 @@ def _tree_forms(student: Student, stage: ModelStage) -> Iterator[ModelStage]:
     """A soft decision tree's other ways of answering, and the tree pruned."""
     if not isinstance(student.model, SoftTree):
         return
-    ways: list[tuple[str, float | None]] = [(way, None) for way in student.also_predict or []]
+    ways: list[tuple[Predict, float | None]] = [(way, None) for way in student.also_predict or []]
     if student.prune is not None:
         ways.append((student.model.predict, student.prune))
     for predict, prune in ways:

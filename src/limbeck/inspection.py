@@ -25,6 +25,7 @@ from limbeck.regression import REGRESSION, steps_to
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
 from limbeck.terminal import plain_table
+from limbeck.tree_forms import FORM
 
 # Soft targets at this temperature show which classes are alike; at 1 the top class hides the others.
 ALIKE_TEMPERATURE = 4.0
@@ -213,6 +214,8 @@ def _model(path: Path) -> Inspection:
                 facts[name.replace("_", " ")] = _in_words(value)
         if "bias" in identity.settings:
             facts |= _raised(path, identity, description["classes"])
+        if "predict" in identity.settings:
+            facts |= _formed(path, identity)
         if identity.inputs.get("knowledge"):
             facts["knowledge"] = ", ".join(key[:12] for key in identity.inputs["knowledge"])
     history = path / "history.json"
@@ -234,6 +237,17 @@ def _raised(path: Path, identity: Identity, classes: list[str]) -> dict[str, str
     found = json.loads(read_checked(path, BIAS))
     on = f"{found['rows']:,} {identity.settings['bias']} rows"
     return {**of, "biases raised": f"of {missing} by {found['bias']:.3g}, with {found['errors']:,} errors in {on}"}
+
+
+def _formed(path: Path, identity: Identity) -> dict[str, str]:
+    """Of a tree that answers in another way than it was trained to, or was pruned: what became of it."""
+    facts = {"of student": identity.inputs["student"], "answers by": identity.settings["predict"]}
+    if (path / FORM).exists():
+        found = json.loads(read_checked(path, FORM))
+        facts["leaves"] = str(found["leaves"])
+        if found["validation_changed"] is not None:
+            facts["validation rows of another class"] = f"{found['validation_changed']:,}"
+    return facts
 
 
 def _in_words(value: Any) -> str:

@@ -18,6 +18,7 @@ from limbeck.objectives import Objective
 from limbeck.recipe import Train
 from limbeck.rows import model_id, row_label
 from limbeck.training import TrainSettings
+from limbeck.trees import Predict
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class TreeForm:
     """
 
     student: ModelStage
-    predict: str
+    predict: Predict
     prune: float | None = None
 
     @property

@@ -21,7 +21,6 @@ from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_bytes, write_json
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
-from limbeck.metrics import accuracy, errors, nll
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.models import SoftDecisionTree, ThresholdTree, build_model, load_model, save_model
 from limbeck.models.saving import WEIGHTS, KnownModel
@@ -32,10 +31,10 @@ from limbeck.recordings import Recordings
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
-from limbeck.tree_fitting import fit_threshold_tree
+from limbeck.tree_fitting import fit_threshold_tree, history_of
+from limbeck.tree_forms import FORM, form_facts, tree_form
 
 HISTORY = "history.json"
-FORM = "form.json"  # beside a tree that answers in another way, or was pruned
 
 
 class Workshop:
@@ -192,17 +191,13 @@ class Workshop:
 
     def _reform(self, stage: ModelStage, form: TreeForm) -> KnownModel:
         """A soft decision tree that answers in another way, or pruned."""
-        whole, inputs = self.model(form.student), stage.rows.train.inputs
+        whole = self.model(form.student)
         assert isinstance(whole, SoftDecisionTree)
-        tree = whole.answering(form.predict)  # type: ignore[arg-type]
-        if form.prune is None:
-            tree.count(inputs)
-        else:
-            tree = tree.pruned(inputs, form.prune)
+        tree = tree_form(whole, form.predict, form.prune, stage.rows.train.inputs)
         with self.store.locked(stage.identity, self.progress.line) as part:
             if not self.store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
-                write_json(part / FORM, _form(whole, tree, validation_of(form.student)))
+                write_json(part / FORM, form_facts(whole, tree, validation_of(form.student)))
                 save_model(part, tree, stage.rows.train.classes, {"identity": stage.identity.as_json()})
                 self.store.complete(stage.identity)
         return load_model(self.folder(stage))[0]
@@ -252,7 +247,7 @@ class Workshop:
                 stage.seed,
             )
             self.progress.end(f"{tree.leaves} leaves")
-            write_json(part / HISTORY, {"epochs": [_one_epoch(tree, validation_of(stage))], "kept_epoch": 1})
+            write_json(part / HISTORY, history_of(tree, validation_of(stage)))
             write_json(part / TIMES, {"seconds": round(time.monotonic() - began, 3)})
             save_model(part, tree, train.classes, {"identity": stage.identity.as_json()})
             self.store.complete(stage.identity)
@@ -347,26 +342,6 @@ def validation_of(stage: ModelStage) -> Part:
     if not chosen or not len(validation):
         return validation
     return validation.take(validation.selected(**chosen))
-
-
-def _one_epoch(tree: ThresholdTree, validation: Part) -> dict[str, Any]:
-    """What a history says of an epoch, of a model that has none."""
-    row: dict[str, Any] = {"epoch": 1, "loss": None, "learning_rate": None}
-    log_probs = predict_log_probs(tree, validation.inputs) if len(validation) else None
-    row["validation_accuracy"] = None if log_probs is None else accuracy(log_probs, validation.labels)
-    row["validation_nll"] = None if log_probs is None else nll(log_probs, validation.labels)
-    return row
-
-
-def _form(whole: SoftDecisionTree, tree: SoftDecisionTree, validation: Part) -> dict[str, int | None]:
-    """The leaves that are left; on validation rows the errors, and the rows whose class is another now."""
-    found: dict[str, int | None] = {"leaves": tree.leaf_count, "validation_errors": None, "validation_changed": None}
-    if len(validation):
-        log_probs = predict_log_probs(tree, validation.inputs)
-        before = predict_log_probs(whole, validation.inputs).argmax(axis=1)
-        found["validation_errors"] = errors(log_probs, validation.labels)
-        found["validation_changed"] = int(np.count_nonzero(log_probs.argmax(axis=1) != before))
-    return found
 
 
 def _weights_digest(folder: Path) -> str | None:

@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
+from limbeck.metrics import accuracy, nll
 from limbeck.models.threshold_tree import ThresholdTree
 from limbeck.objectives import Objective, tempered
+from limbeck.training import predict_log_probs
 
 Array = npt.NDArray[Any]
 
@@ -71,6 +74,15 @@ def fit_threshold_tree(
             f"a tree fitted by {objective.loss} needs the teacher's log-probabilities, and none were given"
         )
     return _fit_outputs(tree, inputs, teacher_log_probs, objective, seed)
+
+
+def history_of(tree: ThresholdTree, validation: Part) -> dict[str, Any]:
+    """What history.json says of a tree, which has no epochs: one, by which a grid chooses as ever."""
+    row: dict[str, Any] = {"epoch": 1, "loss": None, "learning_rate": None}
+    log_probs = predict_log_probs(tree, validation.inputs) if len(validation) else None
+    row["validation_accuracy"] = None if log_probs is None else accuracy(log_probs, validation.labels)
+    row["validation_nll"] = None if log_probs is None else nll(log_probs, validation.labels)
+    return {"epochs": [row], "kept_epoch": 1}
 
 
 def _fit_labels(tree: ThresholdTree, inputs: Array, labels: Array, label_smoothing: float, seed: int) -> ThresholdTree:

@@ -3,7 +3,7 @@ from typing import Any
 
 from limbeck.report import render_report
 from limbeck.report.models import Model
-from limbeck.report.sweeps import find_sweeps, over_epochs
+from limbeck.report.sweeps import by_levels, find_sweeps, over_epochs
 
 
 def model(role: str, errors: int | None, name: str = "net", parameters: int = 100, **variant: Any) -> Model:
@@ -112,3 +112,23 @@ def test_a_run_without_sweeps_has_no_such_section(html: str) -> None:
     assert "Errors over settings" not in html
     assert "Paper and here" not in html
     assert "Depth alone" not in html
+
+
+def tree(role: str, levels: int, errors: int, name: str = "soft-tree", **variant: Any) -> Model:
+    found = model(role, errors, f"{name}-{levels}", **variant)
+    found.row["metrics"] = {"levels": levels, "leaves": 2**levels}
+    return found
+
+
+def test_trees_of_one_kind_are_a_line_over_their_levels_with_the_teacher_beside_them() -> None:
+    levels = {4: 300, 6: 250, 8: 180}
+    trees = [tree("student", n, errors, predict=way) for n, errors in levels.items() for way in ("path", "average")]
+    pruned = tree("student", 8, 190, predict="path", pruned=0.001)
+    alone = [tree("baseline", n, 400, "other") for n in (4, 6)]
+    (sweep,) = by_levels([model("teacher", 50, "convnet"), *trees, pruned, *alone])
+    assert [(line.role, line.label, line.points) for line in sweep.lines] == [
+        ("student", "soft-tree (predict path)", ((4, 300), (6, 250), (8, 180))),
+        ("student", "soft-tree (predict average)", ((4, 300), (6, 250), (8, 180))),
+        ("teacher", "convnet", ((4, 50), (8, 50))),
+    ]
+    assert not by_levels([model("teacher", 50), *alone])
