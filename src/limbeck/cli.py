@@ -187,11 +187,18 @@ def explain(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders, or results.json files, of one recipe.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Also students against baselines over all seeds, test row by test row.")
+    ] = False,
 ) -> None:
     """Runs or seeds beside each other: median and spread of each row."""
     from limbeck.comparison import comparison_table
 
     typer.echo(comparison_table(runs, markdown=markdown))
+    if paired:
+        from limbeck.paired import paired_table
+
+        typer.echo(f"\n{paired_table(runs, markdown=markdown)}")
 
 
 def main() -> None:
