@@ -127,8 +127,8 @@ def test_trees_of_one_kind_are_a_line_over_their_levels_with_the_teacher_beside_
     alone = [tree("baseline", n, 400, "other") for n in (4, 6)]
     (sweep,) = by_levels([model("teacher", 50, "convnet"), *trees, pruned, *alone])
     assert [(line.role, line.label, line.points) for line in sweep.lines] == [
-        ("student", "soft-tree (predict path)", ((4, 300), (6, 250), (8, 180))),
-        ("student", "soft-tree (predict average)", ((4, 300), (6, 250), (8, 180))),
+        ("student", "soft-tree, path", ((4, 300), (6, 250), (8, 180))),
+        ("student", "soft-tree, average", ((4, 300), (6, 250), (8, 180))),
         ("teacher", "convnet", ((4, 50), (8, 50))),
     ]
     assert not by_levels([model("teacher", 50), *alone])

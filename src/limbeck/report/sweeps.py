@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FEWEST = 3  # points that make a line
 FIGURES = 6
+LEVELS = "levels of questions"
 MARKED = 12  # points; more of them would hide the line
 
 
@@ -46,7 +47,8 @@ class Sweep:
     @property
     def title(self) -> str:
         """What the figure shows."""
-        return f"Errors by {self.setting.replace('_', ' ')}"
+        cost = ": what it costs to be readable" if self.setting == LEVELS else ""
+        return f"Errors by {self.setting.replace('_', ' ')}{cost}"
 
     @property
     def roles(self) -> set[str]:
@@ -150,6 +152,8 @@ def by_levels(models: Sequence[Model]) -> list[Sweep]:
         if levels is None or errors is None or "pruned" in rest:
             continue
         name = model.name.removesuffix(f"-{levels:g}")
+        if "predict" in rest:
+            name, rest = f"{name}, {rest['predict']}", {key: value for key, value in rest.items() if key != "predict"}
         group = model_id(model.role, name, rest)
         apart[group] = model.role, name, rest
         groups.setdefault(group, []).append((levels, errors))
@@ -166,7 +170,7 @@ def by_levels(models: Sequence[Model]) -> list[Sweep]:
         for model in models
         if model.role == "teacher" and (errors := model.number("errors")) is not None
     ]
-    return [Sweep("levels of questions", (*lines, *teachers))]
+    return [Sweep(LEVELS, (*lines, *teachers))]
 
 
 def sweep_figures(
@@ -202,6 +206,8 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
         axes.set_xlabel(sweep.setting.replace("_", " "))
         plain_ticks(axes.yaxis, whole)
         plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else "{:g}".format)
+        if sweep.setting == LEVELS:  # which are whole
+            axes.set_xticks(sorted(set(values)))
         _label(axes, sweep)
 
     told = "; ".join(f"{line.role} {line.label}: " + ", ".join(f"{e:g} at {v:g}" for v, e in line.points)
