@@ -256,3 +256,10 @@ def test_what_cannot_be_fitted_is_said_in_one_line(rows, objective, changed, kin
 def test_soft_targets_of_no_weight_are_hard_labels(rows):
     only_hard = Objective(soft=0.0, hard=0.3)
     assert torch.equal(fit(rows, only_hard).log_probs, fit(rows, HARD).log_probs)
+
+
+def test_training_such_a_tree_by_epochs_is_refused_with_what_to_call(digits):
+    from limbeck.distillation import teach
+
+    with pytest.raises(UsageError, match="fitted at once: limbeck.tree_fitting.fit_threshold_tree does it"):
+        teach(ThresholdTree((8, 8), 10), digits)
