@@ -19,7 +19,8 @@ def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, wha
     probe(model, inputs, classes, what)
     if isinstance(model, ThresholdTree):
         raise UsageError(
-            f"{what} is a tree of scikit-learn's, which is fitted at once: limbeck.tree_fitting.fit_threshold_tree does it"
+            f"{what} is a tree of scikit-learn's, which is fitted at once: limbeck.tree_fitting.fit_threshold_tree does "
+            "it"
         )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
