@@ -18,10 +18,8 @@ def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, wha
     """Let a model of a known kind learn its preprocessing, and see that it takes the inputs."""
     probe(model, inputs, classes, what)
     if isinstance(model, ThresholdTree):
-        raise UsageError(
-            f"{what} is a tree of scikit-learn's, which is fitted at once: limbeck.tree_fitting.fit_threshold_tree does "
-            "it"
-        )
+        remedy = "limbeck.tree_fitting.fit_threshold_tree does it"
+        raise UsageError(f"{what} is a tree of scikit-learn's, which is fitted at once: {remedy}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
     preprocessing = getattr(model, "preprocessing", None)
