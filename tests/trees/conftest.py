@@ -53,3 +53,20 @@ def table_tree():
         return TreeArrays.complete(weights, [-4, 0, 3], np.log(probabilities), (2,), "abc", predict=predict, **more)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def assert_leads_elsewhere():
+    """A function: a change's input has the class and the probability that it says, not the class of the input."""
+
+    def answer(tree, one):
+        log_probs = tree.predict_log_probs(one[np.newaxis])[0]
+        return int(log_probs.argmax()), float(np.exp(log_probs.max()))
+
+    def check(change, tree, one):
+        label, probability = answer(tree, change.changed)
+        assert change.changed.dtype == one.dtype
+        assert label != answer(tree, one)[0]
+        assert (change.label, change.name, change.probability) == (label, tree.classes[label], probability)
+
+    return check
