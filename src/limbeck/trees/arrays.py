@@ -1,9 +1,8 @@
-"""A soft decision tree as plain arrays: it answers without PyTorch, prunes, and goes through JSON."""
+"""A soft decision tree as plain arrays: it answers without PyTorch, and goes through JSON."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -11,12 +10,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.errors import LimbeckError, UsageError
+from limbeck.errors import UsageError
+from limbeck.trees.wholeness import check_shapes, check_structure
 
 Predict = Literal["path", "greedy", "average"]
 Array = npt.NDArray[Any]
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,43 +60,12 @@ class TreeArrays:
     sharpness: float = 1.0
 
     def __post_init__(self) -> None:
-        nodes, inner, leaves = len(self.left), len(self.weights), len(self.log_probs)
-        of_nodes = (self.left, self.right, self.question, self.leaf, self.reached)
-        if nodes != inner + leaves or any(array.shape != (nodes,) for array in of_nodes):
-            raise LimbeckError(f"a tree of {inner} questions and {leaves} leaves has {nodes} nodes: it is not whole")
-        if self.weights.shape != (inner, int(np.prod(self.input_shape))) or self.bias.shape != (inner,):
-            raise LimbeckError(
-                f"the questions have weights of shape {self.weights.shape} for inputs of shape {self.input_shape}: "
-                "expected one for each feature"
-            )
-        for name in ("centre", "spread"):
-            if getattr(self, name).shape != self.weights.shape[1:]:
-                raise LimbeckError(
-                    f"{name} has the shape {getattr(self, name).shape}: expected a value for each feature"
-                )
-        if self.log_probs.shape[1:] != (len(self.classes),):
-            raise LimbeckError(f"the leaves have the shape {self.log_probs.shape} for {len(self.classes)} classes")
+        check_shapes(self)
         if self.predict not in get_args(Predict):
             raise UsageError(f'predict = "{self.predict}": expected one of {", ".join(get_args(Predict))}')
         if not 0 < self.sharpness < np.inf:
             raise UsageError(f"sharpness = {self.sharpness}: expected a number above 0")
-        parents = np.flatnonzero(self.question >= 0)
-        children = np.concatenate([self.left[parents], self.right[parents]])
-        once = np.array_equal(np.sort(children), np.arange(1, nodes))
-        if not once or (self.left[parents] <= parents).any() or (self.right[parents] <= parents).any():
-            raise LimbeckError("the tree's nodes are not each the child of one that comes before: it is not whole")
-        for numbers, count in ((self.question, inner), (self.leaf, leaves)):
-            if not np.array_equal(np.sort(numbers[numbers >= 0]), np.arange(count)):
-                raise LimbeckError("the tree's questions or leaves are not each in one place: it is not whole")
-        if ((self.question >= 0) == (self.leaf >= 0)).any():
-            raise LimbeckError("a node of the tree is neither a question nor a leaf, or both: it is not whole")
-        if (self.left[self.leaf >= 0] != -1).any() or (self.right[self.leaf >= 0] != -1).any():
-            raise LimbeckError("a leaf of the tree has a child: it is not whole")
-        for name in ("weights", "bias", "centre", "spread"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise LimbeckError(f"the tree's {name} are not all finite: it is not whole")
-        if np.isnan(self.log_probs).any():
-            raise LimbeckError("a leaf of the tree has a probability that is no number: it is not whole")
+        check_structure(self)
 
     @classmethod
     def complete(
@@ -312,60 +279,17 @@ class TreeArrays:
 
     def to_json(self) -> str:
         """The tree as JSON: `from_json` gives one that answers with the same numbers."""
-        arrays = {name: _listed(getattr(self, name)) for name in _ARRAYS}
-        about = {"format": FORMAT, "input_shape": list(self.input_shape), "classes": list(self.classes)}
-        return json.dumps(
-            {"limbeck": "soft decision tree", **about, "predict": self.predict, "sharpness": self.sharpness, **arrays}
-        )
+        from limbeck.trees.json_form import to_json  # it imports this module
 
-    @classmethod
-    def from_json(cls, text: str) -> TreeArrays:
+        return to_json(self)
+
+    @staticmethod
+    def from_json(text: str) -> TreeArrays:
         """The tree of `to_json`.
 
         Raises:
             LimbeckError: if it is no such tree, or of a newer format.
         """
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise LimbeckError(f"this is no tree, for it is no JSON: {error}") from None
-        if not isinstance(found, Mapping) or found.get("limbeck") != "soft decision tree":
-            raise LimbeckError('this is no tree: expected JSON with "limbeck": "soft decision tree"')
-        if found.get("format") != FORMAT:
-            raise LimbeckError(f"the tree has format {found.get('format')}, this one reads {FORMAT}: update limbeck")
-        try:
-            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as that
-                arrays = {
-                    name: np.array(
-                        [np.nan if x is None else x for x in found[name]] if name == "reached" else found[name],
-                        dtype=dtype,
-                    )
-                    for name, dtype in _ARRAYS.items()
-                }
-            shape, classes = tuple(map(int, found["input_shape"])), tuple(map(str, found["classes"]))
-            # An array without rows has lost its second dimension.
-            arrays["weights"] = arrays["weights"].reshape(-1, int(np.prod(shape)))
-            tree = cls(**arrays, input_shape=shape, classes=classes, predict=found["predict"],
-                       sharpness=float(found["sharpness"]))  # fmt: skip
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            what = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-            raise LimbeckError(f"the tree is not whole: {what}") from None
-        if not np.allclose(np.exp(np.minimum(tree.log_probs, 1)).sum(axis=1), 1, atol=1e-3):
-            raise LimbeckError("the tree is not whole: the probabilities of a leaf do not add up to 1")
-        if not ((tree.reached >= 0) & (tree.reached <= 1) | np.isnan(tree.reached)).all():
-            raise LimbeckError("the tree is not whole: a node is reached by a share of the rows outside 0 to 1")
-        return tree
+        from limbeck.trees.json_form import from_json
 
-
-_ARRAYS: dict[str, Any] = {
-    "left": np.int64, "right": np.int64, "question": np.int64, "leaf": np.int64, "reached": np.float64,
-    "weights": np.float32, "bias": np.float32, "log_probs": np.float32, "centre": np.float32, "spread": np.float32,
-}  # fmt: skip
-
-
-def _listed(array: Array) -> list[Any]:
-    """An array as JSON has it: floats by their shortest spelling that reads back as the same, nan as null."""
-    if array.dtype == np.float32:
-        # A float32's own shortest spelling is half as long as that of the float64 it becomes in a list.
-        return [_listed(row) for row in array] if array.ndim > 1 else [float(str(value)) for value in array]
-    return [None if value != value else value for value in array.tolist()]
+        return from_json(text)
