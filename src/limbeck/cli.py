@@ -176,7 +176,7 @@ def explain(
     ] = None,
 ) -> None:
     """Why a soft decision tree gives a row its class: turn by turn, and the smallest change that leads elsewhere."""
-    from limbeck.trees.explaining import explained
+    from limbeck.explaining import explained
 
     typer.echo(explained(model, inputs, row, out))
     if out is not None:

@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.explaining import explained
 from limbeck.models import build_model, load_model, save_model
 from limbeck.prediction import read_rows
-from limbeck.trees import TreeArrays
-from limbeck.trees.explaining import explained
-from limbeck.trees.explanation import explain
-from limbeck.trees.text import to_text
+from limbeck.trees import TreeArrays, explain, to_text
 
 CLASSES = tuple("abcdefghij")
 

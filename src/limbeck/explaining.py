@@ -12,9 +12,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.models import SoftDecisionTree, load_model
 from limbeck.prediction import fitting, read_rows
-from limbeck.trees.arrays import TreeArrays
-from limbeck.trees.explanation import explain
-from limbeck.trees.text import to_text
+from limbeck.trees import TreeArrays, explain, to_text
 
 FORMS = {".html": "a page", ".svg": "a drawing", ".txt": "text", ".json": "numbers"}
 
