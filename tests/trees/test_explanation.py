@@ -30,7 +30,7 @@ def digits_tree():
     torch.manual_seed(0)
     split = load_dataset("digits").split(validation=200, test=0.25, seed=0)
     model = SoftDecisionTree((8, 8), 10, depth=4)
-    teach(model, split.train, TrainSettings(epochs=15, batch_size=64, learning_rate=1e-2), seed=0)
+    teach(model, split.train, TrainSettings(epochs=15, batch_size=64, learning_rate=3e-2), seed=0)
     model.eval()
     model.count(split.train.inputs)
     return model.to_numpy(split.train.classes)
