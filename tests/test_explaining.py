@@ -6,7 +6,7 @@ import torch
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.explaining import explained
-from limbeck.models import build_model, load_model, save_model
+from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
 from limbeck.prediction import read_rows
 from limbeck.trees import TreeArrays, explain, to_text
 
@@ -143,3 +143,19 @@ def test_inputs_that_do_not_fit_are_refused_as_by_predict(model, tmp_path):
 def test_a_folder_without_a_model_and_a_file_that_is_not_there_are_refused(model, tmp_path):
     assert f"{tmp_path} holds no model" in refused(tmp_path, "digits")
     assert refused(model, "nowhere.npy") == "nowhere.npy: no such file, expected an idx, .npy or .npz file"
+
+
+def test_a_table_s_features_are_called_as_its_file_calls_them(tmp_path):
+    torch.manual_seed(0)
+    tree = SoftDecisionTree((3,), 2, depth=2)
+    save_model(tmp_path / "tree", tree, ["no", "yes"])
+    inputs, out = tmp_path / "rows.npz", tmp_path / "tree.txt"
+    table = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.savez(inputs, inputs=table, features=["width", "height", "age"])
+    text = explained(tmp_path / "tree", str(inputs), 1, out)
+    assert "width" in text
+    assert "feature 0" not in text + out.read_text("utf-8")
+    np.savez(inputs, inputs=table, features=["width", "height"])
+    refused(tmp_path / "tree", str(inputs), kind=UsageError)
+    np.savez(inputs, inputs=table)
+    assert "feature 0" in explained(tmp_path / "tree", str(inputs), 1)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.models import SoftDecisionTree, load_model
-from limbeck.prediction import fitting, read_rows
+from limbeck.prediction import fitting, read_features, read_rows
 from limbeck.trees import TreeArrays, explain, to_text
 
 FORMS = {".html": "a page", ".svg": "a drawing", ".txt": "text", ".json": "numbers"}
@@ -23,7 +23,7 @@ def explained(model: Path, inputs: str, row: int = 0, out: Path | None = None) -
     Args:
         model: a folder with a saved soft decision tree.
         inputs: an idx, .npy or .npz file of raw inputs, or a data set's name for its test rows (all rows of one that
-            has no test rows of its own).
+            has no test rows of its own). An .npz file may hold the names of a table's features as "features".
         row: the row to explain, from 0.
         out: a file that is written, or replaced when the new one is whole: .html a page to explore the tree with the
             inputs, .svg a drawing with the row's path, .txt its questions as text, .json its numbers.
@@ -49,23 +49,30 @@ def explained(model: Path, inputs: str, row: int = 0, out: Path | None = None) -
     if not 0 <= row < len(raw):
         raise UsageError(f"row = {row}: {inputs} has the rows 0 to {len(raw) - 1}")
     tree = loaded.to_numpy(classes)
-    explanation = explain(tree, raw[row])
+    features = read_features(inputs) if len(tree.input_shape) == 1 else None
+    explanation = explain(tree, raw[row], features=features)
     if out is not None:
         if labels is not None and not ((labels >= 0) & (labels < len(classes))).all():
             labels = None  # of another data set than the model's, or not known for every row
-        write_bytes(out, _written(tree, raw, row, labels, model.name, out.suffix.lower()).encode())
+        write_bytes(out, _written(tree, raw, row, labels, model.name, features, out.suffix.lower()).encode())
     return explanation.text()
 
 
 def _written(
-    tree: TreeArrays, raw: npt.NDArray[Any], row: int, labels: npt.NDArray[np.int64] | None, name: str, suffix: str
+    tree: TreeArrays,
+    raw: npt.NDArray[Any],
+    row: int,
+    labels: npt.NDArray[np.int64] | None,
+    name: str,
+    features: tuple[str, ...] | None,
+    suffix: str,
 ) -> str:
     if suffix == ".html":
         from limbeck.trees.page import render_page  # takes a moment to import
 
-        return render_page(tree, raw, row, labels=labels, name=name)
+        return render_page(tree, raw, row, labels=labels, name=name, features=features)
     if suffix == ".svg":
         from limbeck.trees.drawing import draw
 
-        return draw(tree, path_of=raw[row])
-    return f"{to_text(tree)}\n" if suffix == ".txt" else f"{tree.to_json()}\n"
+        return draw(tree, path_of=raw[row], features=features)
+    return f"{to_text(tree, features=features)}\n" if suffix == ".txt" else f"{tree.to_json()}\n"

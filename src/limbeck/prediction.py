@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,18 @@ def read_rows(inputs: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | No
     if path.suffix == ".gz":
         content, complete = unpack(content, str(path))
     return parse_idx(content, str(path), dimensions=IMAGES, complete=complete), None
+
+
+def read_features(inputs: str) -> tuple[str, ...] | None:
+    """The names of a table's features, where an .npz file has them as an array of strings, "features"."""
+    path = Path(inputs)
+    if path.suffix != ".npz" or not path.is_file():
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as found:
+        names = np.asarray(found["features"])
+        if names.ndim == 1 and names.dtype.kind == "U":
+            return tuple(map(str, names))
+    return None
 
 
 def _numpy_array(path: Path) -> npt.NDArray[Any]:
