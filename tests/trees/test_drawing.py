@@ -9,7 +9,8 @@ import pytest
 
 from limbeck.errors import UsageError
 from limbeck.trees import TreeArrays, prune
-from limbeck.trees.drawing import PATH, Drawing, draw
+from limbeck.trees.drawing import Drawing, draw
+from limbeck.trees.svg import PATH
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,7 +9,7 @@ import pytest
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.trees.counterfactual import PixelChange
-from limbeck.trees.explanation import classes_below, explain
+from limbeck.trees.explanation import explain
 
 WAYS = ["path", "greedy", "average"]
 
@@ -166,18 +166,13 @@ def test_a_sharpened_average_s_leaf_carries_its_weight_in_it(table_tree):
     assert "carries 37% of it" in found.text()
 
 
-def test_classes_of_leaves_that_no_row_reached_are_left_out(table_tree):
+def test_classes_of_leaves_that_no_row_reached_are_not_said_but_the_answer_s_own(table_tree):
     #       0 (1, 2)   1 (3 a, 4 b)   2 (5 b, 6 c)
     tree = table_tree(reached=[1, 1, 0, 1, 0, 0, 0])
-    below = classes_below(tree)
-    assert below[0].tolist() == [True, False, False]
-    assert below[1].tolist() == [True, False, False]
-    assert below[2].tolist() == [False, True, True]  # else nothing would remain
     found = explain(tree, np.array([1.0, 1.0]))
     assert found.leaf == 4
     assert found.steps[0].classes == ("a", "b")  # its own leaf counts, whoever reached it before
     assert found.steps[1].other_classes == ("a",)
-    np.testing.assert_array_equal(classes_below(table_tree())[0], [True, True, True])
 
 
 # ---------------------------------------------------------------- words

@@ -11,7 +11,7 @@ import pytest
 
 from limbeck.data import load_dataset
 from limbeck.errors import UsageError
-from limbeck.trees.page import picture_shape, render_page
+from limbeck.trees.page import render_page
 
 HOSTILE = '</script><img src=x onerror="alert(1)">\'&'
 
@@ -71,12 +71,6 @@ def test_a_tree_of_depth_8_for_mnist_takes_less_than_2_mb(random_tree):
 def test_drawing_is_offered_for_grey_images_only(random_tree):
     for shape, offered in (((6, 6), True), ((6, 6, 1), True), ((6, 6, 3), False), ((6,), False)):
         assert ('id="pad"' in render_page(random_tree(1, shape), np.zeros((2, *shape), np.uint8), 0)) == offered
-
-
-def test_images_are_told_from_tables_by_their_shape():
-    assert picture_shape((28, 20)) == (28, 20, 1)
-    assert picture_shape((28, 20, 3)) == (28, 20, 3)
-    assert picture_shape((7,)) is None
 
 
 def test_shares_that_were_not_counted_are_null(random_tree):

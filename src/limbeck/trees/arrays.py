@@ -125,7 +125,11 @@ class TreeArrays:
     @cached_property
     def levels(self) -> list[Array]:
         """The inner nodes of each level, the root's first."""
-        found, level = [], np.array([0])
+        return self.levels_below(0)
+
+    def levels_below(self, node: int) -> list[Array]:
+        """The inner nodes of each level from this node down, its own first."""
+        found, level = [], np.array([node])
         while len(level := level[self.question[level] >= 0]):
             found.append(level)
             level = np.concatenate([self.left[level], self.right[level]])
@@ -245,13 +249,21 @@ class TreeArrays:
             "value": value, "label": label,
         }  # fmt: skip
 
-    def _flat(self, inputs: Array) -> npt.NDArray[np.float32]:
-        inputs = np.asarray(inputs)
+    def check_inputs(self, inputs: Array) -> None:
+        """Refuse rows of another shape than (n, *input_shape).
+
+        Raises:
+            UsageError: with both shapes.
+        """
         if inputs.shape[1:] != self.input_shape:
             raise UsageError(
                 f"the inputs have the shape {inputs.shape[1:]}, but the tree takes {self.input_shape}: give it rows "
                 "like those it was trained on"
             )
+
+    def _flat(self, inputs: Array) -> npt.NDArray[np.float32]:
+        inputs = np.asarray(inputs)
+        self.check_inputs(inputs)
         return inputs.reshape(len(inputs), -1).astype(np.float32, copy=False)
 
     def _greedy(self, flat: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -293,3 +305,8 @@ class TreeArrays:
         from limbeck.trees.json_form import from_json
 
         return from_json(text)
+
+
+def turn_probability(score: float, *, to_right: bool) -> float:
+    """The probability of a turn at a question with this score: sigmoid(score) to the right, the rest to the left."""
+    return float(np.exp(-np.logaddexp(0.0, -score if to_right else score)))

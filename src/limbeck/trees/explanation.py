@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.trees.arrays import Array, Predict, TreeArrays
+from limbeck.trees.arrays import Array, Predict, TreeArrays, turn_probability
+from limbeck.trees.below import classes_below
 from limbeck.trees.counterfactual import FeatureChange, PixelChange, smallest_change
-from limbeck.trees.text import feature_names, number, percent
+from limbeck.trees.text import feature_names, number, percent, weightiest
 
 Turn = Literal["left", "right"]
 
-WEIGHED = 3  # features named at a question
 CLASSES_SHOWN = 12  # in a line of text; more are counted
 
 
@@ -177,30 +177,6 @@ def explain(
     )
 
 
-def classes_below(tree: TreeArrays, leaf: int | None = None) -> npt.NDArray[np.bool_]:
-    """Which classes can still be answered at each node: those that are the most likely one of a leaf below it.
-
-    Leaves that no counted row reached are left out, unless nothing would remain below a node.
-
-    Args:
-        tree: the tree.
-        leaf: a node, a leaf, that is counted in any case.
-
-    Returns:
-        Shape (nodes, classes).
-    """
-    ends = np.flatnonzero(tree.leaf >= 0)
-    possible = np.zeros((len(tree.left), len(tree.classes)), dtype=bool)
-    possible[ends, tree.log_probs[tree.leaf[ends]].argmax(axis=1)] = True
-    reached = possible.copy()
-    out = ends[(tree.reached[ends] == 0) & (ends != leaf)]
-    reached[out] = False
-    for level in reversed(tree.levels):
-        for below in (possible, reached):
-            below[level] = below[tree.left[level]] | below[tree.right[level]]
-    return np.asarray(np.where(reached.any(axis=1, keepdims=True), reached, possible))
-
-
 def _checked(tree: TreeArrays, one: npt.ArrayLike) -> Array:
     found = np.asarray(one)
     if found.shape != tree.input_shape:
@@ -231,7 +207,7 @@ def _steps(tree: TreeArrays, one: Array, leaf: int, names: tuple[str, ...]) -> I
             depth=depth,
             score=score,
             turn="right" if to_right else "left",
-            probability=float(np.exp(-np.logaddexp(0.0, -score if to_right else score))),
+            probability=turn_probability(score, to_right=to_right),
             classes=named(after),
             other_classes=named(int(tree.left[node] if to_right else tree.right[node])),
             weighed=_weighed(tree, one, asked, names) if names else (),
@@ -240,8 +216,7 @@ def _steps(tree: TreeArrays, one: Array, leaf: int, names: tuple[str, ...]) -> I
 
 def _weighed(tree: TreeArrays, one: Array, asked: int, names: tuple[str, ...]) -> tuple[Weighed, ...]:
     added = tree.weights[asked].astype(np.float64) * (one.astype(np.float64) - tree.centre)
-    most = np.argsort(-np.abs(added), kind="stable")[:WEIGHED]
-    return tuple(Weighed(names[j], float(one[j]), float(added[j])) for j in most if added[j])
+    return tuple(Weighed(names[j], float(one[j]), float(added[j])) for j in weightiest(added) if added[j])
 
 
 # ---------------------------------------------------------------- words

@@ -17,6 +17,7 @@ from limbeck.errors import UsageError
 from limbeck.report.page import embedded_json
 from limbeck.report.wording import whole
 from limbeck.trees.arrays import Predict, TreeArrays
+from limbeck.trees.pictures import picture_shape
 from limbeck.trees.text import feature_names
 
 INPUTS = 60
@@ -51,11 +52,7 @@ def render_page(
             beyond the tree's classes, or another number of names than features.
     """
     inputs = np.asarray(inputs)
-    if inputs.shape[1:] != tree.input_shape:
-        raise UsageError(
-            f"the inputs have the shape {inputs.shape[1:]}, but the tree takes {tree.input_shape}: give it rows like "
-            "those it was trained on"
-        )
+    tree.check_inputs(inputs)
     if not 0 <= row < len(inputs):
         raise UsageError(f"row = {row}: expected one of the {len(inputs)} rows, from 0")
     if labels is not None and len(labels) != len(inputs):
@@ -96,15 +93,6 @@ def render_page(
         leaves=tree.leaves,
         depth=tree.depth,
     )
-
-
-def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """The height, width and channels of an input that is an image; None for any other."""
-    if len(shape) == 2:
-        return (shape[0], shape[1], 1)
-    if len(shape) == 3 and shape[2] in (1, 3, 4):
-        return (shape[0], shape[1], shape[2])
-    return None
 
 
 def _of_tree(tree: TreeArrays) -> dict[str, Any]:

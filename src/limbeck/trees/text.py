@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from limbeck.errors import UsageError
-from limbeck.trees.arrays import TreeArrays
+from limbeck.trees.arrays import Array, TreeArrays
 
 TERMS = 3  # of a question, those that are named
 
@@ -42,7 +43,7 @@ def to_text(tree: TreeArrays, *, levels: int | None = None, features: Sequence[s
         if tree.leaf[node] >= 0:
             lines.append(_line(level, _leaf(tree, node)))
         elif levels is not None and level >= levels:
-            lines.append(_line(level, f"truncated branch of depth {_depth(tree, node)}"))
+            lines.append(_line(level, f"truncated branch of depth {len(tree.levels_below(node))}"))
         else:
             to_left, to_right = _sides(tree, node, names)
             waiting.append((int(tree.right[node]), level + 1, to_right))
@@ -60,10 +61,31 @@ def feature_names(tree: TreeArrays, features: Sequence[str] | None) -> tuple[str
         return ()
     count = tree.input_shape[0]
     if features is None:
-        return tuple(f"feature {number}" for number in range(count))
+        return numbered_features(count)
     if len(features) != count:
         raise UsageError(f"{len(features)} names for {count} features: give one for each, in the order of the inputs")
     return tuple(features)
+
+
+def numbered_features(count: int) -> tuple[str, ...]:
+    """What features are called that have no names."""
+    return tuple(f"feature {number}" for number in range(count))
+
+
+def weightiest(amounts: Array) -> npt.NDArray[np.int64]:
+    """The up to three features that are named: those of the largest amounts, of either sign, the largest first.
+
+    Args:
+        amounts: what each feature weighs, shape (features,); a feature that weighs nothing may be among the three.
+    """
+    return np.argsort(-np.abs(amounts), kind="stable")[:TERMS]
+
+
+def leaf_answer(tree: TreeArrays, leaf: int) -> tuple[str, float]:
+    """The name of a leaf's most likely class, and its probability."""
+    log_probs = tree.log_probs[tree.leaf[leaf]].astype(np.float64)
+    likely = int(log_probs.argmax())
+    return tree.classes[likely], float(np.exp(log_probs[likely]))
 
 
 def percent(share: float) -> str:
@@ -85,19 +107,17 @@ def _line(level: int, text: str) -> str:
 
 
 def _leaf(tree: TreeArrays, node: int) -> str:
-    log_probs = tree.log_probs[tree.leaf[node]]
-    likely = int(log_probs.argmax())
+    name, probability = leaf_answer(tree, node)
     share = float(tree.reached[node])
     counted = "" if np.isnan(share) else f", {percent(share)} of the rows"
-    return f"class: {tree.classes[likely]} ({percent(float(np.exp(log_probs[likely])))}){counted}"
+    return f"class: {name} ({percent(probability)}){counted}"
 
 
 def _sides(tree: TreeArrays, node: int, names: tuple[str, ...]) -> tuple[str, str]:
     if not names:
         return f"question {node}: left", f"question {node}: right"
     weights = tree.weights[tree.question[node]].astype(np.float64)
-    weighs = np.abs(weights * tree.spread)
-    shown = np.argsort(-weighs, kind="stable")[:TERMS]
+    shown = weightiest(weights * tree.spread)
     shown = shown[weights[shown] != 0]
     left_out = np.ones(len(weights), dtype=bool)
     left_out[shown] = False
@@ -113,12 +133,3 @@ def _sign(value: float, *, first: bool) -> str:
     if first:
         return "−" if value < 0 else ""
     return "− " if value < 0 else "+ "
-
-
-def _depth(tree: TreeArrays, node: int) -> int:
-    """The most questions on a path from this node down, its own counted."""
-    depth, level = 0, np.array([node])
-    while len(level := level[tree.question[level] >= 0]):
-        depth += 1
-        level = np.concatenate([tree.left[level], tree.right[level]])
-    return depth
