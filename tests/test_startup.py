@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "matplotlib", "sklearn", "scipy", "pandas")
+HEAVY = ("torch", "matplotlib", "sklearn", "scipy", "pandas", "jinja2")
 
 
 def loaded_by(code):
@@ -34,3 +34,8 @@ except SystemExit as exit:
 
 def test_torch_is_loaded_by_the_first_name_that_needs_it():
     assert "torch" in loaded_by("import limbeck\nlimbeck.Objective")
+
+
+def test_trees_are_asked_without_anything_heavy_and_drawn_without_torch():
+    assert loaded_by("import limbeck.trees\ndir(limbeck.trees), limbeck.trees.TreeArrays") == []
+    assert "torch" not in loaded_by("import limbeck.trees\nlimbeck.trees.draw, limbeck.trees.render_page")

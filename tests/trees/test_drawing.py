@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from limbeck.errors import UsageError
-from limbeck.trees import TreeArrays, prune
-from limbeck.trees.drawing import Drawing, draw
+from limbeck.trees import Drawing, TreeArrays, draw, prune
 from limbeck.trees.svg import PATH
 
 SVG = "{http://www.w3.org/2000/svg}"

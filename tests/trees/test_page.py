@@ -11,7 +11,7 @@ import pytest
 
 from limbeck.data import load_dataset
 from limbeck.errors import UsageError
-from limbeck.trees.page import render_page
+from limbeck.trees import render_page
 
 HOSTILE = '</script><img src=x onerror="alert(1)">\'&'
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from limbeck.data import load_dataset
-from limbeck.trees import TreeArrays, prune
-from limbeck.trees.page import render_page
+from limbeck.trees import TreeArrays, prune, render_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
