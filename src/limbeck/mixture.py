@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 LeafLoss = Literal["leaves", "mixture"]
@@ -65,8 +64,3 @@ class Mixture:
         own = (self.weights @ leaves.square().sum(dim=-1, keepdim=True)).squeeze(-1)
         both = (self.weights @ leaves * target).sum(dim=-1)
         return 0.5 * (own - 2 * both + target.square().sum(dim=-1)) / classes
-
-
-def expected_log_probs(weights: Tensor, logits: Tensor) -> Tensor:
-    """Log Σ_l P_l Q_l, shape (batch, classes): the answer by the average of the leaves."""
-    return torch.log((weights @ logits.softmax(dim=-1)).clamp_min(_FLOOR))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UsageError
-from limbeck.mixture import LeafLoss, Mixture, expected_log_probs
+from limbeck.mixture import LeafLoss, Mixture
 from limbeck.models.outputs import Outputs
 from limbeck.models.path_probabilities import Reach, leaf_weights
 from limbeck.models.preprocessing import Standardize
@@ -117,9 +117,8 @@ class SoftDecisionTree(nn.Module):
         reach = self._reach(rows)
         with torch.autocast("cpu", enabled=False):
             if not self.training:
-                return Outputs(
-                    expected_log_probs(leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
-                )
+                mean = Mixture(leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
+                return Outputs(mean.log_probs())
             self._flow(reach)
             return Outputs(Mixture(leaf_weights(reach[inner:], self.sharpness).T, self.leaf_logits, self.loss))
 

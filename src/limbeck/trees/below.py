@@ -40,10 +40,14 @@ def classes_below(tree: TreeArrays, leaf: int | None = None) -> npt.NDArray[np.b
     return np.asarray(np.where(reached.any(axis=1, keepdims=True), reached, possible))
 
 
-def classes_by_share(tree: TreeArrays) -> list[list[int]]:
+def classes_by_share(tree: TreeArrays, leaf: int | None = None) -> list[list[int]]:
     """The classes of `classes_below` at each node, those of which most rows reach a leaf first.
 
     Where rows were not counted, those of most leaves come first.
+
+    Args:
+        tree: the tree.
+        leaf: a node, a leaf, that is counted in any case.
     """
     ends = np.flatnonzero(tree.leaf >= 0)
     shares = np.zeros((len(tree.left), len(tree.classes)))
@@ -52,4 +56,4 @@ def classes_by_share(tree: TreeArrays) -> list[list[int]]:
     for level in reversed(tree.levels):
         shares[level] = shares[tree.left[level]] + shares[tree.right[level]]
     order = np.argsort(-shares, axis=1, kind="stable")
-    return [ranked[found[ranked]].tolist() for ranked, found in zip(order, classes_below(tree), strict=True)]
+    return [ranked[found[ranked]].tolist() for ranked, found in zip(order, classes_below(tree, leaf), strict=True)]

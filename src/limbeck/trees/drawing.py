@@ -18,7 +18,7 @@ from limbeck.trees.below import classes_by_share, leaves_below
 from limbeck.trees.layout import MARGIN, SUMMARY_HEIGHT, SUMMARY_WIDTH, laid_out
 from limbeck.trees.pictures import LEFT, RIGHT, picture_of_input, picture_of_question, picture_shape
 from limbeck.trees.svg import EDGE, FONT, INK, LINE, MUTED, PAPER, PATH, WASH
-from limbeck.trees.text import feature_names, leaf_answer, numbered_features, percent, weightiest
+from limbeck.trees.text import feature_names, leaf_answer, many, numbered_features, percent, weightiest
 
 PICTURE, TABLE_WIDTH, TABLE_HEIGHT = 56, 132, 56
 
@@ -62,7 +62,7 @@ def draw(
         features: the features' names, for tables; "feature 12" by default.
 
     Raises:
-        UsageError: levels below 0, an input of another shape, or another number of names than features.
+        UsageError: levels below 0, an input of another shape or not finite, or another number of names than features.
     """
     if levels < 0:
         raise UsageError(f"levels = {levels}: expected 0 or more")
@@ -77,10 +77,13 @@ class _Figure:
         self.names = names or numbered_features(tree.weights.shape[1])
         self.path: list[int] = []
         if self.input is not None:
+            if not np.isfinite(self.input).all():
+                raise UsageError("the input is not finite: mend its missing values first")
             self.path = tree.path_to(int(tree.leaf_of(self.input[None])[0]))
             self.scores = tree.scores(self.input[None])[0].astype(np.float64)
         self.counted = not np.isnan(tree.reached).any()
-        self.leaves_below, self.classes = leaves_below(tree), classes_by_share(tree)
+        self.leaves_below = leaves_below(tree)
+        self.classes = classes_by_share(tree, self.path[-1] if self.path else None)
         if self.picture:
             longest = max(self.picture[:2])
             self.tile = (PICTURE * self.picture[1] / longest, PICTURE * self.picture[0] / longest)
@@ -91,7 +94,8 @@ class _Figure:
         self.places = self.layout.places
 
     def svg(self) -> str:
-        label = f"A soft decision tree: {len(self.tree.weights)} questions, {self.tree.leaves} leaves"
+        questions = many(len(self.tree.weights), "question", "questions")
+        label = f"A soft decision tree: {questions}, {many(self.tree.leaves, 'leaf', 'leaves')}"
         size = f"{self.layout.width:g} {self.layout.height:g}"
         width, tall = size.split()
         parts = [
@@ -187,7 +191,7 @@ class _Figure:
             )
         names = [self.tree.classes[one] for one in self.classes[node]]
         stack = "".join(_box(x + by, y + by, WASH, EDGE, 1) for by in (5, 2.5))
-        count = f"{self.leaves_below[node]:,} leaves"
+        count = many(int(self.leaves_below[node]), "leaf", "leaves")
         second = svg.text(x, y + 36, svg.few(names, 12), size=12, weight=700, full=", ".join(names))
         if marked:
             name, probability = leaf_answer(self.tree, self.path[-1])

@@ -14,7 +14,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.trees.arrays import Array, Predict, TreeArrays, turn_probability
 from limbeck.trees.below import classes_below
 from limbeck.trees.counterfactual import FeatureChange, PixelChange, smallest_change
-from limbeck.trees.text import feature_names, number, percent, weightiest
+from limbeck.trees.text import feature_names, many, number, percent, weightiest
 
 Turn = Literal["left", "right"]
 
@@ -110,7 +110,7 @@ class Explanation:
         return rounded
 
     def _how(self) -> str:
-        reach, paths = percent(self.leaf_reach), f"{self.leaves} leaves" if self.leaves > 1 else "1 leaf"
+        reach, paths = percent(self.leaf_reach), many(self.leaves, "leaf", "leaves")
         if self.predict == "greedy":
             return f"by the likelier turn at every question, to leaf {self.leaf} (path probability {reach})"
         if self.predict == "path":

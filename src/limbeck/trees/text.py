@@ -88,6 +88,11 @@ def leaf_answer(tree: TreeArrays, leaf: int) -> tuple[str, float]:
     return tree.classes[likely], float(np.exp(log_probs[likely]))
 
 
+def many(count: int, one: str, several: str) -> str:
+    """A count of things: `1 leaf`, `4,096 leaves`."""
+    return f"{count:,} {one if count == 1 else several}"
+
+
 def percent(share: float) -> str:
     """A probability in words: whole percent, near 0 and 1 with a decimal, and never 0% or 100% for what is not."""
     if share in (0.0, 1.0) or 0.0095 <= share < 0.9905:
