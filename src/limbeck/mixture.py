@@ -9,7 +9,7 @@ from torch import Tensor
 
 LeafLoss = Literal["leaves", "mixture"]
 
-_FLOOR = 1e-30  # under probabilities, whose logarithm has a gradient of their inverse
+_FLOOR = 1e-37  # about the least that float32 has under probabilities, whose logarithm has a gradient of their inverse
 
 
 @dataclass

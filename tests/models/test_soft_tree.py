@@ -141,35 +141,61 @@ def test_a_learnt_inverse_temperature_is_a_parameter(rows):
     assert tree.log_beta.grad.item() != 0
 
 
+def turns_after(trees_and_rows, depth=2):
+    """Running averages of what each question sends left and right, worked out leaf by leaf; both over its window."""
+    level = np.array([n for n in range(depth) for _ in range(2**n)])
+    turns = np.repeat(0.5 ** (level + 1)[:, None], 2, axis=1)
+    for tree, rows in trees_and_rows:
+        reach = np.stack([path_probabilities(tree, row) for row in rows]).mean(axis=0)
+        for node in range(2**depth - 1):
+            width = 2 ** (depth - level[node])
+            first = (node + 1 - 2 ** level[node]) * width
+            here = reach[first : first + width].reshape(2, -1).sum(axis=1)
+            turns[node] += (here - turns[node]) * 0.5 ** level[node] / 10
+    return level, turns
+
+
 def test_the_penalty_is_the_papers_with_a_window_that_doubles_with_each_level(rows):
     tree = tree_of(depth=2, penalty=0.3)
-    reach = np.stack([path_probabilities(tree, row) for row in rows])
-    here = np.array([1.0, *(reach.reshape(7, 2, 2).sum(axis=2).mean(axis=0)), *reach.mean(axis=0)])
     tree(rows)
-    level = np.array([0, 1, 1, 2, 2, 2, 2])
-    flow = 0.5**level + (here - 0.5**level) * 0.5**level / 10
-    np.testing.assert_allclose(tree.flow, flow, rtol=1e-5)
-    expected = 0.0
-    for node in range(3):
-        alpha = flow[2 * node + 2] / flow[node]
-        expected -= 0.3 * 0.5 ** level[node] * (0.5 * math.log(alpha) + 0.5 * math.log(1 - alpha))
+    tree(rows[:3])
+    level, turns = turns_after([(tree, rows), (tree, rows[:3])])
+    np.testing.assert_allclose(tree.turns, turns, rtol=1e-5)
+    alpha = turns[:, 1] / turns.sum(axis=1)  # eq. 4
+    expected = -(0.3 * 0.5**level * 0.5 * (np.log(alpha) + np.log(1 - alpha))).sum()  # eq. 5
     assert tree.penalty().item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_penalty_pulls_as_hard_as_the_batch_however_long_its_window(rows):
-    # An average over a long window has next to no gradient of its own.
+def test_a_trees_mirror_image_has_the_same_penalty(rows):
+    tree, mirror = tree_of(depth=3, penalty=1.0), tree_of(depth=3, penalty=1.0)
+    places = [[0], [2, 1], [6, 5, 4, 3]]
+    with torch.no_grad():
+        order = torch.tensor([node for level in places for node in level])
+        mirror.weight.copy_(-tree.weight[order])
+        mirror.bias.copy_(-tree.bias[order])
+    for _ in range(20):
+        tree(rows)
+        mirror(rows)
+    for one in (tree, mirror):
+        one.penalty().backward()
+    assert mirror.penalty().item() == pytest.approx(tree.penalty().item(), rel=1e-5)
+    torch.testing.assert_close(mirror.weight.grad, -tree.weight.grad[order], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [2.0, 9.0, 20.0, -20.0])
+def test_the_penalty_pulls_a_question_that_sends_all_one_way_back(rows, bias):
+    # An average over a long window has next to no gradient of its own: it is that of the batch.
     tree = tree_of(depth=2, penalty=1.0)
     with torch.no_grad():
-        tree.bias[1] = 2.0  # most of what comes by there goes to the right
-    tree(rows)
+        tree.bias[1] = bias
+    for _ in range(2000):
+        tree(rows)
     tree.penalty().backward()
-    parent, right = tree.flow[1].item(), tree.flow[4].item()
-    reach = np.stack([path_probabilities(tree, row) for row in rows])
-    first, turn = reach[:, :2].sum(axis=1), reach[:, 1] / reach[:, :2].sum(axis=1)
-    slope = (first * turn * (1 - turn)).mean() / parent  # of alpha by the bias
-    alpha = right / parent
-    expected = -0.5 * 0.5 * (1 / alpha - 1 / (1 - alpha)) * slope
-    assert tree.bias.grad[1].item() == pytest.approx(expected, rel=1e-3)
+    # Of the two logarithms one is near 0, and the other falls as fast as the bias moves away.
+    assert np.sign(tree.bias.grad[1].item()) == np.sign(bias)
+    assert abs(tree.bias.grad[1].item()) > (0.2 if abs(bias) >= 9 else 0.1)
+    _, turns = turns_after([(tree, rows)] * 2000)
+    assert tree.turns[1].numpy() == pytest.approx(turns[1], rel=1e-3)
 
 
 def test_without_a_penalty_there_is_none(rows):

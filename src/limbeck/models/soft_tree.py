@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LEAF_RATE = 8.0
 """Leaves' logits are this times their parameters: a leaf sees few of the rows, and so has to learn faster."""
 
+_LEAST_SHARE = 1e-12  # of what a question sends to one side: under it the logarithm says no more
 _WINDOW = 10  # steps that the root's running average looks back on; each level's looks back on twice as many
 _COPIES = 5  # of every number while a tree learns: itself, its gradient, the optimiser's two, the best so far
 
@@ -61,7 +62,7 @@ class SoftDecisionTree(nn.Module):
 
     kind: ClassVar[str] = "soft-tree"
     beta: Tensor
-    flow: Tensor
+    turns: Tensor
     reached: Tensor
 
     def __init__(
@@ -103,9 +104,9 @@ class SoftDecisionTree(nn.Module):
             self.log_beta = nn.Parameter(beta.log())
         else:
             self.register_buffer("beta", beta)
-        self._level = [float(level) for level in range(depth + 1) for _ in range(2**level)]
-        # The mean probability of reaching each node, at first as if all turns were even; and its window's length.
-        self.register_buffer("flow", 0.5 ** torch.tensor(self._level))
+        self._level = [float(level) for level in range(depth) for _ in range(2**level)]
+        # The mean probability of taking each turn, left and right, at first as if all were even.
+        self.register_buffer("turns", (0.5 ** (torch.tensor(self._level) + 1)).unsqueeze(1).repeat(1, 2))
         self.register_buffer("reached", torch.zeros(inner + leaves))
         self._penalty: Tensor | None = None
 
@@ -119,7 +120,7 @@ class SoftDecisionTree(nn.Module):
             if not self.training:
                 mean = Mixture(leaf_weights(reach[inner:], self.final_sharpness).T, self.leaf_logits)
                 return Outputs(mean.log_probs())
-            self._flow(reach)
+            self._take_turns(reach)
             return Outputs(Mixture(leaf_weights(reach[inner:], self.sharpness).T, self.leaf_logits, self.loss))
 
     def _rows(self, inputs: Tensor) -> Tensor:
@@ -176,21 +177,21 @@ class SoftDecisionTree(nn.Module):
         """
         return torch.zeros(()) if self._penalty is None else self._penalty
 
-    def _flow(self, reach: Tensor) -> None:
+    def _take_turns(self, reach: Tensor) -> None:
         """Take the batch into the running averages, and with them work out the penalty."""
         self._penalty = None
         if not self.settings["penalty"]:
             return
         level = reach.new_tensor(self._level)
-        fresh = 0.5**level / _WINDOW
-        here = reach.exp().mean(dim=1)
+        # Of a question's inputs, what goes left and what goes right: both over that question's window.
+        here = reach[1:].exp().mean(dim=1).view(-1, 2)
+        average = self.turns + (here.detach() - self.turns) * (0.5**level / _WINDOW).unsqueeze(1)
+        self.turns.copy_(average)
         # The average's value, with the gradient of the batch's: else it would vanish with the window's length.
-        average = self.flow + (here.detach() - self.flow) * fresh
         followed = average + (here - here.detach())
-        self.flow.copy_(average)
-        share = (followed[2::2] / followed[: len(self.bias)]).clamp(1e-4, 1 - 1e-4)
-        weights = self.settings["penalty"] * 0.5 ** level[: len(self.bias)]
-        self._penalty = -(weights * 0.5 * (share.log() + (1 - share).log())).sum()
+        shares = followed / followed.sum(dim=1, keepdim=True)
+        weights = self.settings["penalty"] * 0.5**level
+        self._penalty = -(weights * 0.5 * shares.clamp_min(_LEAST_SHARE).log().sum(dim=1)).sum()
 
     def _greedy_leaf(self, rows: Tensor) -> Tensor:
         """The leaf at the end of each row's greedy path, shape (batch,): no other question is asked."""
