@@ -56,3 +56,10 @@ def test_what_has_no_predictions_is_refused_in_one_line(seeds, finished, tmp_pat
     (copy / "predictions" / f"{STUDENT}.safetensors").unlink()
     with pytest.raises(LimbeckError, match="no such file: run `limbeck evaluate` again"):
         paired_table([copy])
+
+
+def test_without_a_baseline_there_is_nothing_to_pair(tiny, tmp_path):
+    run = tmp_path / "alone"
+    limbeck.run(tiny, run, sets=["student.2x16.baseline=false", "student.2x16.train.epochs=1"])
+    with pytest.raises(LimbeckError, match="no student stands beside a baseline"):
+        paired_table([run])

@@ -172,6 +172,11 @@ AT_ONCE = {"kind": "sklearn-tree", "max_leaf_nodes": 16}
         ({"model": {**SOFT, "depth": 0}}, "student.2x16.model.depth: found 0"),
         ({"model": {**SOFT, "depth": 30}}, "student.2x16.model.depth: found 30"),
         (
+            {"model": SOFT, "grid": {"model.predict": ["path", "greedy"]}},
+            'found "model.predict", expected it in also_predict',
+        ),
+        ({"model": {**SOFT, "final_sharpness": 2.0}}, 'found "best", expected "last" with final_sharpness'),
+        (
             {"model": {**SOFT, "learn_inverse_temperature": True, "final_inverse_temperature": 2.0}},
             "not with a learnt inverse temperature, which is not annealed",
         ),
@@ -183,6 +188,13 @@ AT_ONCE = {"kind": "sklearn-tree", "max_leaf_nodes": 16}
 )
 def test_what_does_not_go_together_is_refused_in_one_line(student, told):
     assert told in message(**student)
+
+
+def test_a_tree_that_remembers_its_rows_is_no_teacher():
+    recipe = load_recipe("digits").model_dump(by_alias=True, exclude_none=True)
+    recipe["teacher"][0] |= {"model": AT_ONCE}
+    with pytest.raises(UsageError, match="teacher.convnet.model: a sklearn-tree remembers its rows"):
+        parse_recipe(recipe, "it")
 
 
 def test_a_depth_that_does_not_fit_into_memory_is_refused_before_anything_is_made(recipe, tmp_path, monkeypatch):

@@ -193,12 +193,10 @@ def compare(
 ) -> None:
     """Runs or seeds beside each other: median and spread of each row."""
     from limbeck.comparison import comparison_table
+    from limbeck.paired import paired_table
 
-    typer.echo(comparison_table(runs, markdown=markdown))
-    if paired:
-        from limbeck.paired import paired_table
-
-        typer.echo(f"\n{paired_table(runs, markdown=markdown)}")
+    tables = [comparison_table(runs, markdown=markdown), *([paired_table(runs, markdown=markdown)] if paired else [])]
+    typer.echo("\n\n".join(tables))
 
 
 def main() -> None:

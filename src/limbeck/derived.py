@@ -60,7 +60,8 @@ def _tree_forms(student: Student, stage: ModelStage) -> Iterator[ModelStage]:
         return
     ways: list[tuple[Predict, float | None]] = [(way, None) for way in student.also_predict or []]
     if student.prune is not None:
-        ways.append((student.model.predict, student.prune))
+        assert stage.model is not None
+        ways.append((stage.model["predict"], student.prune))
     for predict, prune in ways:
         identity = Identity(
             kind="student",

@@ -207,7 +207,7 @@ def _model(path: Path) -> Inspection:
             facts["seed"] = str(identity.seed)
         if identity.settings.get("objective"):
             facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
-        if "train" in identity.settings:
+        if identity.settings.get("train"):
             facts["training"] = ", ".join(f"{name} {value}" for name, value in identity.settings["train"].items())
         for name in ("select", "fresh_views", "targets", "snapshot_every"):
             if (value := identity.settings.get(name)) is not None:

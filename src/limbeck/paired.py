@@ -12,7 +12,7 @@ import numpy.typing as npt
 from limbeck.comparison import read_results
 from limbeck.data import load_dataset
 from limbeck.errors import LimbeckError
-from limbeck.files import DamagedFileError, read_tensors
+from limbeck.files import read_tensors
 from limbeck.metrics import mcnemar_exact
 from limbeck.recipe import load_recipe
 from limbeck.report.models import baseline_of, read_models
@@ -34,10 +34,10 @@ def paired_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         markdown: as a Markdown table.
 
     Returns:
-        The table, or nothing where no student stands beside a baseline.
+        The table.
 
     Raises:
-        LimbeckError: a folder has no predictions, or of other rows.
+        LimbeckError: a folder has no predictions, or of other rows; or no student stands beside a baseline.
     """
     results = [read_results(path) for path in runs]
     if files := [path for path in runs if not path.is_dir()]:
@@ -61,7 +61,11 @@ def paired_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         body.append(
             [label, *(str(np.count_nonzero(rows)) for rows in (more, fewer)), f"{mcnemar_exact(more, fewer):.2g}"]
         )
-    return plain_table(["student", "ahead on rows", "behind on rows", "p"], body, markdown=markdown) if body else ""
+    if not body:
+        raise LimbeckError(
+            f"{runs[0]}: no student stands beside a baseline, so that there is nothing to pair: leave it out"
+        )
+    return plain_table(["student", "ahead on rows", "behind on rows", "p"], body, markdown=markdown)
 
 
 def _log_probs(run: Path, row: Row, test_hash: str) -> npt.NDArray[np.float32]:
@@ -70,8 +74,6 @@ def _log_probs(run: Path, row: Row, test_hash: str) -> npt.NDArray[np.float32]:
         tensors, header = read_tensors(path)
     except FileNotFoundError:
         raise LimbeckError(f"{path}: no such file: run `limbeck evaluate` again") from None
-    except DamagedFileError as error:
-        raise LimbeckError(f"{error}: run `limbeck run` again, which makes it anew") from None
     if header.get("test") != test_hash:
         raise LimbeckError(f"{path} is of other test rows than the recipe's: run `limbeck evaluate` again")
     return np.asarray(tensors["log_probs"])

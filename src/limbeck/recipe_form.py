@@ -24,6 +24,7 @@ from limbeck.recipe_settings import (
     Train,
     Transfer,
     ViewSpec,
+    annealing_problem,
     rows_or_fraction,
 )
 from limbeck.recipe_student import Reference, Student
@@ -65,6 +66,10 @@ class Teacher(Table):
             raise misfit(f'found {state} of "model" and "from", expected one of them')
         if self.model is not None and self.train is None:
             raise misfit('missing, expected a table: "model" has to be trained', "train")
+        if self.model is not None and self.model.kind in FITTED_AT_ONCE:
+            raise misfit(f"a {self.model.kind} remembers its rows: it has no soft targets there, take another", "model")
+        if self.model is not None and self.train is not None and (problem := annealing_problem(self.model, self.train)):
+            raise misfit(problem, "train", "keep")
         for key, value in (("train", self.train), ("views", self.views)):
             if self.from_ is not None and value is not None:
                 raise misfit('not with "from", which names a network that is trained already', key)

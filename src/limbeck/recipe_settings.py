@@ -131,6 +131,14 @@ class Train(Table):
     snapshot_every: Count | None = None
 
 
+def annealing_problem(model: Model, train: Train) -> str | None:
+    """A phrase about an epoch that would be kept before a tree is what it was annealed to; None where all is well."""
+    if not isinstance(model, SoftTree) or train.keep == "last":
+        return None
+    annealed = [name for name in ("final_inverse_temperature", "final_sharpness") if getattr(model, name) is not None]
+    return f'found "best", expected "last" with {annealed[0]}: earlier epochs have other values' if annealed else None
+
+
 class ViewSpec(Table):
     """How far a random view of an image may stray: degrees, fractions, and pixels, to either side.
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, keys_of, misfit, phrases, shown
-from limbeck.recipe_settings import FITTED_AT_ONCE, Distill, Model, Name, SoftTree, Table, Train
+from limbeck.recipe_settings import FITTED_AT_ONCE, Distill, Model, Name, SoftTree, Table, Train, annealing_problem
 
 _MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
 
@@ -74,7 +74,8 @@ class Student(Table):
     baseline's are raised likewise, by a number of its own.
 
     Of a soft decision tree, `also_predict` adds rows in which the same tree answers in other ways, and `prune` one in
-    which subtrees that fewer than this share of the training rows reach are taken out.
+    which subtrees that fewer than this share of the training rows reach are taken out, as far as no larger share of
+    them gets another class.
     """
 
     name: Name
@@ -140,6 +141,9 @@ class Student(Table):
             raise misfit(
                 found(self.also_predict, f'others than "{self.model.predict}", how the tree answers'), "also_predict"
             )
+        for key in ("grid", "sweep"):
+            if "model.predict" in (getattr(self, key) or {}):
+                raise misfit('found "model.predict", expected it in also_predict: it is the same tree', key)
         if self.bias:
             raise misfit("a soft-tree has no biases of classes, expected it with another model", "bias")
 
@@ -197,6 +201,8 @@ def _check_values(part: Student | Reference, key: str) -> None:
 
 
 def _check_train(part: Student | Reference) -> None:
+    if problem := annealing_problem(part.model, part.train):
+        raise misfit(problem, "train", "keep")
     if part.model.kind in FITTED_AT_ONCE and part.train.model_copy(update={"refit": False}) != Train(epochs=1):
         raise misfit(f"a {part.model.kind} is fitted at once, expected no train, or no more in it than refit", "train")
 

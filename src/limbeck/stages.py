@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
@@ -193,7 +194,7 @@ class Workshop:
         """A soft decision tree that answers in another way, or pruned."""
         whole = self.model(form.student)
         assert isinstance(whole, SoftDecisionTree)
-        tree = tree_form(whole, form.predict, form.prune, stage.rows.train.inputs)
+        tree = tree_form(whole, form.predict, form.prune, _inputs(stage))
         with self.store.locked(stage.identity, self.progress.line) as part:
             if not self.store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
@@ -281,7 +282,7 @@ class Workshop:
                     title=stage.title,
                 )
             if isinstance(model, SoftDecisionTree):
-                model.count(stage.rows.train.inputs)
+                model.count(_inputs(stage))
             write_json(part / HISTORY, history.as_json())
             write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
             details = {"identity": stage.identity.as_json()}
@@ -333,6 +334,12 @@ def new_model(stage: ModelStage) -> KnownModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
         return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs)
+
+
+def _inputs(stage: ModelStage) -> npt.NDArray[Any]:
+    """The inputs that it trains on, as they are."""
+    inputs = stage.rows.train.inputs
+    return inputs if stage.selected is None else inputs[stage.selected]
 
 
 def validation_of(stage: ModelStage) -> Part:

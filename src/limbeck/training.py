@@ -137,7 +137,8 @@ def train(
     """Train a model in place; it ends with the weights of the epoch that is kept.
 
     A model may bring `penalty() -> Tensor`, added to the loss; `after_step()`, called after each step (weight
-    constraints); and `set_progress(fraction)`, called before each step (annealing).
+    constraints); and `set_progress(fraction)`, called before each step, with 0 before the first and 1 before the last
+    (annealing).
 
     Args:
         model: maps raw inputs (batch, …) to logits.
@@ -188,7 +189,9 @@ def train(
             model.train()
             for batch in batches.batches(seed, epoch, state.step):
                 _step(model, batch.inputs, targets, batch.rows, batch.view, objective, optimizer, settings, state,
-                      done=(epoch * batches.steps + state.step + 0.5) / total, precision=precision)  # fmt: skip
+                      done=(epoch * batches.steps + state.step + 0.5) / total,
+                      progress=(epoch * batches.steps + state.step) / max(total - 1, 1),
+                      precision=precision)  # fmt: skip
                 if state.step % 16 == 0:
                     progress.at(epoch * batches.steps + state.step, note)
                     save_if_due()
@@ -247,13 +250,14 @@ def _step(
     state: TrainingState,
     *,
     done: float,
+    progress: float,
     precision: Precision,
 ) -> None:
     rate = settings.rate(done)
     for group in optimizer.param_groups:
         group["lr"] = rate
     if (set_progress := getattr(model, "set_progress", None)) is not None:
-        set_progress(done)
+        set_progress(progress)
     wanted = targets.batch(rows, view)
     with autocast(precision):
         answer = answer_of(model(inputs))

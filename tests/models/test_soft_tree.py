@@ -312,11 +312,26 @@ def test_multiply_adds_are_those_of_the_way_it_answers():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("ask", ["forward", "count", "explain", "greedy"])
+def test_inputs_of_another_width_are_one_clear_line(ask):
+    tree, narrow = tree_of().eval(), torch.zeros(2, 3)
+    asked = {
+        "forward": lambda: tree(narrow), "count": lambda: tree.count(narrow.numpy()),
+        "explain": lambda: tree.explain(narrow[0].numpy()), "greedy": lambda: tree.to_numpy().greedy_leaf(narrow[0]),
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"shape \(3,\), but the tree takes \(5,\)"):
+        asked[ask]()
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
         ({"depth": 0}, "depth = 0: a soft decision tree has at least one question, expected 1 or more"),
         ({"depth": 40}, "GiB to learn, this machine has"),
+        ({"depth": 22}, "GiB to learn, this machine has"),  # its leaves would fit, and not a batch's paths
+        ({"classes": 1}, "1 classes of 5 features: a tree tells at least two classes apart"),
+        ({"sharpness": "2"}, "sharpness = '2': expected a number above 0"),
+        ({"penalty": None}, "penalty = None: expected 0 or more"),
         ({"depth": 10**9}, "ask for less depth"),
         ({"predict": "mode"}, "predict = 'mode': expected one of path, greedy, average"),
         ({"loss": "gini"}, "loss = 'gini': expected one of leaves, mixture"),
@@ -331,7 +346,7 @@ def test_multiply_adds_are_those_of_the_way_it_answers():
 )
 def test_settings_out_of_range_are_one_clear_line(settings, told):
     with pytest.raises(UsageError) as refused:
-        SoftDecisionTree((5,), 4, **settings)
+        SoftDecisionTree((5,), settings.pop("classes", 4), **settings)
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
 

@@ -80,18 +80,26 @@ def test_an_image_s_pixels_stay_in_its_own_range(random_tree, assert_leads_elsew
 
 
 def test_an_image_s_least_move_by_hand():
-    # Two pixels: right, and so white, where 3·x0 − 4·x1 − 100 > 0. The move (3, −4)·t adds 25·t to the score.
+    # Right, and so white, where 3·x0 − 4·x1 − 100 > 0; the last pixel says how bright the image may be. The move
+    # (3, −4)·t adds 25·t to the score.
     tree = TreeArrays.complete(
-        [[3, -4]], [-100], np.log([[0.9, 0.1], [0.2, 0.8]]), (1, 2), ["black", "white"], predict="greedy"
+        [[3, -4, 0]], [-100], np.log([[0.9, 0.1], [0.2, 0.8]]), (1, 3), ["black", "white"], predict="greedy"
     )
-    change = explain(tree, np.array([[30, 40]], np.uint8)).counterfactual
+    change = explain(tree, np.array([[30, 40, 255]], np.uint8)).counterfactual
     # The score is −170: t = 6.8 moves the pixels by 20.4 and −27.2, but whole ones must do more.
     assert (change.name, change.pixels, change.node) == ("white", 2, 0)
-    assert change.changed.tolist() == [[51, 13]]
+    assert change.changed.tolist() == [[51, 13, 255]]
     assert change.norm == pytest.approx(math.hypot(21, 27))
-    change = explain(tree, np.array([[255, 0]], np.uint8)).counterfactual
+    change = explain(tree, np.array([[255, 0, 255]], np.uint8)).counterfactual
     assert change.name == "black"
     assert change.changed[0, 1] > 100  # 665 are to be taken away, against a bound of neither pixel
+
+
+def test_pixels_go_no_further_than_the_image_s_own(random_tree):
+    tree = random_tree(4, (4, 4), 3)
+    for one in np.random.default_rng(3).integers(0, 17, (20, 4, 4), dtype=np.uint8):  # as digits are
+        if (change := explain(tree, one).counterfactual) is not None:
+            assert change.changed.max() <= one.max()
 
 
 def test_without_a_change_that_leads_elsewhere_it_is_said(table_tree, single_leaf):

@@ -30,6 +30,8 @@ LEAF_RATE = 8.0
 _LEAST_SHARE = 1e-12  # of what a question sends to one side: under it the logarithm says no more
 _WINDOW = 10  # steps that the root's running average looks back on; each level's looks back on twice as many
 _COPIES = 5  # of every number while a tree learns: itself, its gradient, the optimiser's two, the best so far
+_PATHS = 6  # numbers for each node and row of a batch meanwhile: path probabilities, scores, their gradients
+_BATCH = 512
 
 
 class SoftDecisionTree(nn.Module):
@@ -124,6 +126,11 @@ class SoftDecisionTree(nn.Module):
             return Outputs(Mixture(leaf_weights(reach[inner:], self.sharpness).T, self.leaf_logits, self.loss))
 
     def _rows(self, inputs: Tensor) -> Tensor:
+        if tuple(inputs.shape[1:]) != self.input_shape:
+            raise UsageError(
+                f"the inputs have the shape {tuple(inputs.shape[1:])}, but the tree takes {self.input_shape}: give it "
+                "rows like those it was trained on"
+            )
         rows: Tensor = self.preprocessing(inputs).flatten(1)
         return rows
 
@@ -211,20 +218,20 @@ class SoftDecisionTree(nn.Module):
             node = 2 * node + 1 + int(weight[node].dot(row) * scale + bias[node] > 0)
         return node - len(bias)
 
-    def count(self, inputs: npt.NDArray[Any], batch_size: int = 4096) -> None:
+    def count(self, inputs: npt.ArrayLike) -> None:
         """Remember which share of these rows reaches each node by the path of its answer: what a drawing shows.
 
         Args:
             inputs: raw, shape (n, *input_shape).
-            batch_size: rows looked at in one go.
         """
-        inner = len(self.bias)
+        inner, rows = len(self.bias), np.asarray(inputs)
+        together = max(1, min(4096, 2**24 // len(self.reached)))
         shares = torch.zeros_like(self.reached, dtype=torch.float64)
         with torch.inference_mode():
-            for start in range(0, len(inputs), batch_size):
-                leaves = self._leaf_of(self._rows(torch.from_numpy(inputs[start : start + batch_size])))
+            for start in range(0, len(rows), together):
+                leaves = self._leaf_of(self._rows(torch.from_numpy(rows[start : start + together])))
                 shares[inner:] += torch.bincount(leaves, minlength=inner + 1)
-        shares /= max(len(inputs), 1)
+        shares /= max(len(rows), 1)
         for node in reversed(range(len(self.bias))):
             shares[node] = shares[2 * node + 1] + shares[2 * node + 2]
         self.reached.copy_(shares)
@@ -237,14 +244,17 @@ class SoftDecisionTree(nn.Module):
             tree.reached.zero_()  # was counted by the other way
         return tree.eval()
 
-    def pruned(self, inputs: npt.NDArray[Any], reach: float = 0.001) -> SoftDecisionTree:
+    def pruned(self, inputs: npt.NDArray[Any], reach: float = 0.001, change: float | None = None) -> SoftDecisionTree:
         """The tree without what it hardly uses, with weights of its own: see `limbeck.trees.prune`.
 
         Args:
             inputs: raw, shape (n, *input_shape), such as the training rows.
-            reach: the share of them below which a subtree is taken out, and the share whose class may be another then.
+            reach: the share of them below which a subtree may be taken out.
+            change: the share whose class may be another in the end; as large as `reach` if None. Steps that would
+                change more are left out.
         """
-        return embedded(prune(self.to_numpy(), inputs, reach=reach, change=reach).tree, self)
+        change = reach if change is None else change
+        return embedded(prune(self.to_numpy(), inputs, reach=reach, change=change).tree, self)
 
     @property
     def leaf_count(self) -> int:
@@ -294,29 +304,41 @@ class SoftDecisionTree(nn.Module):
         )
         return arrays if self.kept.all() else without_settled(arrays)
 
-    def explain(self, one: npt.ArrayLike, features: Sequence[str] | None = None) -> Explanation:
+    def explain(
+        self, one: npt.ArrayLike, features: Sequence[str] | None = None, classes: Sequence[str] | None = None
+    ) -> Explanation:
         """Which questions led to the answer for one input, and what would have changed it: `limbeck.trees.explain`.
 
         Args:
             one: raw, shape input_shape.
             features: their names, for tables.
+            classes: their names; numbers by default.
         """
-        return explain(self.to_numpy(), np.asarray(one), features=features)
+        return explain(self.to_numpy(classes), np.asarray(one), features=features)
 
-    def to_text(self, features: Sequence[str] | None = None) -> str:
-        """The tree in the manner of scikit-learn's `export_text`."""
-        return to_text(self.to_numpy(), features=features)
+    def to_text(self, features: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> str:
+        """The tree in the manner of scikit-learn's `export_text`; names as for `explain`."""
+        return to_text(self.to_numpy(classes), features=features)
 
-    def plot(self, one: npt.ArrayLike | None = None, levels: int = 3) -> Drawing:
+    def plot(
+        self,
+        one: npt.ArrayLike | None = None,
+        levels: int = 3,
+        features: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> Drawing:
         """The top levels, drawn; a notebook shows it.
 
         Args:
             one: a raw input, shape input_shape, whose path is marked.
             levels: how many levels of questions.
+            features: their names, for tables.
+            classes: their names; numbers by default.
         """
         from limbeck.trees.drawing import Drawing, draw  # loads what is needed to draw
 
-        return Drawing(draw(self.to_numpy(), levels=levels, path_of=None if one is None else np.asarray(one)))
+        path_of = None if one is None else np.asarray(one)
+        return Drawing(draw(self.to_numpy(classes), levels=levels, path_of=path_of, features=features))
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -332,22 +354,26 @@ def _check_settings(settings: dict[str, Any], features: int, classes: int) -> No
     depth = settings["depth"]
     if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
         raise UsageError(f"depth = {depth!r}: a soft decision tree has at least one question, expected 1 or more")
+    if classes < 2 or features < 1:
+        raise UsageError(f"{classes} classes of {features} features: a tree tells at least two classes apart by one")
     for name, known in (("predict", get_args(Predict)), ("loss", get_args(LeafLoss))):
         if settings[name] not in known:
             raise UsageError(f"{name} = {settings[name]!r}: expected one of {', '.join(known)}")
     for name in ("inverse_temperature", "final_inverse_temperature", "sharpness", "final_sharpness"):
         value = settings[name]
-        if not (value is None and name.startswith("final")) and not 0 < value < math.inf:
+        if value is None and name.startswith("final"):
+            continue
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise UsageError(f"{name} = {value!r}: expected a number above 0")
     if settings["learn_inverse_temperature"] and settings["final_inverse_temperature"] is not None:
         raise UsageError("the inverse temperature cannot be learnt and annealed: leave one of them out")
-    if not 0 <= settings["penalty"] < math.inf:
+    if not isinstance(settings["penalty"], int | float) or not 0 <= settings["penalty"] < math.inf:
         raise UsageError(f"penalty = {settings['penalty']!r}: expected 0 or more")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
     # A depth of hundreds would itself take long to raise to a power.
-    needed = 4 * _COPIES * 2 ** min(depth, 64) * (features + classes + 2)
+    needed = 4 * 2 ** min(depth, 64) * (_COPIES * (features + classes + 2) + 2 * _PATHS * _BATCH)
     if needed > memory:
         raise UsageError(
-            f"depth = {depth}: 2^{depth} leaves and as many questions of {features} weights take "
+            f"depth = {depth}: 2^{depth} leaves and as many questions of {features} weights, with their paths, take "
             f"{needed / 2**30:,.0f} GiB to learn, this machine has {memory / 2**30:,.0f}: ask for less depth"
         )

@@ -185,6 +185,8 @@ class TreeArrays:
         """
         left, right, question, weights, bias = self._walk
         flat = np.asarray(one, dtype=np.float32).ravel()
+        if flat.size != self.weights.shape[1]:
+            self.check_inputs(np.asarray(one)[np.newaxis])
         node = 0
         while (asked := question[node]) >= 0:
             node = right[node] if weights[asked].dot(flat) + bias[asked] > 0 else left[node]

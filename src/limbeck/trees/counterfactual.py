@@ -159,7 +159,8 @@ def _past_borders_by_halving(tree: TreeArrays, one: Array, label: int, used: Arr
 
 def _along_filters(tree: TreeArrays, one: Array, label: int, leaf: int) -> PixelChange | None:
     whole = one.dtype == np.uint8
-    least, most = (0.0, 255.0) if whole else (min(float(one.min()), 0.0), float(one.max()))
+    # No further than the image itself goes, be its white 16 or 255; a black one may become white.
+    least, most = min(float(one.min()), 0.0), float(one.max()) or (255.0 if whole else 0.0)
     nodes = np.array(tree.path_to(leaf)[:-1], dtype=np.int64)
     filters = tree.weights[tree.question[nodes]].astype(np.float64)
     sizes = np.abs(filters).max(axis=1, initial=0.0)

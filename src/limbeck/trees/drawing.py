@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.errors import UsageError
+from limbeck.files import write_bytes
 from limbeck.report.disagreements import picture_uri
 from limbeck.trees import svg
 from limbeck.trees.arrays import TreeArrays, turn_probability
@@ -37,8 +38,14 @@ class Drawing:
         return self.svg
 
     def save(self, path: str | Path) -> None:
-        """Write it to a file."""
-        Path(path).write_text(self.svg, encoding="utf-8")
+        """Write it to a file, whose name ends in .svg; its folder is made if it is not there.
+
+        Raises:
+            UsageError: the name ends otherwise.
+        """
+        if Path(path).suffix.lower() != ".svg":
+            raise UsageError(f'path = "{path}": expected a file that ends in .svg')
+        write_bytes(Path(path), self.svg.encode())
 
 
 def draw(

@@ -141,8 +141,8 @@ def explain(
     answers by the greedy path, all borders are tried at which a question turns; else amounts a quarter apart, and then
     the halves between two, so that a class through which a feature passes quickly can be missed. Of whole numbers
     (uint8) all 256 are tried. In an image the pixels are moved along the filter of a question on the path, either way,
-    by such amounts; uint8 pixels stay whole and within 0 and 255, others between the image's least value, or 0 if that
-    is lower, and its greatest. Each change given was verified by asking the tree again, in the way it answers.
+    by such amounts; they stay between the image's least value, or 0 if that is lower, and its greatest, and uint8
+    pixels stay whole. Each change given was verified by asking the tree again, in the way it answers.
 
     Args:
         tree: the tree.

@@ -51,6 +51,8 @@ def from_json(text: str) -> TreeArrays:
                 )
                 for name, dtype in _ARRAYS.items()
             }
+        if not isinstance(found["classes"], list):
+            raise TypeError("classes are no list")
         shape, classes = tuple(map(int, found["input_shape"])), tuple(map(str, found["classes"]))
         # An array without rows has lost its second dimension.
         arrays["weights"] = arrays["weights"].reshape(-1, int(np.prod(shape)))

@@ -65,10 +65,10 @@ def prune(tree: TreeArrays, inputs: Array, *, reach: float = 0.001, agree: bool 
     Raises:
         UsageError: there are no rows, they have another shape, or a share is out of range.
     """
-    if not 0 <= change <= 1:
-        raise UsageError(f"change = {change}: expected a share of the rows, from 0 to 1")
     if not 0 <= reach < 1:
         raise UsageError(f"reach = {reach}: expected a share of the rows, from 0 up to below 1")
+    if not 0 <= change <= 1:
+        raise UsageError(f"change = {change}: expected a share of the rows, from 0 to 1")
     if not len(inputs):
         raise UsageError("there are no rows to prune with: give at least one")
     if change < 1:
