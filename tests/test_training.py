@@ -355,7 +355,7 @@ def test_penalty_constraint_and_schedule_are_called_in_every_step(part):
         TrainSettings(epochs=2, learning_rate=0.01), seed=0,
     )  # fmt: skip
     steps = [model.calls[start : start + 4] for start in range(0, len(model.calls), 4)]
-    assert [step[0] for step in steps] == pytest.approx([(step + 0.5) / 8 for step in range(8)])
+    assert [step[0] for step in steps] == pytest.approx([step / 7 for step in range(8)])
     assert all(step[1:] == ["forward", "penalty", "after_step"] for step in steps)
     assert model.layer.weight.abs().max() <= 0.01
     assert model.layer.bias.abs().max() < 0.1
