@@ -5,15 +5,19 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.trees.arrays import TreeArrays
+from limbeck.trees.arrays import Array, TreeArrays
+
+
+def summed(tree: TreeArrays, of_leaves: Array) -> Array:
+    """Each node with the sum of the leaves below it, in place; shape (nodes, …) in and out."""
+    for level in reversed(tree.levels):
+        of_leaves[level] = of_leaves[tree.left[level]] + of_leaves[tree.right[level]]
+    return of_leaves
 
 
 def leaves_below(tree: TreeArrays) -> npt.NDArray[np.int64]:
     """How many leaves there are below each node, shape (nodes,); a leaf counts itself."""
-    leaves = (tree.leaf >= 0).astype(np.int64)
-    for level in reversed(tree.levels):
-        leaves[level] = leaves[tree.left[level]] + leaves[tree.right[level]]
-    return leaves
+    return summed(tree, (tree.leaf >= 0).astype(np.int64))
 
 
 def classes_below(tree: TreeArrays, leaf: int | None = None) -> npt.NDArray[np.bool_]:
@@ -53,7 +57,5 @@ def classes_by_share(tree: TreeArrays, leaf: int | None = None) -> list[list[int
     shares = np.zeros((len(tree.left), len(tree.classes)))
     reached = np.where(np.isnan(tree.reached), 1.0, tree.reached)
     shares[ends, tree.log_probs[tree.leaf[ends]].argmax(axis=1)] = reached[ends]
-    for level in reversed(tree.levels):
-        shares[level] = shares[tree.left[level]] + shares[tree.right[level]]
-    order = np.argsort(-shares, axis=1, kind="stable")
+    order = np.argsort(-summed(tree, shares), axis=1, kind="stable")
     return [ranked[found[ranked]].tolist() for ranked, found in zip(order, classes_below(tree, leaf), strict=True)]

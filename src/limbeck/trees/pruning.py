@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from limbeck.errors import UsageError
 from limbeck.trees.arrays import Array, TreeArrays
+from limbeck.trees.below import summed
 
 _BATCH = 4096
 _TRIED = 5000  # rows on which a step is tried
@@ -156,8 +157,7 @@ def _leaves_together(
     if distributions[0].argmax() != distributions[1].argmax():
         return None
     rows = shares[sides] if shares[sides].any() else np.ones(2)
-    with np.errstate(divide="ignore"):  # a class that no leaf gives any probability
-        mean = np.log(rows @ distributions / rows.sum()).astype(np.float32)
+    mean = _log_distribution(rows @ distributions)
     left, right, question, leaf = (array.copy() for array in (tree.left, tree.right, tree.question, tree.leaf))
     left[node] = right[node] = question[node] = -1
     leaf[node] = tree.leaves
@@ -173,21 +173,14 @@ def _shares(tree: TreeArrays, inputs: Array) -> npt.NDArray[np.float64]:
     """The share of the rows that reaches each node; for an average, what its leaves have of the answers."""
     if tree.predict != "average":
         return _counted(tree, inputs)
-    return _summed(tree, sum(tree.leaf_weights(some).sum(axis=0) for some in _batches(inputs)) / len(inputs))
+    return summed(tree, sum(tree.leaf_weights(some).sum(axis=0) for some in _batches(inputs)) / len(inputs))
 
 
 def _counted(tree: TreeArrays, inputs: Array) -> npt.NDArray[np.float64]:
     rows: npt.NDArray[Any] = np.zeros(len(tree.left), dtype=np.int64)
     for some in _batches(inputs):
         rows += np.bincount(tree.leaf_of(some), minlength=len(rows))
-    return _summed(tree, rows) / len(inputs)
-
-
-def _summed(tree: TreeArrays, of_leaves: Array) -> Array:
-    """Each node with the sum of the leaves below it."""
-    for level in reversed(tree.levels):
-        of_leaves[level] = of_leaves[tree.left[level]] + of_leaves[tree.right[level]]
-    return of_leaves
+    return summed(tree, rows) / len(inputs)
 
 
 def _without_unreached(tree: TreeArrays, shares: npt.NDArray[np.float64], reach: float) -> TreeArrays:
@@ -220,17 +213,22 @@ def _without_agreeing(tree: TreeArrays, shares: npt.NDArray[np.float64]) -> Tree
     for level in reversed(tree.levels):
         left, right = tree.left[level], tree.right[level]
         says[level] = np.where(says[left] == says[right], says[left], -1)
-    weighted, plain = _summed(tree, weighted), _summed(tree, plain)
+    weighted, plain = summed(tree, weighted), summed(tree, plain)
     together = (says >= 0) & (tree.question >= 0)
     sums = np.where(weighted.sum(axis=1, keepdims=True) > 0, weighted, plain)
-    mean = sums[together] / sums[together].sum(axis=1, keepdims=True)
-    mean = np.log(np.maximum(mean, np.finfo(np.float64).tiny)).astype(np.float32)
+    mean = _log_distribution(sums[together])
     leaf = tree.leaf.copy()
     leaf[together] = tree.leaves + np.arange(np.count_nonzero(together))
     question = np.where(together, -1, tree.question)
     log_probs = np.concatenate([tree.log_probs, mean])
     left, right = (np.where(question >= 0, children, -1) for children in (tree.left, tree.right))
     return _walked(tree, left, right, question, leaf, log_probs, root=0)[0]
+
+
+def _log_distribution(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Sums of distributions as log-probabilities; a class that none gives any probability has next to none."""
+    shares = sums / sums.sum(axis=-1, keepdims=True)
+    return np.asarray(np.log(np.maximum(shares, np.finfo(np.float64).tiny)), dtype=np.float32)
 
 
 def _walked(
