@@ -190,8 +190,8 @@ def test_a_table_s_explanation_as_text(table_tree):
     assert found.text().splitlines() == [
         "class a, 80%",
         "by the likelier turn at every question, to leaf 3 (path probability 88%)",
-        "question 0: left     88%  to a, b rather than b, c; by width 1 (+2)",
-        "question 1: left  >99.9%  to a rather than b; by height −1 (−10), width 1 (+1)",
+        "question 0: left     88%  to a, b (else b, c); by width 1 (+2)",
+        "question 1: left  >99.9%  to a (else b); by height −1 (−10), width 1 (+1)",
         "with height −0.09998 instead of −1, by 0.9 of its spread: class b, 80% (the tree was asked again)",
     ]
 
@@ -214,7 +214,7 @@ def test_a_deep_tree_takes_a_dozen_lines(random_tree):
 
 def test_many_classes_are_counted_and_not_listed(random_tree):
     lines = explain(random_tree(6, (3,), 100), np.zeros(3)).text().splitlines()
-    assert " classes) rather than " in lines[2]
+    assert " classes) (else " in lines[2]
     assert max(map(len, lines)) < 500
 
 

@@ -224,7 +224,7 @@ def _weighed(tree: TreeArrays, one: Array, asked: int, names: tuple[str, ...]) -
 
 def _step_line(step: Step, width: int) -> str:
     same = step.classes == step.other_classes
-    notes = [f"to {_listed(step.classes)} {'either way' if same else f'rather than {_listed(step.other_classes)}'}"]
+    notes = [f"to {_listed(step.classes)} {'either way' if same else f'(else {_listed(step.other_classes)})'}"]
     if step.weighed:
         features = (f"{w.feature} {number(w.value, 4)} ({_signed(w.contribution)})" for w in step.weighed)
         notes.append(f"by {', '.join(features)}")
