@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -196,7 +196,7 @@ def distill(
             "give knowledge of the rows themselves"
         )
     if not isinstance(inputs, Part):
-        part = Part(part.name, part.inputs, part.labels, part.ids, knowledge.classes)
+        part = replace(part, classes=knowledge.classes)
     if isinstance(validation, Part):
         check_validation(validation, part)
     recorded_for = knowledge.description.get("part")
@@ -278,7 +278,8 @@ def _held_out(
     order = held_out_order(seed, rows)
     chosen, kept = np.sort(order[:held]), np.sort(order[held:])
     truth = np.where(part.labels >= 0, part.labels, log_probs.argmax(axis=1))
-    return kept, Part("validation", part.inputs[chosen], truth[chosen], chosen, part.classes)
+    judged = replace(part, name="validation", inputs=part.inputs[chosen], labels=truth[chosen], ids=chosen)
+    return kept, judged
 
 
 def _module_digest(module: nn.Module) -> str:

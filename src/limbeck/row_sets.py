@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from limbeck.data import Part, Split, some_rows
+from limbeck.data import Split, some_rows
 from limbeck.model_stage import Rows
 from limbeck.recipe import Select
 
@@ -38,7 +38,7 @@ class RowSets:
         inputs, labels, ids = (
             np.concatenate([getattr(part, name) for part in parts])[order] for name in ("inputs", "labels", "ids")
         )
-        everything = Part("train", inputs, labels, ids, self.split.train.classes)
+        everything = replace(self.split.train, inputs=inputs, labels=labels, ids=ids)
         return Rows(everything, self.split.validation.take(np.arange(0)), refit=True)
 
     def of(self, refit: bool, select: Select | None = None) -> Rows:

@@ -6,15 +6,20 @@ of images; `ViewCache` keeps them on disk.
 """
 
 from limbeck.data.dataset import Dataset, Split, some_rows
+from limbeck.data.form import Column, Form, ImageForm, TableForm
 from limbeck.data.part import Part, shared_rows
 from limbeck.data.sources import load_dataset
 from limbeck.data.view_cache import ViewCache
 from limbeck.data.views import ViewSettings, view_pixels
 
 __all__ = [
+    "Column",
     "Dataset",
+    "Form",
+    "ImageForm",
     "Part",
     "Split",
+    "TableForm",
     "ViewCache",
     "ViewSettings",
     "load_dataset",

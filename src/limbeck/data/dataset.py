@@ -65,10 +65,10 @@ class Dataset:
             test_part = self.test
         else:
             rows, cut = _cut(rows, self._test_rows(test), self.train.labels, seed)
-            test_part = _named(self.train.take(cut), "test")
+            test_part = self.train.take(cut).named("test")
         rows, cut = _cut(rows, self._validation_rows(validation, len(rows)), self.train.labels, seed)
         train = self.train if len(rows) == len(self.train) else self.train.take(rows)
-        return Split(train, _named(self.train.take(cut), "validation"), test_part)
+        return Split(train, self.train.take(cut).named("validation"), test_part)
 
     def _test_rows(self, test: float | None) -> int:
         if test is None:
@@ -140,10 +140,6 @@ def _cut(rows: np.ndarray, count: int, labels: np.ndarray, seed: int) -> tuple[n
     can_stratify = sizes.min() > 1 and len(classes) <= min(count, len(rows) - count)
     kept, cut = train_test_split(rows, test_size=count, random_state=seed, stratify=strata if can_stratify else None)
     return np.sort(kept), np.sort(cut)
-
-
-def _named(part: Part, name: str) -> Part:
-    return Part(name, part.inputs, part.labels, part.ids, part.classes)
 
 
 def _check_seed(seed: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from limbeck.data.form import Form, TableForm
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
 
 INPUT_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))
@@ -25,11 +26,12 @@ class Part:
 
     Attributes:
         name: for people; enters no key.
-        inputs: shape (n, …), uint8 or float32, all finite.
+        inputs: shape (n, …), uint8 or float32, all finite; in a table NaN stands for a missing value.
         labels: shape (n,), int64; −1 stands for none.
         ids: shape (n,), int64, not negative: the rows' own numbers in the source's file. They stay
             with the rows through every selection, and decide what a view looks like.
         classes: the classes' names; label c means classes[c].
+        form: the columns of a table, or how images were read; None where inputs are just numbers.
 
     Raises:
         UsageError: arrays whose shapes or types do not fit.
@@ -41,9 +43,11 @@ class Part:
     labels: np.ndarray
     ids: np.ndarray
     classes: tuple[str, ...]
+    form: Form | None = None
 
     def __post_init__(self) -> None:
         self._check_arrays()
+        self._check_form()
         self._check_classes()
         self._check_labels()
         self._check_finite()
@@ -53,8 +57,9 @@ class Part:
 
     @cached_property
     def inputs_hash(self) -> str:
-        """SHA-256 (hex) over dtype, shape, the raw inputs and the row ids. 47 MB take some 0.1 s."""
-        digest = hashlib.sha256(_header(dtype=self.inputs.dtype.name, shape=list(self.inputs.shape)))
+        """SHA-256 (hex) over dtype, shape, a table's columns, the raw inputs and the row ids. 47 MB take 0.1 s."""
+        columns = self.form.as_json() if isinstance(self.form, TableForm) else {}
+        digest = hashlib.sha256(_header(dtype=self.inputs.dtype.name, shape=list(self.inputs.shape), **columns))
         digest.update(_raw(self.inputs))
         digest.update(_raw(self.ids.astype("<i8", copy=False)))
         return digest.hexdigest()
@@ -75,7 +80,11 @@ class Part:
 
     def take(self, rows: np.ndarray) -> Part:
         """The rows with these numbers, in this order, keeping their ids."""
-        return Part(self.name, self.inputs[rows], self.labels[rows], self.ids[rows], self.classes)
+        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows])
+
+    def named(self, name: str) -> Part:
+        """The same rows under another name."""
+        return replace(self, name=name)
 
     def selected(self, *, without: Sequence[int | str] = (), only: Sequence[int | str] = ()) -> np.ndarray:
         """The row numbers left when classes are taken out.
@@ -150,6 +159,13 @@ class Part:
                 "number the rows, for example with np.arange(rows)"
             )
 
+    def _check_form(self) -> None:
+        if isinstance(self.form, TableForm) and self.inputs.shape[1:] != (len(self.form.columns),):
+            raise UsageError(
+                f'inputs of part "{self.name}" have shape {self.inputs.shape}, expected a column for each of the '
+                f"{len(self.form.columns)} of its form"
+            )
+
     def _check_classes(self) -> None:
         classes: Any = self.classes
         if not isinstance(classes, tuple) or not all(isinstance(c, str) for c in classes):
@@ -178,7 +194,8 @@ class Part:
             return
         step = max(1, _CHECKED_VALUES // (self.inputs.size // len(self)))
         for start in range(0, len(self), step):
-            finite = np.isfinite(self.inputs[start : start + step])
+            some = self.inputs[start : start + step]
+            finite = ~np.isinf(some) if isinstance(self.form, TableForm) else np.isfinite(some)
             if not finite.all():
                 at = int(np.argmin(finite.reshape(len(finite), -1).all(axis=1)))
                 found = "NaN" if np.isnan(self.inputs[start + at]).any() else "infinity"
