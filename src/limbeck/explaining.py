@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
-from limbeck.models import SoftDecisionTree, load_model
+from limbeck.models import SoftDecisionTree, encoded, load_model
 from limbeck.prediction import fitting, read_features, read_rows
 from limbeck.trees import TreeArrays, explain, to_text
 
@@ -48,8 +48,8 @@ def explained(model: Path, inputs: str, row: int = 0, out: Path | None = None) -
     raw = fitting(raw, loaded.input_shape, inputs, model)
     if not 0 <= row < len(raw):
         raise UsageError(f"row = {row}: {inputs} has the rows 0 to {len(raw) - 1}")
-    tree = loaded.to_numpy(classes)
-    features = read_features(inputs) if len(tree.input_shape) == 1 else None
+    tree, raw = loaded.to_numpy(classes), encoded(loaded, raw)
+    features = loaded.features or (read_features(inputs) if len(tree.input_shape) == 1 else None)
     explanation = explain(tree, raw[row], features=features)
     if out is not None:
         if labels is not None and not ((labels >= 0) & (labels < len(classes))).all():

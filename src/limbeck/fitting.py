@@ -11,7 +11,8 @@ from torch import nn
 
 from limbeck.data import Part
 from limbeck.errors import UsageError
-from limbeck.models import Standardize, ThresholdTree, logits_of
+from limbeck.models import ThresholdTree, logits_of
+from limbeck.models.encoding import is_prepared, learn_preprocessing
 
 
 def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
@@ -22,9 +23,8 @@ def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, wha
         raise UsageError(f"{what} is a tree of scikit-learn's, which is fitted at once: {remedy}")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
-    preprocessing = getattr(model, "preprocessing", None)
-    if isinstance(preprocessing, Standardize) and not preprocessing.is_fitted:
-        preprocessing.fit(inputs)
+    if not is_prepared(model):
+        learn_preprocessing(model, inputs)
 
 
 def probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:

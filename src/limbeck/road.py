@@ -274,7 +274,7 @@ class Road:
         for stage in self._all_model_stages():
             assert stage.model is not None
             with torch.device("meta"):  # shapes without numbers: costs nothing however large the model
-                build_model(stage.model, train.inputs.shape[1:], len(train.classes))
+                build_model(stage.model, train.inputs.shape[1:], len(train.classes), form=train.form)
 
     @staticmethod
     def _precisions(entries: Sequence[Entry]) -> dict[str, str]:

@@ -333,7 +333,7 @@ def new_model(stage: ModelStage) -> KnownModel:
     assert stage.model is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
-        return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs)
+        return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs, part.form)
 
 
 def _inputs(stage: ModelStage) -> npt.NDArray[Any]:

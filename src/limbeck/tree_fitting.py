@@ -12,6 +12,7 @@ from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
 from limbeck.metrics import accuracy, nll
+from limbeck.models import encoded
 from limbeck.models.threshold_tree import ThresholdTree
 from limbeck.objectives import Objective, tempered
 from limbeck.training import predict_log_probs
@@ -43,7 +44,7 @@ def fit_threshold_tree(
     The squared error of one-hot targets is gini: the three differ in their targets and not in how they split.
 
     Args:
-        tree: gives settings, input_shape and classes; it is not changed.
+        tree: gives settings, input_shape, classes and, of a table, what its encoding has learnt; it is not changed.
         inputs: raw, shape (n, *input_shape), finite; compared as float32, so 4 bytes for each number are taken.
         labels: shape (n,), integers, −1 for a row without a label; None if the objective uses none.
         teacher_log_probs: shape (n, classes), log-probabilities at temperature 1, or logits, finite; None if the
@@ -68,12 +69,12 @@ def fit_threshold_tree(
     if objective.uses_labels:
         if labels is None:
             raise UsageError("a tree fitted to hard labels needs labels, and none were given")
-        return _fit_labels(tree, inputs, labels, objective.label_smoothing, seed)
+        return _fit_labels(tree, encoded(tree, inputs), labels, objective.label_smoothing, seed)
     if teacher_log_probs is None:
         raise UsageError(
             f"a tree fitted by {objective.loss} needs the teacher's log-probabilities, and none were given"
         )
-    return _fit_outputs(tree, inputs, teacher_log_probs, objective, seed)
+    return _fit_outputs(tree, encoded(tree, inputs), teacher_log_probs, objective, seed)
 
 
 def history_of(tree: ThresholdTree, validation: Part) -> dict[str, Any]:
@@ -163,7 +164,8 @@ def _with_nodes(tree: ThresholdTree, grown: Any, logits: Array) -> ThresholdTree
     threshold = exact.astype(np.float32)
     # No float32 lies between a float64 and the next float32 below it, so both part float32 inputs alike.
     threshold = np.where(threshold > exact, np.nextafter(threshold, np.float32(-np.inf)), threshold)
-    found = ThresholdTree(tree.input_shape, tree.classes, **{**tree.settings, "nodes": len(number)})
+    settings = {**tree.settings, "nodes": len(number)}
+    found = ThresholdTree(tree.input_shape, tree.classes, **settings, form=tree.form)
     found.load_state_dict(
         {
             "feature": torch.from_numpy(grown.feature[asks].astype(np.int32)),
@@ -171,6 +173,7 @@ def _with_nodes(tree: ThresholdTree, grown: Any, logits: Array) -> ThresholdTree
             "left": torch.from_numpy(number[grown.children_left[asks]]),
             "right": torch.from_numpy(number[grown.children_right[asks]]),
             "log_probs": torch.from_numpy(logits[~asks]).log_softmax(dim=-1).float(),
+            **{f"encoding.{name}": tensor for name, tensor in tree.encoding.state_dict().items()},
         }
     )
     return found.eval()

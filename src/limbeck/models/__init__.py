@@ -1,6 +1,7 @@
 """What can be a teacher or a student: models that are saved and loaded without running code from a file."""
 
 from limbeck.models.convnet import ConvNet
+from limbeck.models.encoding import TableEncoding, encoded, learn_preprocessing
 from limbeck.models.mlp import MLP
 from limbeck.models.outputs import Outputs, answer_of, logits_of
 from limbeck.models.preprocessing import Standardize
@@ -14,9 +15,12 @@ __all__ = [
     "Outputs",
     "SoftDecisionTree",
     "Standardize",
+    "TableEncoding",
     "ThresholdTree",
     "answer_of",
     "build_model",
+    "encoded",
+    "learn_preprocessing",
     "load_model",
     "logits_of",
     "read_description",

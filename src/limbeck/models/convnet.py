@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from limbeck.data import Form
 from limbeck.errors import UsageError
 from limbeck.models.outputs import Outputs
 from limbeck.models.preprocessing import Standardize
@@ -29,6 +30,7 @@ class ConvNet(nn.Module):
         widths: channels of the three convolutions.
         hidden: units in the layer before the classes.
         dropout: probability of dropping one of these while training.
+        form: how the images were read; kept with the model.
 
     Raises:
         UsageError: if the inputs are no images or too small.
@@ -43,6 +45,7 @@ class ConvNet(nn.Module):
         widths: Sequence[int] = (32, 64, 128),
         hidden: int = 192,
         dropout: float = 0.25,
+        form: Form | None = None,
     ) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
@@ -52,6 +55,7 @@ class ConvNet(nn.Module):
                 f'{self.input_shape}: use model = {{kind = "mlp"}} for these'
             )
         self.classes = classes
+        self.form = form
         self.settings: dict[str, Any] = {"widths": list(widths), "hidden": hidden, "dropout": dropout}
         self.preprocessing = Standardize.for_shape(self.input_shape)
         channels = self.input_shape[2] if len(self.input_shape) == 3 else 1

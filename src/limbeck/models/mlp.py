@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -10,7 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from limbeck.data import Form
 from limbeck.models.dropout import ByteDropout
+from limbeck.models.encoding import encoded_shape, encoding_for, feature_count
 from limbeck.models.outputs import Outputs
 from limbeck.models.preprocessing import Standardize
 
@@ -26,6 +27,7 @@ class MLP(nn.Module):
         input_dropout: probability of dropping an input, after preprocessing, while training.
         max_norm: largest norm of the weights that come into a hidden unit, kept after each step; None for no limit
             (Hinton et al. 2012, arXiv:1207.0580; Srivastava et al. 2014, sec. 5.1).
+        form: of a table, whose raw rows it then takes.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -38,10 +40,12 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         input_dropout: float = 0.0,
         max_norm: float | None = None,
+        form: Form | None = None,
     ) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.classes = classes
+        self.form = form
         self.max_norm = max_norm
         self.settings: dict[str, Any] = {
             "widths": list(widths),
@@ -49,8 +53,9 @@ class MLP(nn.Module):
             "input_dropout": input_dropout,
             "max_norm": max_norm,
         }
-        self.preprocessing = Standardize.for_shape(self.input_shape)
-        sizes = [math.prod(self.input_shape), *widths]
+        self.encoding = encoding_for(form)
+        self.preprocessing = Standardize.for_shape(encoded_shape(self.encoding, self.input_shape))
+        sizes = [feature_count(self.encoding, self.input_shape), *widths]
         layers: list[nn.Module] = [ByteDropout(input_dropout)] if input_dropout > 0 else []
         for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
@@ -60,7 +65,7 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw inputs (batch, *input_shape) to logits (batch, classes)."""
-        return Outputs(self.layers(self.preprocessing(inputs).flatten(1)))
+        return Outputs(self.layers(self.preprocessing(self.encoding(inputs)).flatten(1)))
 
     def after_step(self) -> None:
         """Scale down the weights that come into a hidden unit where their norm is above `max_norm`."""

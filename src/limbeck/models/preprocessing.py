@@ -56,6 +56,11 @@ class Standardize(nn.Module):
         self.std.copy_(torch.from_numpy(std))
         return self
 
+    def leave(self, features: Tensor) -> None:
+        """Leave these as they are, shape (statistics,) of truth values."""
+        self.mean[features] = 0.0
+        self.std[features] = 1.0
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Shape (batch, …) in and out, float32 out."""
         return (inputs.to(self.mean.dtype) - self.mean) / self.std

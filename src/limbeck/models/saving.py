@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from limbeck.artifacts import SUMS, read_checked
+from limbeck.data.form import Form, form_from_json
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
 from limbeck.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 from limbeck.models.convnet import ConvNet
+from limbeck.models.encoding import learn_preprocessing
 from limbeck.models.mlp import MLP
 from limbeck.models.soft_tree import SoftDecisionTree
 from limbeck.models.threshold_tree import ThresholdTree
@@ -39,6 +41,7 @@ def build_model(
     input_shape: Sequence[int],
     classes: int,
     train_inputs: npt.NDArray[Any] | None = None,
+    form: Form | None = None,
 ) -> KnownModel:
     """A model of a known kind, freshly initialised from torch's global generator.
 
@@ -47,6 +50,7 @@ def build_model(
         input_shape: shape of one raw input.
         classes: number of classes.
         train_inputs: raw training inputs (n, *input_shape) that the preprocessing learns from, if given.
+        form: what the inputs mean, as a part has it: of a table, the model takes its raw rows.
 
     Raises:
         UsageError: for an unknown kind or settings that the kind does not take.
@@ -56,11 +60,11 @@ def build_model(
         raise UsageError(f'no model of kind "{kind}"{did_you_mean(kind, KINDS)}: there are {", ".join(KINDS)}')
     own = {name: value for name, value in settings.items() if name != "kind"}
     try:
-        model = KINDS[kind](input_shape, classes, **own)
+        model = KINDS[kind](input_shape, classes, form=form, **own)
     except TypeError as error:
         raise UsageError(f'model of kind "{kind}": {error}') from None
-    if train_inputs is not None and not isinstance(model, ThresholdTree):
-        model.preprocessing.fit(train_inputs)
+    if train_inputs is not None:
+        learn_preprocessing(model, train_inputs)
     return model
 
 
@@ -95,6 +99,7 @@ def save_model(
         "settings": model.settings,
         "input_shape": list(model.input_shape),
         "classes": list(class_names),
+        **({"form": form.as_json()} if (form := model.form) is not None else {}),
         **(details or {}),
     }
     write_json(folder / DESCRIPTION, description)
@@ -136,8 +141,9 @@ def load_model(folder: Path | str) -> tuple[KnownModel, tuple[str, ...]]:
         raise DamagedFileError(folder / WEIGHTS, "it is missing") from None
     settings = {**description["settings"], "kind": description["kind"]}
     try:
-        model = build_model(settings, description["input_shape"], len(description["classes"]))
-    except UsageError as error:
+        form = form_from_json(description.get("form"))
+        model = build_model(settings, description["input_shape"], len(description["classes"]), form=form)
+    except LimbeckError as error:
         raise LimbeckError(f"{folder / DESCRIPTION}: {error}") from None
     except (TypeError, ValueError, RuntimeError) as error:
         what = " ".join(str(error).split())[:200]

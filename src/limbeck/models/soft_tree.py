@@ -12,8 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from limbeck.data import Form
 from limbeck.errors import UsageError
 from limbeck.mixture import LeafLoss, Mixture
+from limbeck.models.encoding import TableEncoding, encoded, encoded_shape, encoding_for, feature_count
 from limbeck.models.outputs import Outputs
 from limbeck.models.path_probabilities import Reach, leaf_weights
 from limbeck.models.preprocessing import Standardize
@@ -57,6 +59,7 @@ class SoftDecisionTree(nn.Module):
             normalised. Above 1 the few most probable paths count: what an answer by one path needs.
         final_sharpness: γ at the end of the training, along a geometric line; None: it stays.
         penalty: λ of the paper's penalty, which keeps both sides of a question in use, eq. 5. At depth d it is λ·2^−d.
+        form: of a table, whose raw rows it then takes; its questions are about the encoded features.
 
     Raises:
         UsageError: a value is out of range, or the tree is too large for this machine's memory.
@@ -80,24 +83,28 @@ class SoftDecisionTree(nn.Module):
         sharpness: float = 1.0,
         final_sharpness: float | None = None,
         penalty: float = 0.1,
+        form: Form | None = None,
     ) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.classes = classes
+        self.form = form
         self.settings: dict[str, Any] = {
             "depth": depth, "predict": predict, "loss": loss, "inverse_temperature": inverse_temperature,
             "final_inverse_temperature": final_inverse_temperature,
             "learn_inverse_temperature": learn_inverse_temperature,
             "sharpness": sharpness, "final_sharpness": final_sharpness, "penalty": penalty,
         }  # fmt: skip
-        features = math.prod(self.input_shape)
+        self.encoding = encoding_for(form)
+        features = feature_count(self.encoding, self.input_shape)
         _check_settings(self.settings, features, classes)
         self.depth, self.predict, self.loss = depth, predict, loss
         self.sharpness = sharpness  # while it learns
         self.final_sharpness = sharpness if final_sharpness is None else final_sharpness
         inner, leaves = 2**depth - 1, 2**depth
         # Images keep their zero, so that a dark background weighs nothing in any question.
-        self.preprocessing = Standardize.for_shape(self.input_shape, centred=len(self.input_shape) == 1)
+        shape = encoded_shape(self.encoding, self.input_shape)
+        self.preprocessing = Standardize.for_shape(shape, centred=len(shape) == 1)
         self.weight = nn.Parameter(torch.randn(inner, features) / 3)
         self.bias = nn.Parameter(torch.zeros(inner))
         self.leaves = nn.Parameter(torch.randn(leaves, classes) * (0.1 / LEAF_RATE))
@@ -131,7 +138,7 @@ class SoftDecisionTree(nn.Module):
                 f"the inputs have the shape {tuple(inputs.shape[1:])}, but the tree takes {self.input_shape}: give it "
                 "rows like those it was trained on"
             )
-        rows: Tensor = self.preprocessing(inputs).flatten(1)
+        rows: Tensor = self.preprocessing(self.encoding(inputs)).flatten(1)
         return rows
 
     def _reach(self, rows: Tensor) -> Tensor:
@@ -238,7 +245,7 @@ class SoftDecisionTree(nn.Module):
 
     def answering(self, predict: Predict) -> SoftDecisionTree:
         """The same tree, with weights of its own, answering in another way."""
-        tree = SoftDecisionTree(self.input_shape, self.classes, **{**self.settings, "predict": predict})
+        tree = SoftDecisionTree(self.input_shape, self.classes, **{**self.settings, "predict": predict}, form=self.form)
         tree.load_state_dict(self.state_dict())
         if predict != self.predict:
             tree.reached.zero_()  # was counted by the other way
@@ -254,7 +261,12 @@ class SoftDecisionTree(nn.Module):
                 change more are left out.
         """
         change = reach if change is None else change
-        return embedded(prune(self.to_numpy(), inputs, reach=reach, change=change).tree, self)
+        return embedded(prune(self.to_numpy(), encoded(self, inputs), reach=reach, change=change).tree, self)
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """Of a table, what the encoded features are called that its questions are about."""
+        return self.encoding.features if isinstance(self.encoding, TableEncoding) else None
 
     @property
     def leaf_count(self) -> int:
@@ -277,6 +289,8 @@ class SoftDecisionTree(nn.Module):
     def to_numpy(self, classes: Sequence[str] | None = None) -> TreeArrays:
         """The tree as plain arrays, which answer without PyTorch; preprocessing and β are in the questions.
 
+        Of a table they take the encoded features, `limbeck.models.encoded`.
+
         Args:
             classes: their names; numbers by default.
         """
@@ -294,7 +308,7 @@ class SoftDecisionTree(nn.Module):
             weights=beta * weight,
             bias=beta * (bias - weight @ mean),
             log_probs=log_probs,
-            input_shape=self.input_shape,
+            input_shape=encoded_shape(self.encoding, self.input_shape),
             classes=[str(number) for number in range(self.classes)] if classes is None else classes,
             predict=self.predict,
             sharpness=self.final_sharpness,
@@ -314,11 +328,12 @@ class SoftDecisionTree(nn.Module):
             features: their names, for tables.
             classes: their names; numbers by default.
         """
-        return explain(self.to_numpy(classes), np.asarray(one), features=features)
+        row = encoded(self, np.asarray(one)[np.newaxis])[0]
+        return explain(self.to_numpy(classes), row, features=features or self.features)
 
     def to_text(self, features: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> str:
         """The tree in the manner of scikit-learn's `export_text`; names as for `explain`."""
-        return to_text(self.to_numpy(classes), features=features)
+        return to_text(self.to_numpy(classes), features=features or self.features)
 
     def plot(
         self,
@@ -337,8 +352,9 @@ class SoftDecisionTree(nn.Module):
         """
         from limbeck.trees.drawing import Drawing, draw  # loads what is needed to draw
 
-        path_of = None if one is None else np.asarray(one)
-        return Drawing(draw(self.to_numpy(classes), levels=levels, path_of=path_of, features=features))
+        path_of = None if one is None else encoded(self, np.asarray(one)[np.newaxis])[0]
+        names = features or self.features
+        return Drawing(draw(self.to_numpy(classes), levels=levels, path_of=path_of, features=names))
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:

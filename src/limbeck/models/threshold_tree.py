@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from limbeck.data import Form
 from limbeck.errors import UsageError
+from limbeck.models.encoding import encoding_for, feature_count
 from limbeck.models.outputs import Outputs
 
 Criterion = Literal["gini", "entropy"]
@@ -37,6 +39,7 @@ class ThresholdTree(nn.Module):
         pseudo_count: above 0: rows of each class that a leaf's frequencies of hard labels are counted with, so that no
             probability is 0; 1 is Laplace's correction (Provost and Domingos 2003).
         nodes: questions and leaves; set by the fit.
+        form: of a table, whose raw rows it then takes; its questions are about the encoded features.
 
     Raises:
         UsageError: a value is out of range.
@@ -59,15 +62,18 @@ class ThresholdTree(nn.Module):
         min_samples_leaf: int = 1,
         pseudo_count: float = 1.0,
         nodes: int = 1,
+        form: Form | None = None,
     ) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         self.classes = classes
+        self.form = form
         self.settings: dict[str, Any] = {
             "criterion": criterion, "max_depth": max_depth, "max_leaf_nodes": max_leaf_nodes,
             "min_samples_leaf": min_samples_leaf, "pseudo_count": pseudo_count, "nodes": nodes,
         }  # fmt: skip
         _check_settings(self.settings)
+        self.encoding = encoding_for(form)
         questions = nodes // 2
         number = torch.arange(questions, dtype=torch.int32)
         self.register_buffer("feature", torch.zeros_like(number))
@@ -93,7 +99,7 @@ class ThresholdTree(nn.Module):
                 f"the inputs have the shape {tuple(inputs.shape[1:])}, but the tree takes {self.input_shape}: give it "
                 "rows like those it was fitted to"
             )
-        rows = inputs.detach().flatten(1).float()
+        rows: Tensor = self.encoding(inputs.detach()).flatten(1).float()
         if len(rows) == 1 and rows.device.type == "cpu":
             return torch.tensor([self._leaf_of_one(rows[0].numpy())])
         at = torch.full((len(rows),), 0 if len(self.feature) else ~0, device=rows.device)
@@ -153,7 +159,7 @@ def _check_whole(tree: ThresholdTree, _: object) -> None:
     comes_before = all(((child < 0) | (child > number)).all() for child in (left, right))
     if questions and not (torch.equal(below, each_once) and comes_before):
         raise RuntimeError("the tree's questions and leaves are not each below one question that comes before")
-    if not ((feature >= 0) & (feature < math.prod(tree.input_shape))).all():
+    if not ((feature >= 0) & (feature < feature_count(tree.encoding, tree.input_shape))).all():
         raise RuntimeError(f"a question is about a feature that inputs of shape {tree.input_shape} do not have")
 
 
