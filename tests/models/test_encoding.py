@@ -57,7 +57,7 @@ def test_the_features_are_those_of_scikit_learn() -> None:
             ("shape", OneHotEncoder(sparse_output=False), [3]),
         ]
     ).fit(train)
-    found = {name: column for name, column in zip(ours.features, ours(torch.from_numpy(new)).numpy().T, strict=True)}
+    found = dict(zip(ours.features, ours(torch.from_numpy(new)).numpy().T, strict=True))
     kept = [name for name in ours.features if name != "colour=J"]
     # scikit-learn takes NaN as a category of its own, after the others: our "colour is missing".
     np.testing.assert_allclose(np.stack([found[name] for name in kept], axis=1), theirs.transform(new), rtol=1e-6)
