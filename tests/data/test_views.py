@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from limbeck.data import ViewSettings, load_dataset, view_pixels
-from limbeck.data.views import _draws, _inverse_maps, _jitters
+from limbeck.data.views import _inverse_maps, _jitters, uniform_draws
 from limbeck.errors import UsageError
 
 ALL = ViewSettings(rotate=15, scale=0.15, shear=0.1, shift=2)
@@ -48,26 +48,26 @@ def test_any_rows_in_any_order_get_the_bytes_that_they_get_in_the_whole(whole, d
 @settings(max_examples=30, deadline=None)
 @given(ids=st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=40), seed=st.integers(0, 2**64 - 1))
 def test_draws_belong_to_the_id_however_sparse(ids, seed):
-    together = _draws(np.array(ids), 1, seed)
-    alone = np.concatenate([_draws(np.array([i]), 1, seed) for i in ids])
+    together = uniform_draws(np.array(ids), 1, seed)
+    alone = np.concatenate([uniform_draws(np.array([i]), 1, seed) for i in ids])
     assert (together == alone).all()
 
 
 def test_draws_are_uniform_and_differ_between_seeds_views_and_ids():
     ids = np.arange(20000)
-    draws = _draws(ids, 1, 0)
+    draws = uniform_draws(ids, 1, 0)
     assert np.abs(draws.mean(axis=0)).max() < 0.02
     assert np.abs(draws.var(axis=0) - 1 / 3).max() < 0.01
     assert np.abs(draws).max() <= 1
     assert len(np.unique(draws)) == draws.size
-    for other in (_draws(ids, 2, 0), _draws(ids, 1, 1), _draws(ids + 20000, 1, 0)):
+    for other in (uniform_draws(ids, 2, 0), uniform_draws(ids, 1, 1), uniform_draws(ids + 20000, 1, 0)):
         correlation = np.corrcoef(draws[:, 0], other[:, 0])[0, 1]
         assert abs(correlation) < 0.03
 
 
 def test_views_keep_their_values(digits):
     # Stored knowledge speaks of these very pixels: a change here needs a new VIEWS_VERSION.
-    numbers = _draws(np.array([0, 1]), 1, 0)
+    numbers = uniform_draws(np.array([0, 1]), 1, 0)
     assert numbers[:, :2].tolist() == [
         [0.6267081219587127, 0.502662850216673],
         [0.13119147796314512, 0.8760474029289966],
@@ -86,7 +86,7 @@ def test_a_view_matches_an_independent_affine_transform(digits):
     inputs, ids = digits.inputs[:40].astype(np.float32), digits.ids[:40]
     strong = ViewSettings(rotate=70, scale=0.5, shear=0.4, shift=3)
     views = view_pixels(inputs, ids, view=1, seed=2, settings=strong)
-    for row, draw in enumerate(_draws(ids, 1, 2)):
+    for row, draw in enumerate(uniform_draws(ids, 1, 2)):
         turn, size, slant = math.radians(70) * draw[0], 1 + 0.5 * draw[1], 0.4 * draw[2]
         rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
         forward = rotation @ np.array([[1, slant], [0, 1]]) @ (size * np.eye(2))
@@ -102,7 +102,7 @@ def test_a_rectangular_image_turns_without_distortion():
     image[0, 10, 5:36] = 1  # a horizontal bar through the centre
     for row_id in range(20):
         ids = np.array([row_id])
-        angle = math.radians(90) * _draws(ids, 1, 0)[0, 0]
+        angle = math.radians(90) * uniform_draws(ids, 1, 0)[0, 0]
         reach = int(min(9 / max(abs(math.sin(angle)), 1e-9), 14))
         view = view_pixels(image, ids, view=1, seed=0, settings=ViewSettings(rotate=90))
         y, x = 10 + reach * math.sin(angle), 20 + reach * math.cos(angle)
@@ -110,13 +110,13 @@ def test_a_rectangular_image_turns_without_distortion():
 
 
 def test_each_setting_stays_in_its_range():
-    maps = _inverse_maps(_draws(np.arange(5000), 1, 0), ViewSettings(shift=2))
+    maps = _inverse_maps(uniform_draws(np.arange(5000), 1, 0), ViewSettings(shift=2))
     assert np.abs(maps[:, :, 2]).max() <= 2
     assert np.abs(maps[:, :, 2]).max() > 1.9
-    maps = _inverse_maps(_draws(np.arange(5000), 1, 0), ViewSettings(scale=0.2))
+    maps = _inverse_maps(uniform_draws(np.arange(5000), 1, 0), ViewSettings(scale=0.2))
     assert 1 / 1.2 <= maps[:, 0, 0].min() < 0.84
     assert 1.24 < maps[:, 0, 0].max() <= 1 / 0.8
-    maps = _inverse_maps(_draws(np.arange(5000), 1, 0), ViewSettings(rotate=30))
+    maps = _inverse_maps(uniform_draws(np.arange(5000), 1, 0), ViewSettings(rotate=30))
     assert 29.9 < np.degrees(np.arctan2(maps[:, 0, 1], maps[:, 0, 0])).max() <= 30
     np.testing.assert_allclose(np.linalg.det(maps[:, :, :2]), 1)
 
@@ -209,7 +209,7 @@ def test_a_jitter_beyond_the_image_needs_no_more_memory_than_the_image(digits):
 
 def test_each_jitter_is_as_likely_as_the_others():
     ids = np.arange(25_000)
-    found = _jitters(_draws(ids, 3, 0), ViewSettings(jitter=2))
+    found = _jitters(uniform_draws(ids, 3, 0), ViewSettings(jitter=2))
     for axis in (0, 1):
         values, counts = np.unique(found[:, axis], return_counts=True)
         assert values.tolist() == [-2, -1, 0, 1, 2]
@@ -227,7 +227,7 @@ def test_a_jitter_of_colour_images_moves_all_channels_alike(digits):
 def test_a_jitter_comes_on_top_of_what_resamples(digits):
     both = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(rotate=10, jitter=1))
     turned = view_pixels(digits.inputs, digits.ids, view=1, seed=0, settings=ViewSettings(rotate=10))
-    moves = _jitters(_draws(digits.ids, 1, 0), ViewSettings(jitter=1))
+    moves = _jitters(uniform_draws(digits.ids, 1, 0), ViewSettings(jitter=1))
     for row in range(50):
         dx, dy = moves[row]
         inner = turned[row][1:-1, 1:-1]

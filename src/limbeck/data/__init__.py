@@ -1,14 +1,15 @@
-"""Data sets, their parts and splits, and views of images.
+"""Data sets, their parts and splits, views of images, and synthetic rows of tables.
 
 `load_dataset` gives a `Dataset`: a training part, and a test part where the source has one.
 `Dataset.split` cuts the validation rows (and test rows) off. `view_pixels` draws altered views
-of images; `ViewCache` keeps them on disk.
+of images; `synthetic_rows` makes rows like those of a table; `ViewCache` keeps on disk what is costly about either.
 """
 
 from limbeck.data.dataset import Dataset, Split, some_rows
 from limbeck.data.form import Column, Form, ImageForm, TableForm
 from limbeck.data.part import Part, shared_rows
 from limbeck.data.sources import load_dataset
+from limbeck.data.synthetic import SyntheticSettings, nearest_rows, synthetic_rows
 from limbeck.data.view_cache import ViewCache
 from limbeck.data.views import ViewSettings, view_pixels
 
@@ -19,11 +20,14 @@ __all__ = [
     "ImageForm",
     "Part",
     "Split",
+    "SyntheticSettings",
     "TableForm",
     "ViewCache",
     "ViewSettings",
     "load_dataset",
+    "nearest_rows",
     "shared_rows",
     "some_rows",
+    "synthetic_rows",
     "view_pixels",
 ]

@@ -94,25 +94,32 @@ def view_pixels(inputs: np.ndarray, ids: np.ndarray, *, view: int, seed: int, se
     _check(inputs, ids, view, seed)
     if view == 0 or settings.is_plain or not inputs.size:
         return inputs
-    draws = _draws(ids, view, seed)
+    draws = uniform_draws(ids, view, seed)
     if not settings.resamples:
         return _moved(inputs, _jitters(draws, settings))
     return _resample(inputs, _inverse_maps(draws, settings))
 
 
-def _draws(ids: np.ndarray, view: int, seed: int) -> np.ndarray:
-    """Uniform numbers in [−1, 1), shape (n, _PER_ROW), float64, the same for the same (seed, view, id)."""
+def uniform_draws(ids: np.ndarray, view: int, seed: int, per_row: int = _PER_ROW) -> np.ndarray:
+    """Uniform numbers in [−1, 1), shape (n, per_row), float64, the same for the same (seed, view, id).
+
+    Args:
+        ids: shape (n,), int64, not negative.
+        view: the view's number.
+        seed: 0 to 2⁶⁴ − 1.
+        per_row: how many, a multiple of 4; another one gives other numbers.
+    """
     key = np.array([seed, view], dtype=np.uint64)
     blocks, members = np.unique(ids // _BLOCK, return_inverse=True)
     order = np.argsort(members, kind="stable")
     ends = np.cumsum(np.bincount(members, minlength=len(blocks)))
-    raw = np.empty((len(ids), _PER_ROW), dtype=np.uint64)
+    raw = np.empty((len(ids), per_row), dtype=np.uint64)
     # By blocks, so that neither a generator is made for each row nor sparse ids need a huge table.
     for start, end in zip([0, *ends[:-1]], ends, strict=True):
         rows = order[start:end]
         first, last = int(ids[rows].min()), int(ids[rows].max())
-        generator = np.random.Philox(counter=first * _PER_ROW // 4, key=key)
-        table = generator.random_raw((last - first + 1) * _PER_ROW).reshape(-1, _PER_ROW)
+        generator = np.random.Philox(counter=first * per_row // 4, key=key)
+        table = generator.random_raw((last - first + 1) * per_row).reshape(-1, per_row)
         raw[rows] = table[ids[rows] - first]
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0
 
@@ -202,6 +209,15 @@ def _check(inputs: np.ndarray, ids: np.ndarray, view: int, seed: int) -> None:
             f"ids are an array of {ids.dtype} with shape {ids.shape}, expected {len(inputs)} integers "
             "of 0 or more: one for each row of inputs"
         )
+    check_counters(view, seed)
+
+
+def check_counters(view: int, seed: int) -> None:
+    """A view's number and a seed are ones that the generator takes.
+
+    Raises:
+        UsageError: one of them is out of range.
+    """
     for name, value in (("view", view), ("seed", seed)):
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
             raise UsageError(f"{name} = {value!r} is not a whole number from 0 to {2**64 - 1}: change it")

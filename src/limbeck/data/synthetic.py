@@ -1,0 +1,286 @@
+"""Synthetic rows of a table: rows like those that are there, for a teacher to label.
+
+As a view of an image is, a synthetic row is a function of (seed, view, row id) and of the part that it was made
+from: the same whatever batch, order or process it is made in.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.data.form import ImageForm, TableForm
+from limbeck.data.part import Part
+from limbeck.data.views import check_counters, uniform_draws
+from limbeck.errors import UsageError
+
+# What rows look like under given settings; raised when that changes, because it enters keys.
+SYNTHETIC_VERSION = 1
+
+Method = Literal["munge", "spunge"]
+Floats = npt.NDArray[np.float64]
+
+_CHUNK_VALUES = 1 << 21  # values of rows made together
+_BLOCK = 256, 4096  # rows whose distances to others are computed together, and those others
+_NARROW = 64  # up to so many categories, a column is compared by matrix product
+_LARGEST = float(np.finfo(np.float32).max)
+
+_nearest: weakref.WeakKeyDictionary[Part, npt.NDArray[np.int64]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class SyntheticSettings:
+    """How rows are made, and how far they stray.
+
+    Attributes:
+        method: "munge" mixes a row with its nearest neighbour, "spunge" its columns with those of any rows.
+        swap: the probability with which each value is altered, above 0, up to 1.
+        spread: of MUNGE, the paper's local variance parameter s, above 0: the larger, the closer numbers stay to the
+            neighbour's.
+        noise: of SPUNGE, the deviation of what is added to numbers, as a share of the column's, 0 or more.
+
+    Raises:
+        UsageError: a method that there is not, or a value out of its range.
+    """
+
+    method: Method
+    swap: float = 0.5
+    spread: float = 1.0
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            expected = " or ".join(f'"{name}"' for name in get_args(Method))
+            raise UsageError(f"the method of synthetic rows is {self.method!r}, expected {expected}")
+        for name, expected in (("swap", "above 0, up to 1"), ("spread", "above 0"), ("noise", "of 0 or more")):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            least = 0 if name == "noise" else math.ulp(0)
+            if not number or not least <= value <= (1 if name == "swap" else _LARGEST):
+                raise UsageError(f"{name} = {value!r} is not a number {expected}: change it")
+            # 1 and 1.0 are the same setting, and must be the same in a key.
+            object.__setattr__(self, name, float(value))
+
+    @property
+    def in_effect(self) -> dict[str, Any]:
+        """The method and its own settings, as they enter keys."""
+        own = {"spread": self.spread} if self.method == "munge" else {"noise": self.noise}
+        return {"rows": self.method, "swap": self.swap, **own}
+
+
+def synthetic_rows(
+    part: Part,
+    *,
+    view: int,
+    seed: int,
+    settings: SyntheticSettings,
+    rows: npt.NDArray[np.int64] | None = None,
+    neighbours: npt.NDArray[np.int64] | None = None,
+) -> npt.NDArray[Any]:
+    """A synthetic row for each row of a table.
+
+    "munge" (Buciluă, Caruana and Niculescu-Mizil 2006, Model compression, algorithm 1): each value is altered with
+    probability `swap`. A number is drawn from the normal distribution around the neighbour's with standard deviation
+    |own − neighbour's| / spread; a category is taken over from the neighbour, and so is what is missing in either.
+    The paper alters both rows of a pair, one pair after another in a copy of the data; here each row's own side is
+    drawn by itself, from the rows as they are, so that no row depends on an order.
+
+    "spunge", column-wise resampling with noise: each value is, with probability `swap`, that of a row drawn at random
+    for this column alone; and a number gains, with probability `swap`, normal noise with a standard deviation of
+    `noise` times the column's. Columns keep their distributions, but for the noise, and lose what binds them.
+
+    Args:
+        part: the rows, shape (n, columns). Without a form all columns are numbers.
+        view: 0 is the row itself.
+        seed: 0 to 2⁶⁴ − 1.
+        settings: the method, and how far rows stray.
+        rows: places of rows in the part, shape (m,); all by default.
+        neighbours: what `nearest_rows` gave, where it is at hand.
+
+    Returns:
+        Shape (m, columns), of the inputs' dtype; uint8 is rounded to the nearest. The same row gives the same bytes
+        in any batch.
+
+    Raises:
+        UsageError: inputs that are no table, a view or seed out of range.
+    """
+    _check_table(part)
+    check_counters(view, seed)
+    chosen = np.arange(len(part)) if rows is None else rows
+    if view == 0 or not len(chosen):
+        return part.inputs[chosen]
+    numeric = ~_categorical(part)
+    if settings.method == "munge" and neighbours is None:
+        neighbours = nearest_rows(part)
+    deviations = _deviations(part.inputs) * settings.noise if settings.method == "spunge" else None
+    made = np.empty((len(chosen), part.inputs.shape[1]), part.inputs.dtype)
+    step = max(1, _CHUNK_VALUES // part.inputs.shape[1])
+    for start in range(0, len(chosen), step):
+        some = chosen[start : start + step]
+        if deviations is None:
+            assert neighbours is not None
+            values = _munged(part, some, neighbours[some], numeric, view, seed, settings)
+        else:
+            values = _resampled(part, some, deviations, numeric, view, seed, settings)
+        if made.dtype == np.uint8:
+            values = np.rint(values).clip(0, 255)
+        made[start : start + step] = values.clip(-_LARGEST, _LARGEST)
+    return made
+
+
+def nearest_rows(part: Part) -> npt.NDArray[np.int64]:
+    """For each row the nearest that differs from it: its place in the part, shape (n,).
+
+    The squared distance is the sum of squared differences between numbers, scaled to [0, 1] in each column, plus 1
+    for each category that differs. A number that is missing stands at the column's mean, a category that is missing
+    is one of its own. Of several rows equally near, one is chosen by its values; where all rows are equal, a row is its
+    own neighbour. All pairs are compared, block by block: 45,000 rows of 30 columns take about ten seconds on one core.
+    Kept as long as the part is.
+
+    Raises:
+        UsageError: inputs that are no table.
+    """
+    _check_table(part)
+    if part not in _nearest:
+        _nearest[part] = _all_nearest(part)
+    return _nearest[part]
+
+
+def _munged(
+    part: Part,
+    rows: npt.NDArray[np.int64],
+    nearest: npt.NDArray[np.int64],
+    numeric: npt.NDArray[np.bool_],
+    view: int,
+    seed: int,
+    settings: SyntheticSettings,
+) -> Floats:
+    chance, place = _draws(part, rows, view, seed, 2)
+    own, other = part.inputs[rows].astype(np.float64), part.inputs[nearest].astype(np.float64)
+    drawn = other + _normal(place) * (np.abs(own - other) / settings.spread)
+    drawn = np.where(numeric & ~np.isnan(drawn), drawn, other)
+    return np.where(chance < settings.swap, drawn, own)
+
+
+def _resampled(
+    part: Part,
+    rows: npt.NDArray[np.int64],
+    deviations: Floats,
+    numeric: npt.NDArray[np.bool_],
+    view: int,
+    seed: int,
+    settings: SyntheticSettings,
+) -> Floats:
+    swapped, donor, noisy, place = _draws(part, rows, view, seed, 4)
+    donors = np.minimum((donor * len(part)).astype(np.int64), len(part) - 1)
+    values = np.where(swapped < settings.swap, np.take_along_axis(part.inputs, donors, axis=0), part.inputs[rows])
+    noise = np.where(numeric & (noisy < settings.swap), _normal(place) * deviations, 0.0)
+    return values.astype(np.float64) + noise
+
+
+def _draws(part: Part, rows: npt.NDArray[np.int64], view: int, seed: int, each: int) -> Floats:
+    """Uniform numbers in [0, 1) for each value of the rows, shape (each, rows, columns)."""
+    columns = part.inputs.shape[1]
+    drawn = (uniform_draws(part.ids[rows], view, seed, -(-each * columns // 4) * 4) + 1) / 2
+    return drawn[:, : each * columns].reshape(len(rows), each, columns).transpose(1, 0, 2)
+
+
+def _normal(uniform: Floats) -> Floats:
+    """Standard normal numbers from uniform ones in [0, 1)."""
+    from scipy.special import ndtri
+
+    return np.asarray(ndtri(np.maximum(uniform, 2.0**-54)))
+
+
+def _deviations(inputs: npt.NDArray[Any]) -> Floats:
+    """Each column's standard deviation over what is not missing, shape (columns,)."""
+    known = ~np.isnan(inputs)
+    count = np.maximum(known.sum(axis=0), 1)
+    values = np.where(known, inputs, 0).astype(np.float64)
+    away = np.where(known, values - values.sum(axis=0) / count, 0)
+    return np.asarray(np.sqrt((away**2).sum(axis=0) / count))
+
+
+def _all_nearest(part: Part) -> npt.NDArray[np.int64]:
+    categorical = _categorical(part)
+    codes = np.empty((len(part), int(categorical.sum())), np.int64)
+    for place, column in enumerate(np.flatnonzero(categorical)):
+        codes[:, place] = np.unique(part.inputs[:, column], return_inverse=True)[1].reshape(-1)
+    kinds = codes.max(axis=0, initial=-1) + 1
+    narrow = kinds <= _NARROW
+    dimensions = int((~categorical).sum() + kinds[narrow].sum() + (~narrow).sum())
+    # In whole numbers and of this size, products and sums are exact in float64, in whatever order they are taken: so
+    # the nearest row is the same under any number of threads, and ties are ties.
+    unit = math.isqrt(2**50 // max(1, dimensions))
+    numbers = np.rint(_to_unit_range(part.inputs[:, ~categorical]) * (unit * math.sqrt(2)))
+    table = np.column_stack([numbers.astype(np.int64), codes])
+    _, first, distinct = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    codes = codes[first]
+    shown = [np.eye(count)[codes[:, place]] * unit for place, count in enumerate(kinds) if narrow[place]]
+    nearest = _nearest_of(np.column_stack([numbers[first], *shown]), codes[:, ~narrow], 2.0 * unit**2)
+    return np.asarray(first[nearest[distinct.reshape(-1)]], dtype=np.int64)
+
+
+def _to_unit_range(numbers: npt.NDArray[Any]) -> Floats:
+    """Columns scaled to [0, 1], with their means where values are missing."""
+    wide = numbers.astype(np.float64)
+    known = ~np.isnan(wide)
+    low = np.where(known, wide, np.inf).min(axis=0, initial=np.inf)
+    span = np.where(known, wide, -np.inf).max(axis=0, initial=-np.inf) - low
+    usable = np.isfinite(span) & (span > 0)
+    scaled = np.where(known & usable, (wide - np.where(usable, low, 0)) / np.where(usable, span, 1), 0)
+    means = scaled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return np.asarray(np.where(known, scaled, means))
+
+
+def _nearest_of(points: Floats, codes: npt.NDArray[np.int64], differing: float) -> npt.NDArray[np.int64]:
+    """For each of several points, no two of which are equal, the nearest other one; the first of those equally near.
+
+    Args:
+        points: shape (n, dimensions).
+        codes: categories beside them, shape (n, columns).
+        differing: the squared distance that a category adds that differs.
+
+    Returns:
+        Shape (n,); a single point's is itself.
+    """
+    squares = (points**2).sum(axis=1)
+    nearest = np.zeros(len(points), np.int64)
+    for start in range(0, len(points), _BLOCK[0]):
+        here = slice(start, start + _BLOCK[0])
+        rows = np.arange(start, min(start + _BLOCK[0], len(points)))
+        least = np.full(len(rows), np.inf)
+        for begin in range(0, len(points), _BLOCK[1]):
+            there = slice(begin, begin + _BLOCK[1])
+            distances = points[here] @ points[there].T
+            distances *= -2
+            distances += squares[there]  # without the row's own square, which is the same for all
+            for column in codes.T:
+                distances += differing * (column[here, np.newaxis] != column[there])
+            own = np.flatnonzero((rows >= begin) & (rows < begin + distances.shape[1]))
+            distances[own, rows[own] - begin] = np.inf
+            found = distances.argmin(axis=1)
+            value = distances[np.arange(len(rows)), found]
+            nearer = value < least
+            least[nearer] = value[nearer]
+            nearest[rows[nearer]] = found[nearer] + begin
+    return nearest
+
+
+def _categorical(part: Part) -> npt.NDArray[np.bool_]:
+    if isinstance(part.form, TableForm):
+        return part.form.categorical
+    return np.zeros(part.inputs.shape[1], dtype=bool)
+
+
+def _check_table(part: Part) -> None:
+    if part.inputs.ndim != 2 or isinstance(part.form, ImageForm):
+        raise UsageError(
+            f'synthetic rows were asked of part "{part.name}" with inputs of shape {part.inputs.shape}, expected a '
+            "table of shape (rows, columns): images have views in their place"
+        )
