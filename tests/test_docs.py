@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from limbeck.comparison import comparison_table, read_results
 from limbeck.recipe import (
+    BoostedTrees,
     Claim,
     Convnet,
     Data,
@@ -40,6 +41,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "convnet": Convnet,
     "soft-tree": SoftTree,
     "sklearn-tree": SklearnTree,
+    "boosted-trees": BoostedTrees,
     "train": Train,
     "transfer": Transfer,
     "select": Select,

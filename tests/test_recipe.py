@@ -164,7 +164,8 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         (
             "teacher/0/model/kind",
             "convent",
-            'teacher.convnet.model.kind: found "convent", expected "mlp", "convnet", "soft-tree" or "sklearn-tree"',
+            'teacher.convnet.model.kind: found "convent", expected "mlp", "convnet", "soft-tree", '
+            '"sklearn-tree" or "boosted-trees"',
         ),
         (
             "teacher/0/model/widths",
@@ -182,7 +183,8 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         (
             "student/0/model",
             {"widths": [2]},
-            'student.2x16.model.kind: missing, expected "mlp", "convnet", "soft-tree" or "sklearn-tree"',
+            'student.2x16.model.kind: missing, expected "mlp", "convnet", "soft-tree", "sklearn-tree" '
+            'or "boosted-trees"',
         ),
         ("student/0/model/widths", 16, "student.2x16.model.widths: found 16, expected a list"),
         ("student/0/model/widths/1", 0, "student.2x16.model.widths[1]: found 0, expected 1 or more"),

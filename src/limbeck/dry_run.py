@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from limbeck.at_once import fit_at_once
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.checkpoints import snapshot_epochs
 from limbeck.derived import derived
 from limbeck.files import DamagedFileError
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.model_stage import BiasCorrection, ModelStage
-from limbeck.models import ThresholdTree, load_model
+from limbeck.models import ThresholdTree, TreeEnsemble, load_model
 from limbeck.plan import StudentPlan
 from limbeck.progress import duration
 from limbeck.recipe_settings import FITTED_AT_ONCE
@@ -25,10 +26,10 @@ from limbeck.stages import new_model, teacher_of
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table
 from limbeck.training import predict_log_probs, train
-from limbeck.tree_fitting import fit_threshold_tree
 
 MEASURED_STEPS = 12
 MEASURED_ROWS = 1000
+MEASURED_ITERATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -145,17 +146,22 @@ def _model(road: Road, stage: ModelStage) -> Planned:
 
 
 def _fitting_seconds(stage: ModelStage, rows: int) -> float:
-    """Of a tree that is fitted at once: sorting grows a little faster than the rows."""
-    some = min(rows, MEASURED_ROWS)
+    """Of what is fitted at once: sorting grows a little faster than the rows."""
+    some, more = min(rows, MEASURED_ROWS), 1.0
+    if stage.model is not None and stage.model["kind"] == TreeEnsemble.kind:
+        few = min(MEASURED_ITERATIONS, stage.model["iterations"])
+        # Few rows are no measure: an iteration takes a while however few there are.
+        some, more = min(rows, 10 * MEASURED_ROWS), stage.model["iterations"] / few
+        stage = replace(stage, model={**stage.model, "iterations": few})
     part = stage.rows.train.take(np.arange(some))
     guess = None
     if stage.recordings:
         guess = np.log(np.random.default_rng(0).dirichlet(np.ones(len(part.classes)), some)).astype(np.float32)
     tree = new_model(stage)
-    assert isinstance(tree, ThresholdTree)
+    assert isinstance(tree, ThresholdTree | TreeEnsemble)
     began = time.perf_counter()
-    fit_threshold_tree(tree, part.inputs, part.labels, guess, stage.objective, 0)
-    return (time.perf_counter() - began) * float(rows * np.log2(rows + 1) / (some * np.log2(some + 1)))
+    fit_at_once(tree, part.inputs, part.labels, guess, stage.objective, 0)
+    return (time.perf_counter() - began) * more * float(rows * np.log2(rows + 1) / (some * np.log2(some + 1)))
 
 
 def _training_seconds(stage: ModelStage, rows: int) -> float:

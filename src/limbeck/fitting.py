@@ -11,16 +11,17 @@ from torch import nn
 
 from limbeck.data import Part
 from limbeck.errors import UsageError
-from limbeck.models import ThresholdTree, logits_of
+from limbeck.models import ThresholdTree, TreeEnsemble, logits_of
 from limbeck.models.encoding import is_prepared, learn_preprocessing
 
 
 def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
     """Let a model of a known kind learn its preprocessing, and see that it takes the inputs."""
     probe(model, inputs, classes, what)
-    if isinstance(model, ThresholdTree):
-        remedy = "limbeck.tree_fitting.fit_threshold_tree does it"
-        raise UsageError(f"{what} is a tree of scikit-learn's, which is fitted at once: {remedy}")
+    if isinstance(model, ThresholdTree | TreeEnsemble):
+        tree = isinstance(model, ThresholdTree)
+        remedy = "tree_fitting.fit_threshold_tree" if tree else "boosting_fitting.fit_tree_ensemble"
+        raise UsageError(f"{what} is a {model.kind}, which is fitted at once: limbeck.{remedy} does it")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
     if not is_prepared(model):

@@ -15,6 +15,7 @@ from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Regression, Teacher
 from limbeck.recipe_overrides import apply_overrides
 from limbeck.recipe_settings import (
+    BoostedTrees,
     Convnet,
     Distill,
     Mlp,
@@ -32,6 +33,7 @@ from limbeck.recipe_toml import toml_document
 from limbeck.recipes import bundled_recipe, bundled_recipes
 
 __all__ = [
+    "BoostedTrees",
     "Claim",
     "Convnet",
     "Data",

@@ -103,8 +103,24 @@ class SklearnTree(Table):
     criterion: Literal["gini", "entropy"] = "gini"
 
 
-Model = Annotated[Mlp | Convnet | SoftTree | SklearnTree, Field(discriminator="kind")]
-FITTED_AT_ONCE = frozenset({"sklearn-tree"})
+class BoostedTrees(Table):
+    """scikit-learn's histogram gradient boosting, fitted at once: a regressor for each class, so for few classes.
+
+    On labels it is a classifier. So many `iterations`, each a tree for each class, of at most so many leaves and
+    levels; `learning_rate` shrinks each tree, and `l2` is a penalty on the values of leaves.
+    """
+
+    kind: Literal["boosted-trees"] = "boosted-trees"
+    iterations: Count = 100
+    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    leaves: Annotated[int, Field(ge=2, le=LARGEST)] = 31
+    min_samples_leaf: Count = 20
+    max_depth: Count | None = None
+    l2: float = Field(default=0.0, ge=0)
+
+
+Model = Annotated[Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees, Field(discriminator="kind")]
+FITTED_AT_ONCE = frozenset({"sklearn-tree", "boosted-trees"})
 """Kinds of model that are not trained by epochs."""
 
 

@@ -14,7 +14,17 @@ from pydantic import Field, ValidationError, model_validator
 
 from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, keys_of, misfit, phrases, shown
-from limbeck.recipe_settings import FITTED_AT_ONCE, Distill, Model, Name, SoftTree, Table, Train, annealing_problem
+from limbeck.recipe_settings import (
+    FITTED_AT_ONCE,
+    BoostedTrees,
+    Distill,
+    Model,
+    Name,
+    SoftTree,
+    Table,
+    Train,
+    annealing_problem,
+)
 
 _MOST_TRIALS = 1000  # each trains a network: a larger grid is a slip
 
@@ -125,6 +135,8 @@ class Student(Table):
             return
         if self.distill.soft and self.distill.hard:
             raise misfit(f"a {self.model.kind} has one criterion, expected soft or hard to be 0", "distill")
+        if self.distill.label_smoothing and isinstance(self.model, BoostedTrees):
+            raise misfit("boosted-trees are fitted to labels as they are, expected 0", "distill", "label_smoothing")
         if self.distill.targets != "teacher":
             raise misfit(
                 f'found {shown(self.distill.targets)}, expected "teacher": a {self.model.kind} learns from no other',

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
+from limbeck.at_once import fit_at_once, history_of
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.bias import BIAS, best_bias, raise_bias
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
@@ -23,7 +24,7 @@ from limbeck.files import DamagedFileError, write_bytes, write_json
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
-from limbeck.models import SoftDecisionTree, ThresholdTree, build_model, load_model, save_model
+from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
 from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
@@ -32,7 +33,6 @@ from limbeck.recordings import Recordings
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
-from limbeck.tree_fitting import fit_threshold_tree, history_of
 from limbeck.tree_forms import FORM, form_facts, tree_form
 
 HISTORY = "history.json"
@@ -211,10 +211,12 @@ class Workshop:
         return {name: value for name, value in found.items() if value is not None}
 
     def tree_size(self, stage: ModelStage) -> dict[str, int]:
-        """Levels and leaves of a model that is a tree; empty for others."""
-        if (stage.model or {}).get("kind") not in (SoftDecisionTree.kind, ThresholdTree.kind):
+        """Levels and leaves of a model that is a tree, trees and leaves of one that is many; empty for others."""
+        if (stage.model or {}).get("kind") not in (SoftDecisionTree.kind, ThresholdTree.kind, TreeEnsemble.kind):
             return {}
         tree = self.model(stage)
+        if isinstance(tree, TreeEnsemble):
+            return {"trees": tree.trees, "leaves": tree.leaves}
         if isinstance(tree, ThresholdTree):
             return {"levels": tree.depth, "leaves": tree.leaves}
         assert isinstance(tree, SoftDecisionTree)
@@ -237,9 +239,9 @@ class Workshop:
                 log_probs = self.recordings.read(stage.recordings, teacher_of(stage))[1][0]
             rows = np.arange(len(train)) if chosen is None else chosen
             unfitted, began = new_model(stage), time.monotonic()
-            assert isinstance(unfitted, ThresholdTree)
+            assert isinstance(unfitted, ThresholdTree | TreeEnsemble)
             self.progress.start(stage.title, 1)
-            tree = fit_threshold_tree(
+            tree = fit_at_once(
                 unfitted,
                 train.inputs[rows],
                 train.labels[rows],

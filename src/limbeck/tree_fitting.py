@@ -8,14 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
-from limbeck.metrics import accuracy, nll
 from limbeck.models import encoded
 from limbeck.models.threshold_tree import ThresholdTree
+from limbeck.models.tree_ensemble import TreeEnsemble
 from limbeck.objectives import Objective, tempered
-from limbeck.training import predict_log_probs
 
 Array = npt.NDArray[Any]
 
@@ -56,80 +54,99 @@ def fit_threshold_tree(
         UsageError: the objective has both terms, or what it needs was not given.
         LimbeckError: shapes do not fit, there are no rows or none that is labelled, or a value is out of range.
     """
+    rows, wanted = lesson(tree, inputs, labels, teacher_log_probs, objective, seed)
+    fit = _fit_labels if objective.uses_labels else _fit_outputs
+    return fit(tree, rows, wanted, objective, seed)
+
+
+def lesson(
+    model: ThresholdTree | TreeEnsemble,
+    inputs: Array,
+    labels: Array | None,
+    teacher_log_probs: Array | None,
+    objective: Objective,
+    seed: int,
+) -> tuple[npt.NDArray[np.float32], Array]:
+    """The rows that trees are fitted to, encoded, shape (n, features); and what is wanted of them.
+
+    That is the labels of those rows that have one, shape (n,), or the teacher's log-probabilities as float64, shape
+    (n, classes). Arguments and errors are those of `fit_threshold_tree`.
+    """
     check_seed(seed)
     if objective.uses_teacher and objective.uses_labels:
         raise UsageError(
             f"a decision tree is fitted to soft targets or to hard labels, not to a sum of both: set hard = 0 (it is "
             f'{objective.hard}), or loss = "hard_labels"'
         )
-    if inputs.shape[1:] != tree.input_shape or not len(inputs):
+    if inputs.shape[1:] != model.input_shape or not len(inputs):
         raise LimbeckError(
-            f"the inputs have the shape {inputs.shape}: expected at least one row of shape {tree.input_shape}"
+            f"the inputs have the shape {inputs.shape}: expected at least one row of shape {model.input_shape}"
         )
     if objective.uses_labels:
         if labels is None:
             raise UsageError("a tree fitted to hard labels needs labels, and none were given")
-        return _fit_labels(tree, encoded(tree, inputs), labels, objective.label_smoothing, seed)
+        labelled = _labelled(labels, len(inputs), model.classes)
+        if not labelled.all():
+            inputs, labels = inputs[labelled], labels[labelled]
+        return _flat(encoded(model, inputs)), labels
     if teacher_log_probs is None:
         raise UsageError(
             f"a tree fitted by {objective.loss} needs the teacher's log-probabilities, and none were given"
         )
-    return _fit_outputs(tree, encoded(tree, inputs), teacher_log_probs, objective, seed)
+    if teacher_log_probs.shape != (len(inputs), model.classes):
+        raise LimbeckError(
+            f"the teacher's log-probabilities have the shape {teacher_log_probs.shape}: expected "
+            f"{(len(inputs), model.classes)}"
+        )
+    if not np.isfinite(teacher_log_probs).all():
+        raise LimbeckError("the teacher's log-probabilities are not all finite: put a floor under zero probabilities")
+    return _flat(encoded(model, inputs)), teacher_log_probs.astype(np.float64)
 
 
-def history_of(tree: ThresholdTree, validation: Part) -> dict[str, Any]:
-    """What history.json says of a tree, which has no epochs: one, by which a grid chooses as ever."""
-    row: dict[str, Any] = {"epoch": 1, "loss": None, "learning_rate": None}
-    log_probs = predict_log_probs(tree, validation.inputs) if len(validation) else None
-    row["validation_accuracy"] = None if log_probs is None else accuracy(log_probs, validation.labels)
-    row["validation_nll"] = None if log_probs is None else nll(log_probs, validation.labels)
-    return {"epochs": [row], "kept_epoch": 1}
+def float32_thresholds(exact: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Thresholds that part float32 inputs as the float64 ones do: no float32 lies between one and the next below it."""
+    threshold = exact.astype(np.float32)
+    return np.where(threshold > exact, np.nextafter(threshold, np.float32(-np.inf)), threshold)
 
 
-def _fit_labels(tree: ThresholdTree, inputs: Array, labels: Array, label_smoothing: float, seed: int) -> ThresholdTree:
+def _labelled(labels: Array, rows: int, classes: int) -> npt.NDArray[np.bool_]:
+    if labels.shape != (rows,) or labels.dtype.kind not in "iu":
+        raise LimbeckError(
+            f"the labels are {labels.dtype} of shape {labels.shape}: expected a whole number for each of {rows} rows"
+        )
+    if labels.min() < -1 or labels.max() >= classes:
+        wrong = labels[(labels < -1) | (labels >= classes)][0]
+        raise LimbeckError(f"a label is {wrong}: expected 0 to {classes - 1}, or −1 for none")
+    labelled: npt.NDArray[np.bool_] = labels >= 0
+    if not labelled.any():
+        raise LimbeckError(f"none of the {rows} rows has a label: a tree of hard labels needs some")
+    return labelled
+
+
+def _fit_labels(tree: ThresholdTree, rows: Array, labels: Array, objective: Objective, seed: int) -> ThresholdTree:
     from sklearn.tree import DecisionTreeClassifier
 
-    if labels.shape != inputs.shape[:1] or labels.dtype.kind not in "iu":
-        raise LimbeckError(
-            f"the labels are {labels.dtype} of shape {labels.shape}: expected a whole number for each of "
-            f"{len(inputs)} rows"
-        )
-    if labels.min() < -1 or labels.max() >= tree.classes:
-        wrong = labels[(labels < -1) | (labels >= tree.classes)][0]
-        raise LimbeckError(f"a label is {wrong}: expected 0 to {tree.classes - 1}, or −1 for none")
-    labelled = labels >= 0
-    if not labelled.any():
-        raise LimbeckError(f"none of the {len(labels)} rows has a label: a tree of hard labels needs some")
-    if not labelled.all():
-        inputs, labels = inputs[labelled], labels[labelled]
     fitted = DecisionTreeClassifier(criterion=tree.settings["criterion"], **_limits(tree), random_state=seed)
-    fitted.fit(_flat(inputs), labels)
-    rows = fitted.tree_.n_node_samples[:, np.newaxis]
-    shares = np.zeros((len(rows), tree.classes))
+    fitted.fit(rows, labels)
+    sizes = fitted.tree_.n_node_samples[:, np.newaxis]
+    shares = np.zeros((len(sizes), tree.classes))
     shares[:, fitted.classes_] = fitted.tree_.value[:, 0]
     # Some versions of scikit-learn keep counts and some shares; whole counts keep what is equally frequent equal.
-    counts = np.rint(shares / shares.sum(axis=1, keepdims=True) * rows)
-    added = tree.settings["pseudo_count"]
-    smoothed = (1 - label_smoothing) * counts + label_smoothing * rows / tree.classes
-    return _with_nodes(tree, fitted.tree_, np.log((smoothed + added) / (rows + added * tree.classes)))
+    counts = np.rint(shares / shares.sum(axis=1, keepdims=True) * sizes)
+    added, smoothing = tree.settings["pseudo_count"], objective.label_smoothing
+    smoothed = (1 - smoothing) * counts + smoothing * sizes / tree.classes
+    return _with_nodes(tree, fitted.tree_, np.log((smoothed + added) / (sizes + added * tree.classes)))
 
 
-def _fit_outputs(tree: ThresholdTree, inputs: Array, outputs: Array, objective: Objective, seed: int) -> ThresholdTree:
+def _fit_outputs(tree: ThresholdTree, rows: Array, wide: Array, objective: Objective, seed: int) -> ThresholdTree:
     from sklearn.tree import DecisionTreeRegressor
 
-    if outputs.shape != (len(inputs), tree.classes):
-        raise LimbeckError(
-            f"the teacher's log-probabilities have the shape {outputs.shape}: expected {(len(inputs), tree.classes)}"
-        )
-    if not np.isfinite(outputs).all():
-        raise LimbeckError("the teacher's log-probabilities are not all finite: put a floor under zero probabilities")
-    wide = outputs.astype(np.float64)
     if objective.loss == "logit_matching":
         targets = wide - wide.mean(axis=1, keepdims=True)
     else:
         targets = tempered(torch.from_numpy(wide), objective.temperature).exp().numpy()
     fitted = DecisionTreeRegressor(criterion="squared_error", **_limits(tree), random_state=seed)
-    fitted.fit(_flat(inputs), targets)
+    fitted.fit(rows, targets)
     logits = fitted.tree_.value[:, :, 0]
     if objective.loss != "logit_matching":
         logits = objective.temperature * np.log(np.maximum(logits, np.finfo(np.float32).tiny))
@@ -160,16 +177,12 @@ def _with_nodes(tree: ThresholdTree, grown: Any, logits: Array) -> ThresholdTree
     asks = grown.children_left >= 0
     # A question's number among the questions; a leaf's among the leaves, inverted.
     number = np.where(asks, np.cumsum(asks) - 1, ~(np.cumsum(~asks) - 1)).astype(np.int32)
-    exact = grown.threshold[asks]
-    threshold = exact.astype(np.float32)
-    # No float32 lies between a float64 and the next float32 below it, so both part float32 inputs alike.
-    threshold = np.where(threshold > exact, np.nextafter(threshold, np.float32(-np.inf)), threshold)
     settings = {**tree.settings, "nodes": len(number)}
     found = ThresholdTree(tree.input_shape, tree.classes, **settings, form=tree.form)
     found.load_state_dict(
         {
             "feature": torch.from_numpy(grown.feature[asks].astype(np.int32)),
-            "threshold": torch.from_numpy(threshold),
+            "threshold": torch.from_numpy(float32_thresholds(grown.threshold[asks])),
             "left": torch.from_numpy(number[grown.children_left[asks]]),
             "right": torch.from_numpy(number[grown.children_right[asks]]),
             "log_probs": torch.from_numpy(logits[~asks]).log_softmax(dim=-1).float(),

@@ -8,6 +8,7 @@ from limbeck.models.preprocessing import Standardize
 from limbeck.models.saving import build_model, load_model, read_description, save_model
 from limbeck.models.soft_tree import SoftDecisionTree
 from limbeck.models.threshold_tree import ThresholdTree
+from limbeck.models.tree_ensemble import TreeEnsemble
 
 __all__ = [
     "MLP",
@@ -17,6 +18,7 @@ __all__ = [
     "Standardize",
     "TableEncoding",
     "ThresholdTree",
+    "TreeEnsemble",
     "answer_of",
     "build_model",
     "encoded",

@@ -20,6 +20,7 @@ from limbeck.models.encoding import learn_preprocessing
 from limbeck.models.mlp import MLP
 from limbeck.models.soft_tree import SoftDecisionTree
 from limbeck.models.threshold_tree import ThresholdTree
+from limbeck.models.tree_ensemble import TreeEnsemble
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -27,12 +28,13 @@ FORMAT = 1
 _FIELDS = {"kind": object, "settings": dict, "input_shape": list, "classes": list}
 
 # The kinds that a file or a recipe can name; a module of one's own needs no name to be a teacher or student.
-KnownModel = MLP | ConvNet | SoftDecisionTree | ThresholdTree
+KnownModel = MLP | ConvNet | SoftDecisionTree | ThresholdTree | TreeEnsemble
 KINDS: dict[str, type[KnownModel]] = {
     "mlp": MLP,
     "convnet": ConvNet,
     "soft-tree": SoftDecisionTree,
     "sklearn-tree": ThresholdTree,
+    "boosted-trees": TreeEnsemble,
 }
 
 
