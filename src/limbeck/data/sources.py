@@ -2,36 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 from limbeck.data.bundled import load_digits, load_mnist
 from limbeck.data.dataset import Dataset
 from limbeck.data.idx import load_idx_folder
+from limbeck.data.reading import Reading
+from limbeck.data.table_file import TABLE_SUFFIXES, is_table
 from limbeck.errors import UsageError, did_you_mean
 
+FETCHED = ("letters", "diamonds")
+"""Public tables that are fetched into the user's cache where they are missing."""
 
-def load_dataset(source: str) -> Dataset:
-    """Load a data set, all of it or not at all. Needs no network.
+_NAMES = ("mnist", "digits", *FETCHED)
+_FOLDERS = ("idx", "images")
+_ARRAYS = (".npy", ".npz")
+_OF_TABLES = ("label", "id", "ignore", "numeric", "categorical")
+_OF_IMAGES = ("size", "mode", "skip_damaged")
+_AS_IT_IS = Reading()
+
+
+def load_dataset(
+    source: str,
+    reading: Reading = _AS_IT_IS,
+    *,
+    beside: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Load a data set, all of it or not at all. Needs no network, but for "letters" and "diamonds" the first time.
 
     Args:
-        source: "mnist" (bundled), "digits" (scikit-learn's 8×8 digits, for quick work), or
-            "idx:FOLDER": a folder in MNIST's file format, such as Fashion-MNIST, KMNIST or EMNIST.
+        source: "mnist" (bundled), "digits" (scikit-learn's 8×8 digits, for quick work), "letters" or "diamonds"
+            (public tables, see `fetch`), "idx:FOLDER" (a folder in MNIST's file format, such as Fashion-MNIST, KMNIST
+            or EMNIST), "images:FOLDER" (image files), or a file: a table (.csv, .csv.gz, .tsv, .parquet) or arrays
+            (.npy, .npz).
+        reading: how a table or images are read.
+        beside: the recipe's folder: a relative path is looked for there, then in the working folder.
+        say: told, in one line, that a table is being fetched.
 
     Raises:
-        UsageError: a source that is unknown or not there.
-        LimbeckError: files that are damaged or do not fit each other.
+        UsageError: a source that is unknown or not there, or a setting of `reading` that it does not have.
+        LimbeckError: files that are damaged or do not fit each other; a table that could not be fetched.
     """
-    form, colon, rest = source.partition(":")
-    if form == "idx" and colon:
+    kind, colon, rest = source.partition(":")
+    if kind in _FOLDERS and colon:
         if not rest:
-            raise UsageError(f'data source "{source}" names no folder: write "idx:FOLDER"')
-        return load_idx_folder(Path(rest).expanduser(), source)
-    if source == "mnist":
-        return load_mnist()
-    if source == "digits":
-        return load_digits()
-    if source and Path(source).is_dir():
-        hint = f': write "idx:{source}" to read this folder'
+            raise UsageError(f'data source "{source}" names no folder: write "{kind}:FOLDER"')
+        folder = _found(rest, beside)
+        if kind == "idx":
+            _check_reading(source, reading, ())
+            return load_idx_folder(folder, source)
+        _check_reading(source, reading, _OF_IMAGES)
+        from limbeck.data.images import load_image_folder
+
+        return load_image_folder(folder, source, reading)
+    if source in _NAMES:
+        _check_reading(source, reading, _OF_TABLES if source in FETCHED else ())
+        if source in FETCHED:
+            from limbeck.data.fetching import load_fetched
+
+            return load_fetched(source, reading, say=say)
+        return load_mnist() if source == "mnist" else load_digits()
+    if is_table(source):
+        _check_reading(source, reading, _OF_TABLES)
+        from limbeck.data.table import load_table
+
+        return load_table(_found(source, beside), source, reading)
+    if source.lower().endswith(_ARRAYS):
+        _check_reading(source, reading, ())
+        from limbeck.data.arrays import load_arrays
+
+        return load_arrays(_found(source, beside), source, reading)
+    raise _unknown(source, beside)
+
+
+def _found(given: str, beside: Path | None) -> Path:
+    """Where a path leads: beside the recipe where there is something, else from the working folder."""
+    path = Path(given).expanduser()
+    if beside is not None and (beside / path).exists():
+        return beside / path  # an absolute path stays as it is
+    return path
+
+
+def _check_reading(source: str, reading: Reading, allowed: tuple[str, ...]) -> None:
+    given = [field.name for field in fields(reading) if getattr(reading, field.name) != field.default]
+    wrong = [name for name in given if name not in allowed]
+    if wrong:
+        names = " and ".join(f"data.{name}" for name in wrong)
+        has = f"expected at most {', '.join(f'data.{name}' for name in allowed)}" if allowed else "which has no such"
+        raise UsageError(
+            f'{names} {"does" if len(wrong) == 1 else "do"} not apply to data source "{source}", {has}'
+            f"{'' if allowed else ' settings'}: take {'it' if len(wrong) == 1 else 'them'} out"
+        )
+
+
+def _unknown(source: str, beside: Path | None) -> UsageError:
+    kind, colon, _ = source.partition(":")
+    path = _found(source, beside)
+    if source and path.is_dir():
+        hint = f': write "idx:{source}" or "images:{source}" to read this folder'
+    elif source and path.is_file():
+        hint = f": write the file as one that ends in {', '.join((*TABLE_SUFFIXES, *_ARRAYS))}"
     else:
-        hint = did_you_mean(f"{form}:FOLDER" if colon else form, ["mnist", "digits", "idx:FOLDER"])
-    raise UsageError(f'unknown data source "{source}", expected "mnist", "digits" or "idx:FOLDER"{hint}')
+        folders = [f"{folder}:FOLDER" for folder in _FOLDERS]
+        hint = did_you_mean(f"{kind}:FOLDER" if colon else kind, [*_NAMES, *folders])
+    names = ", ".join(f'"{name}"' for name in _NAMES)
+    return UsageError(
+        f'unknown data source "{source}", expected {names}, "idx:FOLDER", "images:FOLDER", a table '
+        f"(.csv, .parquet) or arrays (.npy, .npz){hint}"
+    )
