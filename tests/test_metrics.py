@@ -19,6 +19,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.metrics import (
     accuracy,
     agreement,
+    auc,
     class_similarity,
     ece,
     errors,
@@ -348,3 +349,23 @@ def test_the_richest_rows_are_right_and_of_the_highest_entropy() -> None:
     log_probs = np.log([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.7, 0.3]])
     assert richest_rows(log_probs, np.array([0, 0, 0, -1]), 1.0, 5).tolist() == [1, 0]
     assert richest_rows(log_probs, np.array([0, 0, 0, 0]), 1.0, 2).tolist() == [1, 3]
+
+
+def test_auc_is_the_chance_that_a_row_of_the_class_is_thought_likelier():
+    log_probs = np.log(np.array([[0.7, 0.3], [0.4, 0.6], [0.6, 0.4], [0.2, 0.8]]))
+    # Of the four pairs of a row of class 1 and one of class 0, three are in order.
+    assert auc(log_probs, np.array([0, 0, 1, 1])) == pytest.approx(0.75)
+
+
+def test_auc_of_several_classes_is_the_mean_over_those_there_are():
+    log_probs = np.log(
+        np.array([[0.5, 0.3, 0.1, 0.1], [0.2, 0.5, 0.2, 0.1], [0.3, 0.3, 0.3, 0.1], [0.6, 0.2, 0.1, 0.1]])
+    )
+    labels = np.array([0, 1, 2, 1])  # no row of class 3
+    # Class 0: 0.5 against 0.2, 0.3, 0.6. Class 1: 0.5, 0.2 against 0.3, 0.3. Class 2: 0.3 against 0.1, 0.2, 0.1.
+    assert auc(log_probs, labels) == pytest.approx((2 / 3 + 2 / 4 + 1) / 3)
+
+
+def test_auc_of_one_class_is_refused():
+    with pytest.raises(LimbeckError, match="all 2 rows are of one class: there is no area under a curve"):
+        auc(np.log(np.array([[0.5, 0.5], [0.4, 0.6]])), np.array([1, 1]))

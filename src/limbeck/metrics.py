@@ -142,6 +142,30 @@ def agreement(log_probs_a: Array, log_probs_b: Array) -> float:
     return float(np.mean(log_probs_a.argmax(axis=1) == log_probs_b.argmax(axis=1)))
 
 
+def auc(log_probs: Array, labels: Array) -> float:
+    """The area under the ROC curve: of each class against the others, averaged over the classes that there are.
+
+    The chance that a row of the class is thought likelier to be of it than a row of another class, ties counting half
+    (Hand and Till 2001, one against the rest). For two classes both areas are the same.
+
+    Args:
+        log_probs: shape (rows, classes), log-probabilities at temperature 1.
+        labels: shape (rows,), integers in 0 … classes − 1.
+
+    Raises:
+        LimbeckError: as for `nll`, or all rows are of one class.
+    """
+    from sklearn.metrics import roc_auc_score  # takes half a second to import
+
+    _check_rows(log_probs)
+    _check_labels(log_probs, labels)
+    _check_normalised(log_probs)
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise LimbeckError(f"all {len(labels)} rows are of one class: there is no area under a curve")
+    return float(np.mean([roc_auc_score(labels == one, log_probs[:, one].astype(np.float64)) for one in present]))
+
+
 def mcnemar_exact(correct_a: Array, correct_b: Array) -> float:
     """The p-value of McNemar's exact test, that two models are right equally often on the same rows.
 
