@@ -185,8 +185,10 @@ def _per_cent(values: npt.NDArray[Any]) -> list[str]:
 def _view(view: dict[str, Any] | None) -> str:
     if view is None:
         return "the inputs themselves"
-    settings = ", ".join(f"{name} {view[name]:g}" for name in asdict(ViewSettings()) if view.get(name))
-    return f"number {view['number']} ({settings})"
+    made = [view["rows"]] if "rows" in view else []
+    numbers = ("swap", "spread", "noise") if made else tuple(asdict(ViewSettings()))
+    settings = [f"{name} {view[name]:g}" for name in numbers if view.get(name)]
+    return f"number {view['number']} ({', '.join([*made, *settings])})"
 
 
 def _model(path: Path) -> Inspection:

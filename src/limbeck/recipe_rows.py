@@ -57,6 +57,8 @@ def student_variant(student: Student, transfer: Transfer) -> Variant:
         variant["temperature"] = _tidy(distill.temperature)
     elif distill.soft:
         variant["loss"] = distill.loss
+    if transfer.views.rows is not None:
+        variant["rows"] = transfer.views.rows
     if distill.soft and distill.targets != "teacher":
         variant["targets"] = distill.targets
     return {**variant, **_selected(transfer.select), **_named(student, transfer)}
@@ -94,7 +96,7 @@ def planned_rows(
         transfer = transfer_of[student.transfer]
         part = f"student.{student.name}"
         refit = student.train.refit or student.teacher in refitted
-        on_labels = {**_on_labels(student), "refit": refit}
+        on_labels = {**_on_labels(student, transfer), "refit": refit}
         trained = _what_comes_of(student.train, refit)
         for trial in student.trials():
             variant = student_variant(trial, transfer)
@@ -168,10 +170,15 @@ def row_problems(rows: Sequence[tuple[str, PlannedRow]]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def _on_labels(student: Student) -> dict[str, Any]:
-    """What decides a student's baseline."""
+def _on_labels(student: Student, transfer: Transfer) -> dict[str, Any]:
+    """What decides a student's baseline: of a transfer set, the rows and their views, but none that are synthetic."""
     grid = {path: values for path, values in (student.grid or {}).items() if setting(path) not in OF_THE_TEACHER}
-    settings = student.model_dump(include={"model", "train", "transfer"})
+    views = transfer.views if transfer.views.count and transfer.views.rows is None else None
+    settings = {
+        **student.model_dump(include={"model", "train"}),
+        "select": transfer.select,
+        "views": views and views.model_dump(exclude={"count"}),
+    }
     return {**settings, "label_smoothing": student.distill.label_smoothing, "grid": grid}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -168,14 +168,50 @@ class ViewSpec(Table):
     jitter: int = Field(default=0, ge=0, le=LARGEST)
 
 
+SYNTHETIC = {"munge": {"swap": 0.5, "spread": 1.0}, "spunge": {"swap": 0.5, "noise": 0.1}}
+"""Ways to make synthetic rows, each with its settings and their defaults."""
+
+
 class TransferViews(ViewSpec):
-    """`count` random views of every row that the teacher labels, beside the row itself."""
+    """`count` views of every row that the teacher labels, beside the row itself: of images random ones.
+
+    Of a table, synthetic `rows`: by "munge", which mixes a row with its nearest neighbour, or by "spunge", which mixes
+    columns with those of any rows. `swap`: the probability with which a value is altered. `spread`: MUNGE's local
+    variance parameter. `noise`: the deviation of what SPUNGE adds to numbers, as a share of the column's.
+    """
 
     count: int = Field(default=0, ge=0, le=LARGEST)
+    rows: Literal["munge", "spunge"] | None = None
+    swap: float | None = Field(default=None, gt=0, le=1)
+    spread: float | None = Field(default=None, gt=0)
+    noise: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, data: Any) -> Any:
+        """The settings that a way of making rows has."""
+        if not isinstance(data, dict) or not isinstance(data.get("rows"), str):
+            return data
+        given = {key: value for key, value in data.items() if value is not None}
+        return {**SYNTHETIC.get(data["rows"], {}), **given}
+
+    @model_validator(mode="after")
+    def _rows_are_made_one_way(self) -> TransferViews:
+        own = SYNTHETIC[self.rows] if self.rows else {}
+        for key in ("swap", "spread", "noise"):
+            if getattr(self, key) is not None and key not in own:
+                ways = " or ".join(f'rows = "{way}"' for way, settings in SYNTHETIC.items() if key in settings)
+                raise misfit(f"a setting of synthetic rows, expected with {ways}", key)
+        altering = [key for key in ViewSpec.model_fields if getattr(self, key)]
+        if self.rows and altering:
+            raise misfit(f'found rows = "{self.rows}", of tables, with {altering[0]}, of images, expected one of them')
+        if self.rows and not self.count:
+            raise misfit(f'found 0 with rows = "{self.rows}", expected how many to make of every row', "count")
+        return self
 
     @model_validator(mode="after")
     def _views_differ(self) -> TransferViews:
-        if self.count and not (self.rotate or self.scale or self.shear or self.shift or self.jitter):
+        if self.count and not self.rows and not any(getattr(self, key) for key in ViewSpec.model_fields):
             raise misfit(
                 f"found {self.count} views with rotate, scale, shear, shift and jitter all 0, "
                 "expected one of them above 0: the views would be copies"
@@ -218,6 +254,14 @@ class Transfer(Table):
     select: Select | None = None
     views: TransferViews = TransferViews()
     dtype: Literal["float16", "float32"] = "float16"
+
+    @model_validator(mode="after")
+    def _rows_mean_one_thing(self) -> Transfer:
+        if self.views.rows and self.select is not None and self.select.rows is not None:
+            raise misfit(
+                'found rows in both select and views, expected one of them: in results, both would be called "rows"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Transfer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from safetensors.numpy import load
 
 from limbeck.artifacts import PLAN, SUMS, Identity, read_checked
-from limbeck.data import Part, ViewCache, ViewSettings, view_pixels
+from limbeck.data import Part, SyntheticSettings, ViewCache, ViewSettings, synthetic_rows, view_pixels
+from limbeck.data.synthetic import SYNTHETIC_VERSION
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, content_digest, read_header, read_tensors
@@ -39,7 +40,7 @@ class Recording:
         teacher_key: the teacher's artifact key.
         part: the rows asked about.
         view: number of the view; 0 is the rows themselves.
-        view_settings: how views are drawn; without meaning for view 0.
+        view_settings: how views are drawn, or synthetic rows made; without meaning for view 0.
         seed: of the views; without meaning for view 0.
         dtype: in which log-probabilities are stored.
     """
@@ -47,7 +48,7 @@ class Recording:
     teacher_key: str
     part: Part
     view: int = 0
-    view_settings: ViewSettings = field(default_factory=ViewSettings)
+    view_settings: ViewSettings | SyntheticSettings = field(default_factory=ViewSettings)
     seed: int = 0
     dtype: StoredDtype = "float16"
 
@@ -56,7 +57,7 @@ class Recording:
         """What decides the knowledge; its key names the folder."""
         view = None
         if self.view:
-            view = {"number": self.view, "version": VIEWS_VERSION, **asdict(self.view_settings)}
+            view = {"number": self.view, **_in_keys(self.view_settings)}
         return Identity(
             kind="knowledge",
             version=VERSION,
@@ -73,6 +74,10 @@ class Recording:
         """The raw inputs in this view, shape (rows, …)."""
         if self.view == 0:
             return self.part.inputs
+        if isinstance(self.view_settings, SyntheticSettings):
+            if cache is not None:
+                return cache.rows(self.part, self.view, self.seed, self.view_settings)
+            return synthetic_rows(self.part, view=self.view, seed=self.seed, settings=self.view_settings)
         if cache is not None:
             return cache.pixels(self.part, self.view, self.seed, self.view_settings)
         return view_pixels(self.part.inputs, self.part.ids, view=self.view, seed=self.seed, settings=self.view_settings)
@@ -82,7 +87,16 @@ class Recording:
         some, ids = self.part.inputs[rows], self.part.ids[rows]
         if self.view == 0:
             return some
+        if isinstance(self.view_settings, SyntheticSettings):
+            return synthetic_rows(self.part, view=self.view, seed=self.seed, settings=self.view_settings, rows=rows)
         return view_pixels(some, ids, view=self.view, seed=self.seed, settings=self.view_settings)
+
+    @cached_property
+    def labelled(self) -> Part:
+        """The part with the labels that its rows have in this view: synthetic ones have none."""
+        if self.view == 0 or isinstance(self.view_settings, ViewSettings):
+            return self.part
+        return replace(self.part, labels=np.full(len(self.part), -1))
 
     def describe(self) -> dict[str, Any]:
         """What knowledge.json says."""
@@ -97,6 +111,12 @@ class Recording:
             "dtype": self.dtype,
             "floor": FLOOR,
         }
+
+
+def _in_keys(settings: ViewSettings | SyntheticSettings) -> dict[str, Any]:
+    if isinstance(settings, SyntheticSettings):
+        return {"version": SYNTHETIC_VERSION, **settings.in_effect}
+    return {"version": VIEWS_VERSION, **asdict(settings)}
 
 
 def shard_name(number: int) -> str:

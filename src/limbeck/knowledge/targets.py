@@ -67,14 +67,16 @@ class LabelTargets:
 
     Args:
         labels: shape (rows,), int64, −1 for none.
+        synthetic: whether views other than 0 are synthetic rows, which have no label.
     """
 
-    def __init__(self, labels: npt.NDArray[np.int64]) -> None:
-        self.labels = torch.from_numpy(labels)
+    def __init__(self, labels: npt.NDArray[np.int64], synthetic: bool = False) -> None:
+        self.labels, self.synthetic = torch.from_numpy(labels), synthetic
 
     def batch(self, rows: Tensor, view: Tensor) -> Targets:
-        """Labels of shape (batch,)."""
-        return Targets(labels=self.labels.index_select(0, rows))
+        """Labels of shape (batch,), −1 for none."""
+        labels = self.labels.index_select(0, rows)
+        return Targets(labels=labels.masked_fill(view != 0, -1) if self.synthetic else labels)
 
 
 class LiveTargets:
