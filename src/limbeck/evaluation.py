@@ -84,8 +84,8 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
     one = torch.from_numpy(np.ascontiguousarray(inputs[:1]))
     many = torch.from_numpy(np.ascontiguousarray(np.resize(inputs, (500, *inputs.shape[1:]))))
     with torch.inference_mode():
-        latency = _median_seconds(lambda: logits_of(served(one)), repeats=200, at_most=1.0)
-        batch = _median_seconds(lambda: logits_of(served(many)), repeats=20, at_most=1.0)
+        latency = median_seconds(lambda: logits_of(served(one)), repeats=200, at_most=1.0)
+        batch = median_seconds(lambda: logits_of(served(many)), repeats=20, at_most=1.0)
     return Cost(
         parameters=_parameters(model),
         bytes=file_bytes,
@@ -101,7 +101,8 @@ def _parameters(model: nn.Module) -> int:
     return known if isinstance(known, int) else sum(parameter.numel() for parameter in model.parameters())
 
 
-def _median_seconds(work: Callable[[], object], repeats: int, at_most: float) -> float:
+def median_seconds(work: Callable[[], object], repeats: int, at_most: float) -> float:
+    """How long some work takes: warmed up, the median of so many repeats, or of those that the seconds allow."""
     began = time.perf_counter()
     for _ in range(max(2, repeats // 10)):
         work()
