@@ -29,12 +29,14 @@ class Dataset:
         train: the training rows.
         test: the source's own test rows, or None where it has none.
         classes: the classes' names, in the order of the labels.
+        notes: what was done to the source in reading it, a line each: damaged images that were left out.
     """
 
     name: str
     train: Part
     test: Part | None
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def split(self, *, validation: int | float = 0, test: float | None = None, seed: int = 0) -> Split:
         """Cut validation rows, and test rows where the source has none of its own, off the training rows.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.form import Form, TableForm
+from limbeck.data.scratch import copied
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
 
 INPUT_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))
@@ -75,12 +76,20 @@ class Part:
     def row_hashes(self) -> np.ndarray:
         """A 64-bit hash of each row's input bytes, shape (n,), uint64: equal rows have equal hashes."""
         rows = np.ascontiguousarray(self.inputs)
-        digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
-        return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+        hashes = (int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "little") for row in rows)
+        return np.fromiter(hashes, np.uint64, len(rows))
 
     def take(self, rows: np.ndarray) -> Part:
-        """The rows with these numbers, in this order, keeping their ids."""
-        return replace(self, inputs=self.inputs[rows], labels=self.labels[rows], ids=self.ids[rows])
+        """The rows with these numbers, in this order, keeping their ids.
+
+        Rows of a mapped file (`np.memmap`) are copied by chunks, and where they are many into a temporary file:
+        `limbeck.data.scratch`.
+        """
+        if isinstance(self.inputs, np.memmap):
+            inputs = copied(self.inputs, rows=np.arange(len(self))[rows])
+        else:
+            inputs = self.inputs[rows]
+        return replace(self, inputs=inputs, labels=self.labels[rows], ids=self.ids[rows])
 
     def named(self, name: str) -> Part:
         """The same rows under another name."""
