@@ -65,7 +65,7 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
     handles = [layer.register_forward_hook(counted) for layer in layers]
     try:
         with torch.inference_mode():
-            model.eval()(torch.from_numpy(np.ascontiguousarray(inputs[:1])))
+            model.eval()(torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"])))
     finally:
         for handle in handles:
             handle.remove()
@@ -81,13 +81,13 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
         inputs: raw inputs to run it on, shape (n, …).
     """
     served = serving_form(model)
-    one = torch.from_numpy(np.ascontiguousarray(inputs[:1]))
-    many = torch.from_numpy(np.ascontiguousarray(np.resize(inputs, (500, *inputs.shape[1:]))))
+    one = torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"]))
+    many = torch.from_numpy(np.resize(inputs[:500], (500, *inputs.shape[1:])))
     with torch.inference_mode():
         latency = median_seconds(lambda: logits_of(served(one)), repeats=200, at_most=1.0)
         batch = median_seconds(lambda: logits_of(served(many)), repeats=20, at_most=1.0)
     return Cost(
-        parameters=_parameters(model),
+        parameters=parameter_count(model),
         bytes=file_bytes,
         multiply_adds=multiply_adds(model, inputs),
         latency_ms=round(latency * 1000, 4),
@@ -95,7 +95,7 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
     )
 
 
-def _parameters(model: nn.Module) -> int:
+def parameter_count(model: nn.Module) -> int:
     """As a model says itself, else its trainable numbers."""
     known = getattr(model, "parameter_count", None)
     return known if isinstance(known, int) else sum(parameter.numel() for parameter in model.parameters())
