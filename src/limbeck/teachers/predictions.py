@@ -61,7 +61,8 @@ class Predictions:
         """What was said about a part's rows, by their ids.
 
         Returns:
-            Which rows have a prediction, shape (n,), and log-probabilities, shape (n, classes): NaN where none.
+            Which rows have a prediction, shape (n,), and log-probabilities, shape (n, classes): 0 for the
+            others.
 
         Raises:
             UsageError: the part has other classes.
@@ -74,7 +75,7 @@ class Predictions:
         at = np.minimum(np.searchsorted(self.ids, part.ids), len(self.ids) - 1)
         mask = self.ids[at] == part.ids
         log_probs = self.log_probs[at]
-        log_probs[~mask] = np.nan
+        log_probs[~mask] = 0
         return mask, log_probs
 
     def required(self, part: Part, what: str) -> npt.NDArray[np.float32]:

@@ -1,0 +1,331 @@
+"""A model in an ONNX file, answered for by onnxruntime: whatever exports to ONNX can teach."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from limbeck.data.form import Form, TableForm, form_from_json
+from limbeck.errors import LimbeckError
+from limbeck.files import METADATA_KEY, key_of, sha256_hex
+from limbeck.models import onnx_outputs
+from limbeck.models.onnx_inputs import Declared, Feed
+from limbeck.models.outputs import Outputs
+
+Array = npt.NDArray[Any]
+
+_NO_WEIGHTS = ("INT64", "STRING", "BOOL")  # shapes, names and masks
+
+
+class OnnxModel(nn.Module):
+    """An ONNX file as a model like any other: raw inputs to log-probabilities or logits, on the CPU.
+
+    Rows are cast to the type that the file declares, and flattened, given a channel axis or turned to channels first
+    where its sizes ask for just one of these. A file with an input for each column of a table is given the columns by
+    name: numbers as they are, categories as texts, "" where one is missing.
+
+    Of the outputs, the one that is a number for each class is asked. Whether it is probabilities or logits is found
+    once, by the first rows that it is asked about, and stays so. An output that is a label alone is taken, too: `hard`.
+
+    A file that `limbeck export` wrote says itself what its classes, its columns and its outputs are. Custom operators
+    are never loaded.
+
+    Args:
+        path: the file; weights that it keeps in files beside it are found by onnxruntime.
+        classes: the data's classes, in their order; None: those that the file names, or as many as its output is wide.
+        form: what the data's raw inputs mean; None: what the file says.
+
+    Attributes:
+        path: the file.
+        classes: how many.
+        class_names: their names, where they are known.
+        form: what raw inputs mean.
+        input_shape: of one raw input, as the file's metadata or the form say, else as the file declares it; None where
+            it leaves sizes other than the batch free. Rows may come in another shape that fits: `check_takes`.
+        hard: whether it gives a label and no probabilities.
+        gives: "probabilities" or "logits", once that is known.
+        settings: none.
+        multiply_adds: 0: not known.
+
+    Raises:
+        LimbeckError: no such file, it is damaged or needs what onnxruntime has not, onnxruntime is missing, its inputs
+            or outputs are none that rows and classes fit, or its classes or columns are not the data's.
+    """
+
+    kind: ClassVar[str] = "onnx"
+    multiply_adds = 0
+
+    def __init__(self, path: Path | str, classes: Sequence[str] | None = None, form: Form | None = None) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.settings: dict[str, Any] = {}
+        self._session: Any = None
+        session = self._opened()
+        about = _about(self.path, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
+        self.class_names = _agreed_classes(self.path, about.get("classes"), classes)
+        inputs, outputs = (list(map(Declared.of, nodes)) for nodes in (session.get_inputs(), session.get_outputs()))
+        of_file = form_from_json(about.get("form"))
+        self.form: Form | None = form if form is not None else of_file
+        self._feed = Feed(self.path, inputs, self.form)
+        if self._feed.columns is None:
+            _check_same_codes(self.path, of_file, form)
+        self.input_shape = self._feed.input_shape
+        if (shape := about.get("input_shape") or _raw_shape(self.form)) is not None:
+            self.check_takes(shape)
+            self.input_shape = tuple(map(int, shape))
+        named = about.get("output")
+        known = len(self.class_names) if self.class_names is not None else None
+        self._answer = onnx_outputs.choose(self.path, outputs, known, named)
+        self.classes = self._answer.classes
+        self.hard = self._answer.form == "labels"
+        self._said = named == self._answer.output
+        self.gives: Literal["probabilities", "logits"] | None = "probabilities" if self.hard else None
+        if self._said:  # `limbeck export` says in the output's name what it is
+            self.gives = "logits" if self._answer.output.startswith("log") else "probabilities"
+
+    @classmethod
+    def open(cls, path: Path | str, classes: tuple[str, ...] | None = None, form: Form | None = None) -> OnnxModel:
+        """The model in a file; see the class."""
+        return cls(path, classes, form)
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        """Raw inputs (batch, …) to log-probabilities or logits (batch, classes), float32.
+
+        Raises:
+            LimbeckError: the model does not take them, or answers with something else than before.
+        """
+        rows = inputs.detach().cpu().numpy()
+        if not len(rows):
+            return Outputs(torch.zeros(0, self.classes))
+        size = self._feed.batch or len(rows)
+        answers = [self._asked(rows[start : start + size]) for start in range(0, len(rows), size)]
+        if self.hard:
+            labels = np.concatenate([np.asarray(answer[0]).reshape(-1) for answer in answers])
+            log_probs = onnx_outputs.labels_alone(self.path, labels, self.class_names, self.classes)
+            return Outputs(torch.from_numpy(log_probs))
+        values = np.concatenate([self._matrix(answer[0]) for answer in answers])
+        if self.gives is None:
+            if self._answer.label is not None:
+                labels = np.concatenate([np.asarray(answer[1]).reshape(-1) for answer in answers])
+                onnx_outputs.check_order(self.path, values, labels, self.class_names)
+            self.gives = onnx_outputs.what_it_gives(self.path, values)
+        if self.gives == "logits":
+            return Outputs(torch.from_numpy(values.astype(np.float32)))
+        read = onnx_outputs.rounded if self._said else onnx_outputs.log_probs_of_probabilities
+        return Outputs(torch.from_numpy(read(self.path, values)))
+
+    def check_takes(self, shape: Sequence[int]) -> None:
+        """Whether raw inputs of this shape, the batch left out, are taken.
+
+        Raises:
+            LimbeckError: if not; names both shapes.
+        """
+        self._feed.check(shape)
+
+    @cached_property
+    def parameter_count(self) -> int:
+        """Numbers in the file's weights and in the nodes of its trees; 0 where the package onnx is missing."""
+        try:
+            import onnx
+        except ImportError:
+            return 0
+        graph = onnx.load(str(self.path), load_external_data=False).graph
+        count = 0
+        for tensor in graph.initializer:
+            if onnx.TensorProto.DataType.Name(tensor.data_type) not in _NO_WEIGHTS:
+                count += math.prod(tensor.dims)
+        # Trees and linear models of sklearn-onnx and the like keep theirs in attributes.
+        nodes = [node for node in graph.node if node.domain == "ai.onnx.ml"]
+        return count + sum(len(attribute.floats) for node in nodes for attribute in node.attribute)
+
+    def _asked(self, rows: Array) -> list[Any]:
+        """What the session gives for at most as many rows as it takes at once: the outputs that are looked at."""
+        count, size = len(rows), self._feed.batch or len(rows)
+        if count < size:  # a batch of fixed size: the last row again and again
+            rows = np.concatenate([rows, np.repeat(rows[-1:], size - count, axis=0)])
+        feeds = self._feed(rows)
+        names = [self._answer.output]
+        if self.gives is None and self._answer.label is not None:
+            names.append(self._answer.label)
+        session = self._opened()
+        try:
+            found = session.run(names, feeds)
+        except Exception as error:  # onnxruntime has an exception for each kind of failure
+            shape = ("batch", *rows.shape[1:])
+            raise LimbeckError(
+                f"{self.path} does not take {rows.dtype} inputs of shape ({', '.join(map(str, shape))}): {_line(error)}"
+            ) from None
+        return [answer[:count] for answer in found]
+
+    def _matrix(self, answer: Any) -> Array:
+        if self._answer.form == "maps":
+            return onnx_outputs.matrix_of_maps(self.path, answer, self.class_names, self.classes)
+        values = np.asarray(answer)
+        if values.ndim != 2 or values.shape[1] != self.classes:
+            shape = f"({', '.join(map(str, ('batch', *values.shape[1:])))})"
+            raise onnx_outputs.unfit(self.path, f'"{self._answer.output}" of shape {shape}', self.classes)
+        return values
+
+    def _opened(self) -> Any:
+        """The session, opened where this copy of the model has none yet."""
+        if self._session is None:
+            self._session = _open(self.path)
+        return self._session
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the session, which cannot be copied: a copy opens its own."""
+        return {**self.__dict__, "_session": None}
+
+
+def file_digest(path: Path | str) -> str:
+    """What identifies an ONNX file: its SHA-256 (hex), or where weights lie in files beside it, one over all of them.
+
+    Raises:
+        LimbeckError: a file is missing or lies elsewhere, or the package onnx is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise _no_such_file(path)
+    data = path.read_bytes()
+    beside = sorted(_files_beside(path, data))
+    if not beside:
+        return sha256_hex(data)
+    digests = []
+    for name in beside:
+        file = path.parent / name
+        if not file.resolve().is_relative_to(path.parent.resolve()) or not file.is_file():
+            raise LimbeckError(f'{path} keeps weights in "{name}": expected that file beside it')
+        digests.append([name, sha256_hex(file.read_bytes())])
+    return key_of([sha256_hex(data), digests])
+
+
+def _files_beside(path: Path, data: bytes) -> set[str]:
+    """The names of files that hold weights."""
+    try:
+        import onnx
+    except ImportError:
+        raise _no_library("onnx") from None
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception:  # protobuf's own
+        raise LimbeckError(f"{path} cannot be read as an ONNX model: export it anew") from None
+    tensors = _tensors(model.graph)
+    return {e.value for t in tensors if t.data_location == t.EXTERNAL for e in t.external_data if e.key == "location"}
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            for inner in (attribute.g, *attribute.graphs):
+                if len(inner.node) or len(inner.initializer):
+                    yield from _tensors(inner)
+
+
+def _open(path: Path) -> Any:
+    """A session of onnxruntime, with as many threads as torch has."""
+    if not path.is_file():
+        raise _no_such_file(path)
+    try:
+        import onnxruntime
+    except ImportError:
+        raise _no_library("onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 4  # errors come as exceptions
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception for each kind of failure
+        reason = _line(error)
+        if re.search(r"not a registered|opset|NOT_IMPLEMENTED|[Uu]nsupported model IR|No Op registered", str(error)):
+            raise LimbeckError(
+                f"{path} needs an operator or a version that onnxruntime {onnxruntime.__version__} does not have "
+                f"({reason}): export it with ONNX's own operators, or update onnxruntime"
+            ) from None
+        raise LimbeckError(f"{path} cannot be read as an ONNX model ({reason}): export it anew") from None
+
+
+def _about(path: Path, text: str | None) -> dict[str, Any]:
+    """What a file of `limbeck export` says of itself; nothing of any other."""
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+        classes, shape = found.get("classes"), found.get("input_shape")
+        form, output = found.get("form"), found.get("output")
+        right = (
+            (classes is None or (isinstance(classes, list) and all(isinstance(name, str) for name in classes)))
+            and (shape is None or (isinstance(shape, list) and all(isinstance(size, int) for size in shape)))
+            and (form is None or isinstance(form, Mapping))
+            and (output is None or isinstance(output, str))
+        )
+        if not right:
+            raise ValueError("classes, input_shape, form or output")
+    except (ValueError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise LimbeckError(f'{path}: its metadata "{METADATA_KEY}" cannot be read ({reason}): export it anew') from None
+    return dict(found)
+
+
+def _raw_shape(form: Form | None) -> tuple[int, ...] | None:
+    """Of one raw input that has this form."""
+    if isinstance(form, TableForm):
+        return (len(form.columns),)
+    if form is None:
+        return None
+    return (form.height, form.width, 3) if form.mode == "colour" else (form.height, form.width)
+
+
+def _agreed_classes(path: Path, of_file: list[str] | None, given: Sequence[str] | None) -> tuple[str, ...] | None:
+    if of_file is not None and given is not None and list(of_file) != list(given):
+        shown = [", ".join(f'"{name}"' for name in names[:12]) for names in (of_file, given)]
+        raise LimbeckError(
+            f"{path} has the classes {shown[0]}, but the data have {shown[1]}: a teacher whose classes or order differ "
+            "from the data's"
+        )
+    names = of_file if of_file is not None else given
+    return None if names is None else tuple(names)
+
+
+def _check_same_codes(path: Path, of_file: Form | None, given: Form | None) -> None:
+    """Whether a file that takes a table as one tensor, categories as their codes, means the same by them."""
+    if not (isinstance(of_file, TableForm) and isinstance(given, TableForm)):
+        return
+    columns = [[(column.name, column.categories) for column in form.columns] for form in (of_file, given)]
+    if columns[0] != columns[1]:
+        other = next((b[0] for a, b in zip(*columns, strict=False) if a != b), "")
+        raise LimbeckError(
+            f"{path} was made for the columns {', '.join(of_file.names[:12])}, but the data have "
+            f"{', '.join(given.names[:12])}"
+            + (f', and "{other}" is the first that differs' if other else "")
+            + ": give it data with the same columns and categories"
+        )
+
+
+def _no_such_file(path: Path) -> LimbeckError:
+    return LimbeckError(f"{path}: no such file, expected an ONNX model (.onnx)")
+
+
+def _no_library(name: str) -> LimbeckError:
+    return LimbeckError(f'reading ONNX models needs {name}: pip install "limbeck[onnx]"')
+
+
+def _line(error: Exception) -> str:
+    """What onnxruntime says, without its codes and places in its own source."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"Load model from .*? failed:", "", text)
+    text = re.sub(r"/onnxruntime_src/\S+ .*?\(.*?\) (?=[A-Z])", "", text)
+    return text[:200].rstrip(" .")
