@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 """What a CSV file has in place of a value that is missing, blanks around it aside."""
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 2 << 20  # pyarrow reads up to twenty of them ahead, and no row may be longer
 
 
 @dataclass(frozen=True)
