@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -76,7 +77,9 @@ class StoredBatches:
 
     def __init__(self, views: npt.NDArray[Any], batch_size: int, selected: npt.NDArray[np.int64] | None = None) -> None:
         self.count, self.of_each = views.shape[:2]
-        self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
+            self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
         self.selected = np.arange(self.of_each) if selected is None else selected
         self.rows = len(self.selected)
         self.bounds = batch_bounds(self.rows, batch_size)

@@ -30,7 +30,7 @@ def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, wha
 
 def probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
     """Ask a model about two rows, so that a misfit shows before any work is done."""
-    some = torch.from_numpy(np.ascontiguousarray(inputs[:2]))
+    some = torch.from_numpy(np.require(inputs[:2], requirements=["C", "W"]))
     was_training = model.training
     try:
         with torch.inference_mode():

@@ -232,7 +232,8 @@ def predict_log_probs(
     answers = []
     with torch.inference_mode(), autocast(precision):
         for start in range(0, len(inputs), batch_size):
-            batch = torch.from_numpy(np.ascontiguousarray(inputs[start : start + batch_size]))
+            # "W": a mapped file is read-only, and torch warns of that.
+            batch = torch.from_numpy(np.require(inputs[start : start + batch_size], requirements=["C", "W"]))
             answers.append(logits_of(model(batch)).float().log_softmax(dim=-1))
     model.train(was_training)
     return np.asarray(torch.cat(answers).numpy())

@@ -30,6 +30,36 @@ def test_taking_rows_keeps_their_ids_and_order():
     assert taken.inputs[:, 0].tolist() == [16.0, 0.0]
 
 
+@pytest.fixture
+def mapped(tmp_path, monkeypatch):
+    """A part like `part()` whose inputs are a mapped file and large; they are copied two rows at a time."""
+    np.save(tmp_path / "rows.npy", part().inputs)
+    monkeypatch.setattr("limbeck.data.scratch.LARGE_BYTES", 64)
+    monkeypatch.setattr("limbeck.data.scratch._CHUNK_BYTES", 2 * 16)
+    return part(inputs=np.load(tmp_path / "rows.npy", mmap_mode="r"))
+
+
+@pytest.mark.parametrize("rows", [[4, 0, 1, 5, 4], [-1, 2, 3, 3], [0, 1, 2, 3, 4, 5]])
+def test_many_rows_taken_from_a_mapped_file_lie_in_a_temporary_file(mapped, rows):
+    taken, expected = mapped.take(np.array(rows)), part().take(np.array(rows))
+    assert isinstance(taken.inputs, np.memmap)
+    assert taken.inputs.filename is None
+    assert taken.inputs_hash == expected.inputs_hash
+    assert taken.labels_hash == expected.labels_hash
+
+
+def test_few_rows_taken_from_a_mapped_file_are_in_memory(mapped):
+    taken = mapped.take(np.array([4, 0]))
+    assert type(taken.inputs) is np.ndarray
+    assert taken.inputs_hash == part().take(np.array([4, 0])).inputs_hash
+    assert len(mapped.take(np.arange(0))) == 0
+
+
+def test_rows_taken_from_rows_in_a_temporary_file_outlive_the_others(mapped):
+    taken = mapped.take(np.arange(6)).take(np.array([5, 3, 1, 0]))
+    np.testing.assert_array_equal(taken.inputs, part().inputs[[5, 3, 1, 0]])
+
+
 def test_a_part_may_be_empty():
     empty = part().take(np.arange(0))
     assert len(empty) == 0
@@ -147,6 +177,15 @@ def test_rows_shared_by_two_parts_are_found(digits):
     expected = [i for i in range(900) if (b.inputs == a.inputs[i]).all(axis=(1, 2)).any()]
     assert shared_rows(a, b).tolist() == expected
     assert set(range(800, 900)) <= set(expected)
+
+
+def test_rows_shared_with_a_mapped_file_are_found(mapped):
+    assert shared_rows(part().take(np.array([2, 4])), mapped).tolist() == [0, 1]
+    assert shared_rows(mapped, part(inputs=part().inputs + 8)).tolist() == [2, 3, 4, 5]
+
+
+def test_the_row_hashes_keep_their_values():
+    assert part().row_hashes[:2].tolist() == [5495844738850925895, 8255143636859913923]
 
 
 def test_rows_of_other_shapes_or_dtypes_are_not_shared(digits):

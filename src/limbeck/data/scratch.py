@@ -15,7 +15,7 @@ from limbeck.errors import LimbeckError
 LARGE_BYTES = 256 * 2**20
 """From here on an array is put into a file."""
 
-_CHUNK_BYTES = 16 * 2**20  # copied at a time
+_CHUNK_BYTES = 4 * 2**20  # copied at a time
 
 
 def room_for(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.ndarray:
