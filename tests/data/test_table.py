@@ -101,6 +101,11 @@ def test_numbers_are_read_in_every_way_of_writing_them(csv):
     assert data.train.inputs[:, 0].tolist() == [1, 0.5, 2, 1000, np.float32(-0.0025)]
 
 
+def test_what_is_neither_a_number_nor_a_way_to_write_a_missing_one_is_a_text(csv):
+    columns = load_dataset(csv("a,b\n1,1\nNAN,-nan\n")).train.form.columns
+    assert columns == (Column("a", ("1", "NAN")), Column("b", ("-nan", "1")))
+
+
 def test_booleans_of_csv_are_categories_with_their_texts(csv):
     assert load_dataset(csv("a,b\nTrue,1\nFalse,2\n")).train.form.columns[0].categories == ("False", "True")
 

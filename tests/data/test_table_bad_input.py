@@ -235,6 +235,9 @@ def test_a_column_of_another_type_is_to_be_ignored(refused, tmp_path, value, kin
         '["when"], or write it as one of these'
     )
     assert load_dataset(str(tmp_path / "t.parquet"), Reading(ignore=("when",))).train.form.names == ("a",)
+    assert refused(None, "t.parquet", label="when") == (
+        f'column "when" of FILE is of type {kind}, expected numbers, texts or booleans: write it as one of these'
+    )
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,8 @@ def load_table(path: Path, name: str, reading: Reading = _AS_IT_IS) -> Dataset:
     table = open_table(path)
     names = feature_names(table, reading)
     special = [column for column in (reading.label, reading.id) if column is not None]
-    table.check_usable([*names, *special])
+    table.check_usable(special)
+    table.check_usable(names, can_be_ignored=True)
     found = survey(table, [*names, *special])
     form = TableForm(tuple(column_of(found[name], path, reading) for name in names))
     classes = {} if reading.label is None else classes_of(found[reading.label], path)

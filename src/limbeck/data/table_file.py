@@ -54,17 +54,19 @@ class TableFile(ABC):
             LimbeckError: the file is damaged, as in `chunks`.
         """
 
-    def check_usable(self, names: Sequence[str]) -> None:
+    def check_usable(self, names: Sequence[str], *, can_be_ignored: bool = False) -> None:
         """Raise a LimbeckError for the first of these columns that is neither number nor text."""
         for name in names:
             if name in self.unusable:
-                raise LimbeckError(f'column "{name}" of {self.path} {self.why_unusable(name)}')
+                raise LimbeckError(
+                    f'column "{name}" of {self.path} {self.why_unusable(name, can_be_ignored=can_be_ignored)}'
+                )
 
-    def why_unusable(self, name: str) -> str:
+    def why_unusable(self, name: str, *, can_be_ignored: bool = True) -> str:
         """What is wrong with the type of a column, and what to do, as the end of a sentence."""
+        ignore = f"leave it out with data.ignore = [{quoted(name)}], or " if can_be_ignored else ""
         return (
-            f"is of type {self.unusable[name]}, expected numbers, texts or booleans: leave it out with data.ignore = "
-            f"[{quoted(name)}], or write it as one of these"
+            f"is of type {self.unusable[name]}, expected numbers, texts or booleans: {ignore}write it as one of these"
         )
 
 

@@ -11,7 +11,7 @@ from limbeck.data.form import UNKNOWN, Column
 
 LARGEST = float(np.finfo(np.float32).max)
 
-_NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))$"
+_NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
 
 
 def texts(values: Any) -> Any:
@@ -26,7 +26,7 @@ def numbers(values: Any) -> tuple[npt.NDArray[np.float64], int | None]:
 
     Returns:
         Shape (n,), NaN where a value is missing; and the place of the first text that is no number (the array is
-        then all NaN), or None.
+        then of no use), or None.
     """
     import pyarrow as pa
     from pyarrow import compute
@@ -35,14 +35,17 @@ def numbers(values: Any) -> tuple[npt.NDArray[np.float64], int | None]:
         return _float64(values.cast(pa.float64(), safe=False)), None
     values = compute.utf8_trim_whitespace(values)
     try:
-        return _float64(values.cast(pa.float64())), None
+        found = _float64(values.cast(pa.float64()))
     except pa.ArrowInvalid:
         good = compute.fill_null(compute.match_substring_regex(values, _NUMBER), True)
         wrong = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
         if len(wrong):
             return np.full(len(values), np.nan), int(wrong[0])
         # Some versions of pyarrow know no plus sign.
-        return _float64(compute.replace_substring_regex(values, r"^\+", "").cast(pa.float64())), None
+        found = _float64(compute.replace_substring_regex(values, r"^\+", "").cast(pa.float64()))
+    # "NAN" and its like, where the file has no such way to write a missing value
+    odd = np.flatnonzero(np.isnan(found) & np.asarray(values.is_valid()))
+    return found, int(odd[0]) if len(odd) else None
 
 
 def too_large(found: npt.NDArray[np.float64]) -> int | None:
