@@ -2,10 +2,13 @@ import gc
 import os
 import pickle
 import resource
+import warnings
 
 import numpy as np
 import pytest
+import torch
 
+import limbeck
 from limbeck.data import Column, TableForm
 from limbeck.data.arrays import load_arrays
 from limbeck.data.reading import Reading
@@ -15,8 +18,8 @@ NUMBERS = np.arange(24, dtype=np.float32).reshape(6, 4)
 LABELS = np.array([0, 1, 2, -1, 1, 0])
 
 
-def load(path, **reading):
-    return load_arrays(path, f"npz:{path}", Reading(**reading))
+def load(path):
+    return load_arrays(path, str(path), Reading())
 
 
 @pytest.fixture
@@ -41,9 +44,9 @@ def refused(tmp_path):
     return message
 
 
-def why(path, error=LimbeckError, **reading):
+def why(path, error=LimbeckError):
     with pytest.raises(error) as caught:
-        load(path, **reading)
+        load(path)
     assert "\n" not in str(caught.value)
     assert caught.type is error
     return str(caught.value).replace(str(path), "FILE")
@@ -257,14 +260,6 @@ def test_a_number_too_large_for_float32_is_refused(refused):
     )
 
 
-def test_settings_that_mean_nothing_for_arrays_are_refused(tmp_path):
-    path = tmp_path / "data.npz"
-    np.savez(path, inputs=NUMBERS)
-    assert why(path, UsageError, label="y") == (
-        "data.label does not apply to arrays (FILE), which are read as their names in the file say: leave it out"
-    )
-
-
 def test_a_path_to_no_file_of_numpy_s_is_refused(tmp_path):
     assert why(tmp_path / "no.npy", UsageError) == "FILE does not exist, expected an .npy or .npz file: check the path"
     assert why(tmp_path, UsageError) == "FILE is a folder, expected an .npy or .npz file: check the path"
@@ -379,6 +374,27 @@ def test_a_large_npy_file_of_another_kind_is_converted_into_a_temporary_file(tmp
     assert isinstance(inputs, np.memmap)
     assert (inputs.filename, inputs.dtype, inputs.flags.c_contiguous) == (None, np.float32, True)
     np.testing.assert_array_equal(inputs, NUMBERS)
+
+
+def test_a_mapped_file_is_learnt_from_and_measured_without_a_warning(tmp_path, large_from, digits):
+    large_from(1000)
+    np.save(tmp_path / "rows.npy", digits.inputs[:200])
+    np.save(tmp_path / "rows.labels.npy", digits.labels[:200])
+    part = load(tmp_path / "rows.npy").train
+    assert not part.inputs.flags.writeable
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = limbeck.MLP((8, 8), 10, widths=[16])
+            limbeck.teach(model, part, limbeck.TrainSettings(epochs=20, batch_size=50, learning_rate=1e-2))
+            row = limbeck.evaluate(model, part)
+            knowledge = limbeck.extract(model, part, tmp_path / "artifacts")
+    finally:
+        torch.set_warn_always(before)
+    assert row["accuracy"] > 0.9
+    assert knowledge.rows == 200
 
 
 def test_a_large_array_has_the_hashes_of_a_small_one(tmp_path, large_from):

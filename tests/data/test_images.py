@@ -1,6 +1,7 @@
 import os
 import re
 import struct
+import sys
 import unicodedata
 import zlib
 
@@ -411,6 +412,11 @@ def test_an_image_that_may_not_be_read_is_not_taken_for_a_damaged_one(tmp_path):
     path.chmod(0)
     message = f"cannot read {path} (Permission denied): check the file and its permissions"
     assert refused(lambda: load(tmp_path, skip_damaged=True)) == message
+
+
+def test_without_pillow_it_is_said_how_to_get_it(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert refused(lambda: load(folder)) == 'reading images needs pillow: pip install "limbeck[data]"'
 
 
 def test_a_file_that_is_no_image_is_not_handed_to_ghostscript(tmp_path):

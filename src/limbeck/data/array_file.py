@@ -48,13 +48,13 @@ def opened_arrays(path: Path) -> ArrayFile:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise UsageError(f"{path} {found}, expected an .npy or .npz file: check the path")
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         beside = path.with_suffix(".labels.npy")
         arrays, places = {"inputs": _mapped(path)}, {"inputs": str(path)}
         if beside.is_file():
             arrays["labels"], places["labels"] = _mapped(beside), str(beside)
         return ArrayFile(path, arrays, places)
-    if path.suffix != ".npz":
+    if path.suffix.lower() != ".npz":
         raise UsageError(f"{path} is no file of numpy's by its name, expected .npy or .npz: check the path")
     try:
         if not zipfile.is_zipfile(path):  # numpy would take it for a pickle

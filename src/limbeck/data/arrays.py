@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from limbeck.data.form import Column, TableForm
 from limbeck.data.part import Part
 from limbeck.data.reading import Reading
 from limbeck.data.scratch import copied
-from limbeck.errors import LimbeckError, UsageError, did_you_mean
+from limbeck.errors import LimbeckError, did_you_mean
 
 _CHECKED_ROWS = 4096  # in one go
 
@@ -38,13 +37,12 @@ def load_arrays(path: Path, source: str, reading: Reading) -> Dataset:
     Args:
         path: the file, .npz or .npy.
         source: the data set's name.
-        reading: nothing in it applies to arrays.
+        reading: has nothing that applies to arrays; `load_dataset` refuses what is set in it.
 
     Raises:
-        UsageError: no such file, or something in `reading` is set.
+        UsageError: no such file, or one that is neither by its name.
         LimbeckError: a file that is damaged, or arrays that do not fit each other.
     """
-    _refuse_settings(path, reading)
     file = opened_arrays(path)
     split = file.find(INPUTS, "_train") is not None
     if split == (file.find(INPUTS, "") is not None):
@@ -77,15 +75,6 @@ def load_arrays(path: Path, source: str, reading: Reading) -> Dataset:
         labels = _labels(file, "_test", raw, classes)
         test = Part("test", test_inputs, labels, _ids(file, "_test", len(test_inputs)), classes, form)
     return Dataset(source, train, test, classes)
-
-
-def _refuse_settings(path: Path, reading: Reading) -> None:
-    for field in fields(Reading):
-        if getattr(reading, field.name) != field.default:
-            raise UsageError(
-                f"data.{field.name} does not apply to arrays ({path}), which are read as their names in the file say: "
-                "leave it out"
-            )
 
 
 def _inputs(file: ArrayFile, rows: str, *, as_table: bool) -> npt.NDArray[Any]:
