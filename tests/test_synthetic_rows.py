@@ -1,5 +1,6 @@
 """Synthetic rows on the road: from a recipe's views through the plan to students, and what commands say of them."""
 
+import json
 import tomllib
 
 import numpy as np
@@ -340,3 +341,44 @@ def test_inspect_says_how_rows_were_made(split, workshop):
         "number 3 (munge, swap 0.5, spread 2)",
         "number 2 (spunge, swap 0.5, noise 0.1)",
     ]
+
+
+# ---------------------------------------------------------------- the whole road
+
+
+@pytest.mark.slow
+def test_a_table_goes_the_whole_road_with_synthetic_rows(tmp_path, limbeck):
+    wine = load_wine()
+    lines = [",".join([*wine.feature_names, "strength", "cultivar"])]
+    for values, label in zip(wine.data, wine.target, strict=True):
+        lines.append(",".join([*map(str, values), "strong" if values[0] > 13 else "light", wine.target_names[label]]))
+    first, _, rest = lines[7].split(",", 2)
+    lines[7] = f"{first},,{rest}"  # a missing value
+    (tmp_path / "wine.csv").write_text("\n".join(lines) + "\n")
+    recipe = WINE.replace('source = "digits"', f'source = "{tmp_path / "wine.csv"}"\nlabel = "cultivar"')
+    for transfer in ("munge", "spunge"):
+        recipe += f"""
+[[student]]
+name = "1x8"
+teacher = "large"
+transfer = "{transfer}"
+model = {{ kind = "mlp", widths = [8] }}
+train = {{ epochs = 4, batch_size = 16, learning_rate = 5e-3 }}
+"""
+    (tmp_path / "wine.toml").write_text(recipe)
+    out = tmp_path / "runs" / "wine"
+    code, said, err = limbeck("run", tmp_path / "wine.toml", "--out", out, "--dry-run")
+    assert (code, err) == (0, "")
+    assert "knowledge of large, view 3" in said
+    assert not out.exists()
+    assert limbeck("run", tmp_path / "wine.toml", "--out", out)[0] == 0
+    rows = json.loads((out / "results.json").read_text())["models"]
+    assert [(row["role"], row["variant"]) for row in rows] == [
+        ("teacher", {}),
+        ("student", {"temperature": 4}),
+        ("baseline", {}),
+        ("student", {"rows": "munge", "temperature": 4}),
+        ("student", {"rows": "spunge", "temperature": 4}),
+    ]
+    assert all(row["verdict"] for row in rows if row["role"] == "student")
+    assert len(list((tmp_path / "runs" / "cache").rglob("*.safetensors"))) == 1  # the neighbours
