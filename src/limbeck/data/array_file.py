@@ -59,7 +59,7 @@ def opened_arrays(path: Path) -> ArrayFile:
     try:
         if not zipfile.is_zipfile(path):  # numpy would take it for a pickle
             raise ValueError("it is no zip archive")
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as archive:
             unknown = [name for name in archive.files if name not in (*_KNOWN, *OF_ALL_ROWS)]
             if unknown:
                 raise LimbeckError(
