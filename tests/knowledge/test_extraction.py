@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -7,8 +9,8 @@ import pytest
 import torch
 
 from limbeck.artifacts import damages
-from limbeck.data import ViewSettings, view_pixels
-from limbeck.errors import LimbeckError
+from limbeck.data import Part, ViewSettings, view_pixels
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import content_digest, read_tensors, write_tensors
 from limbeck.knowledge import Knowledge, Recording, extract, repair
 from limbeck.progress import Silent
@@ -247,6 +249,16 @@ def test_another_number_of_classes_is_refused(recording, store):
         extract(FunctionTeacher(lambda inputs: np.zeros((len(inputs), 3))), recording, store)
 
 
+def test_a_part_without_classes_is_refused(teacher, recording, store, part):
+    nameless = Part("train", part.inputs, np.full(570, -1), part.ids, ())
+    with pytest.raises(UsageError) as caught:
+        extract(teacher, Recording(recording.teacher_key, nameless), store)
+    assert str(caught.value) == (
+        "part \"train\" names no classes, and a teacher's answers are kept by class: give it the teacher's, for example "
+        'dataclasses.replace(part, classes=("cat", "dog"))'
+    )
+
+
 def test_probabilities_of_zero_are_stored_at_the_floor(recording, part, store):
     teacher = FunctionTeacher(lambda inputs: np.tile(np.eye(10)[3], (len(inputs), 1)), outputs="probabilities")
     stored = extract(teacher, recording, store).log_probs()
@@ -351,3 +363,63 @@ def test_a_digest_is_that_of_the_shard_s_header_and_values(folder):
     assert digest == content_digest(tensors, header)
     write_tensors(folder / "again.safetensors", tensors, header)
     assert (folder / "again.safetensors").read_bytes() == (folder / SHARDS[0]).read_bytes()
+
+
+# ---------------------------------------------------------------- data larger than memory
+
+IN_LITTLE_MEMORY = """
+import resource, sys, warnings
+from pathlib import Path
+import numpy as np, torch
+import limbeck
+from limbeck.data import scratch, shared_rows
+from limbeck.data.arrays import load_arrays
+from limbeck.data.reading import Reading
+
+folder = Path(sys.argv[1])
+scratch.LARGE_BYTES = 2**20
+torch.set_num_threads(1)
+warnings.simplefilter("error")
+
+
+def answers(name):
+    torch.manual_seed(0)
+    network = torch.nn.Linear(1000, 3)
+    part = load_arrays(folder / f"{name}.npy", name, Reading()).train
+    knowledge = limbeck.extract(network, part, folder / "artifacts", dtype="float32")
+    limbeck.extract(network, part, folder / "artifacts", dtype="float32")
+    split = limbeck.Dataset(name, part, None, part.classes).split(test=0.1)
+    assert len(shared_rows(split.test, part)) == len(split.test)
+    return knowledge.log_probs()
+
+
+answers("small")  # whatever is loaded and allocated once
+(held,) = [int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line]
+limit = held * 1024 + 30 * 2**20
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+found = answers("large")
+try:
+    np.load(folder / "large.npy")
+except MemoryError:
+    print(*found.shape, float(found[24_999, 1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere mapped files count as memory, or limits do not hold")
+def test_extraction_splits_and_checks_of_a_file_of_100_mb_need_little_memory(tmp_path):
+    # RLIMIT_DATA counts what a process has to itself, and not the pages of mapped files.
+    for name, rows in (("small", 2000), ("large", 25_000)):
+        array = np.lib.format.open_memmap(tmp_path / f"{name}.npy", "w+", np.float32, (rows, 1000))
+        array[:, 0] = np.arange(rows) / 1000
+        last = np.array(array[-1])
+        del array
+        np.save(tmp_path / f"{name}.labels.npy", np.arange(rows) % 3)
+    done = subprocess.run([sys.executable, "-c", IN_LITTLE_MEMORY, tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows, classes, value = done.stdout.split()
+    assert (rows, classes) == ("25000", "3")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        expected = torch.nn.Linear(1000, 3)(torch.from_numpy(last)).log_softmax(dim=-1)[1].item()
+    assert float(value) == pytest.approx(expected, rel=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, recorded_seconds
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError, content_digest, write_json, write_tensors
 from limbeck.knowledge.checks import spot_check
 from limbeck.knowledge.store import (
@@ -49,10 +49,16 @@ def extract(
         progress: told by batch.
 
     Raises:
+        UsageError: if the part names no classes.
         LimbeckError: if the teacher's outputs are not finite or do not fit the classes, if the plan that a
             half-done recording was begun with cannot be kept, or if what is there is another teacher's.
     """
     progress = progress or Silent()
+    if not recording.part.classes:
+        raise UsageError(
+            f'part "{recording.part.name}" names no classes, and a teacher\'s answers are kept by class: give it the '
+            'teacher\'s, for example dataclasses.replace(part, classes=("cat", "dog"))'
+        )
     with store.locked(recording.identity, progress.line):
         return _extracted(teacher, recording, store, pixels, progress)
 

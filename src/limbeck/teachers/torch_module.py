@@ -43,7 +43,7 @@ class TorchTeacher:
         self.model.eval()
         try:
             with torch.inference_mode(), autocast(self.precision):
-                logits = logits_of(self.model(torch.from_numpy(np.ascontiguousarray(inputs))))
+                logits = logits_of(self.model(torch.from_numpy(np.require(inputs, requirements=["C", "W"]))))
         except (RuntimeError, ValueError, IndexError) as error:
             if "can't allocate memory" in str(error):
                 raise
