@@ -10,6 +10,7 @@ from limbeck.errors import LimbeckError, UsageError
 if TYPE_CHECKING:
     from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
     from limbeck.distillation import Distilled, distill, evaluate, extract, teach
+    from limbeck.exporting import Exported, export, export_module, export_onnx
     from limbeck.knowledge import Knowledge
     from limbeck.models import MLP, ConvNet, SoftDecisionTree, build_model, load_model, save_model
     from limbeck.objectives import Objective
@@ -31,6 +32,10 @@ _HOMES = {
     "evaluate": "limbeck.distillation",
     "extract": "limbeck.distillation",
     "teach": "limbeck.distillation",
+    "Exported": "limbeck.exporting",
+    "export": "limbeck.exporting",
+    "export_module": "limbeck.exporting",
+    "export_onnx": "limbeck.exporting",
     "Knowledge": "limbeck.knowledge",
     "MLP": "limbeck.models",
     "ConvNet": "limbeck.models",
@@ -51,6 +56,7 @@ __all__ = [
     "ConvNet",
     "Dataset",
     "Distilled",
+    "Exported",
     "Knowledge",
     "LimbeckError",
     "Objective",
@@ -65,6 +71,9 @@ __all__ = [
     "build_model",
     "distill",
     "evaluate",
+    "export",
+    "export_module",
+    "export_onnx",
     "extract",
     "load_dataset",
     "load_model",

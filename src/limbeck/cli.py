@@ -184,6 +184,34 @@ def explain(
 
 
 @app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A model's folder: an artifact, or a run's models/….")],
+    to: Annotated[str, typer.Option(help="The form: onnx.")] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="The file [default: the folder's name, here].", show_default=False),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Also write FILE.int8.onnx, with weights of 8 bits.")] = False,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INPUTS",
+            help="Real rows to check the file on, as for predict [default: the run's test rows].",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """An ONNX file, checked against the model on real rows before it is put in place, and a model card."""
+    from limbeck.errors import UsageError
+    from limbeck.exporting import export as exported
+
+    if to != "onnx":
+        raise UsageError(f'to = "{to}": expected onnx')
+    for line in exported(model, out, int8=int8, rows=rows).lines():
+        typer.echo(line)
+
+
+@app.command()
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Runs' folders, or results.json files, of one recipe.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="As a Markdown table.")] = False,

@@ -1,0 +1,258 @@
+"""From a saved model to an ONNX file that was checked, one of 8 bits beside it, and a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.exporting.card import MARK, Source, card
+from limbeck.exporting.checking import Check, Session, check
+from limbeck.exporting.graph import finished, need_onnx, numeric_graph
+from limbeck.exporting.origin import Rows, checking_rows, key_of_artifact, origin_of
+from limbeck.exporting.quantising import How, how_to_quantise, quantised
+from limbeck.files import write_bytes
+from limbeck.models import read_description
+from limbeck.models.opening import open_model
+from limbeck.models.saving import KINDS, KnownModel
+from limbeck.raw_rows import rows_for
+from limbeck.report.wording import percent, scaled, significant, whole
+from limbeck.threads import use_available_cores
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Int8:
+    """The file of 8 bits.
+
+    Attributes:
+        path: where it lies.
+        how: "dynamic" or "static".
+        bytes: of the file.
+        changed: rows whose class is another than the float32 file's.
+        accuracy: on the rows whose labels are known; None where none are.
+        milliseconds: median for one row by onnxruntime.
+    """
+
+    path: Path
+    how: How
+    bytes: int
+    changed: int
+    accuracy: float | None
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and what was measured on the way.
+
+    Attributes:
+        path: of the ONNX file.
+        card: of the model card.
+        kind: of the model.
+        bytes: of the ONNX file.
+        check: the file held against the model.
+        what: the rows that it was checked on, in words.
+        accuracy: of the file on these rows; None where their labels are not known.
+        int8: the file of 8 bits, where one was asked for and there is something to quantise.
+        not_int8: why there is none although it was asked for.
+    """
+
+    path: Path
+    card: Path
+    kind: str
+    bytes: int
+    check: Check
+    what: str
+    accuracy: float | None
+    int8: Int8 | None = None
+    not_int8: str | None = None
+
+    def lines(self) -> list[str]:
+        """What the command prints."""
+        return [
+            f"{self.path}: {scaled(self.bytes, 'B')}, a model of kind {self.kind}",
+            *self.measured(),
+            *([] if self.not_int8 is None else [self.not_int8]),
+            f"card: {self.card}",
+        ]
+
+    def measured(self) -> list[str]:
+        """The numbers, a sentence each."""
+        found = self.check
+        batches = f"{', '.join(map(str, found.batches[:-1]))} and {found.batches[-1]}"
+        changed = f"{whole(found.changed)} rows have another class"
+        if found.changed:
+            changed += ", each of them one between whose answers the model itself cannot tell but by rounding"
+        lines = [
+            f"held against the model on {whole(found.rows)} {self.what}, in batches of {batches}: probabilities differ "
+            f"by at most {found.difference:.1e}, {changed}",
+            f"one row takes {significant(found.file_ms)} ms by onnxruntime, {significant(found.model_ms)} ms by the "
+            f"model ({_threads(found.threads)}, median)",
+        ]
+        if (int8 := self.int8) is not None:
+            known = ""
+            if int8.accuracy is not None and self.accuracy is not None:
+                known = f"accuracy {percent(int8.accuracy, 2)}%, in float32 {percent(self.accuracy, 2)}%; "
+            lines.append(
+                f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {_size(self.bytes / int8.bytes)} ({int8.how} "
+                f"quantisation); {known}{whole(int8.changed)} of {whole(found.rows)} rows have another class than in float32; one row takes "
+                f"{significant(int8.milliseconds)} ms"
+            )
+        return lines
+
+
+def export(
+    model: Path | str, out: Path | str | None = None, *, int8: bool = False, rows: str | Path | None = None
+) -> Exported:
+    """Write a saved model as an ONNX file, checked on real rows, and a model card beside it.
+
+    A file that is there is replaced once the new one is whole and checked.
+
+    Args:
+        model: a folder with a saved model: an artifact, or a run's models/ROLE/ROW.
+        out: the file, which ends in .onnx; by default the folder's name with .onnx, where one is.
+        int8: also write NAME.int8.onnx, with weights of 8 bits.
+        rows: what to check on, as `limbeck predict` takes it; by default the test rows of the run that the model lies
+            in.
+
+    Raises:
+        UsageError: `out` does not end in .onnx.
+        LimbeckError: the model, its run or the rows cannot be read, ONNX cannot hold the model, or the file does not
+            answer as the model does; nothing is written then.
+    """
+    need_onnx()
+    folder = Path(model)
+    path = _out(Path(f"{folder.resolve().name if folder.name in ('', '..') else folder.name}.onnx"), out)
+    loaded, classes = open_model(folder)
+    if not isinstance(loaded, KnownModel):
+        raise LimbeckError(
+            f'{folder} is a student that ONNX cannot hold, of kind "{loaded.kind}": expected one of {", ".join(KINDS)}'
+        )
+    use_available_cores()
+    origin = origin_of(folder)
+    given = None if rows is None else _read(str(rows), loaded, classes, folder)
+    found = checking_rows(origin, given, folder)
+    description = read_description(folder)
+    source = Source(origin, description, key_of_artifact(description))
+    return _written(loaded, classes, path, found, int8, source)
+
+
+def export_module(
+    model: nn.Module,
+    out: Path | str,
+    classes: Sequence[str],
+    inputs: Array,
+    labels: npt.NDArray[np.int64] | None = None,
+    *,
+    int8: bool = False,
+    calibration: Array | None = None,
+) -> Exported:
+    """As `export`, for a module in memory, of a known kind or of one's own.
+
+    Args:
+        model: from raw inputs (batch, …) to logits (batch, classes).
+        out: the file, which ends in .onnx.
+        classes: the classes' names in the order of the logits.
+        inputs: raw rows to check on, shape (n, …), at least one.
+        labels: of the rows, shape (n,), −1 for none, where they are known.
+        int8: also write NAME.int8.onnx.
+        calibration: raw rows (m, …) to quantise convolutions by, such as training rows; by default `inputs`.
+
+    Raises:
+        UsageError: `out` does not end in .onnx, or there are no rows.
+        LimbeckError: as `export`.
+    """
+    need_onnx()
+    path = _out(Path(), out)
+    if not len(inputs):
+        raise UsageError("there are no rows to check the file on: give at least one")
+    rows = Rows(inputs, labels, "rows", inputs if calibration is None else calibration)
+    return _written(model.eval(), tuple(classes), path, rows, int8, Source(None, {}, None))
+
+
+def _written(
+    model: nn.Module, classes: tuple[str, ...], path: Path, rows: Rows, with_int8: bool, source: Source
+) -> Exported:
+    page = path.with_suffix(".md")
+    if page.exists() and not page.read_bytes().startswith(MARK.encode()):
+        raise LimbeckError(f"{page} is there and is no model card: give --out another name, or move it away")
+    form = getattr(model, "form", None)
+    numeric = numeric_graph(model, rows.inputs)
+    data = _bytes(finished(numeric, model, classes, rows.inputs, key=source.key))
+    session = Session(data, form)
+    checked = check(session, model, classes, rows.inputs)
+    names = session.answers(rows.inputs)[1]
+    kind = str(getattr(model, "kind", None) or type(model).__name__)
+    accuracy = _accuracy(names, classes, rows)
+    small, small_data, reason = None, b"", None
+    if with_int8:
+        how = how_to_quantise(numeric)
+        if how is None:
+            reason = f"a model of kind {kind} holds no matrices to quantise: no file of 8 bits was written"
+        else:
+            eight = quantised(numeric, how, rows.calibration)
+            small_data = _bytes(finished(eight, model, classes, rows.inputs, key=source.key, int8=how))
+            small_session = Session(small_data, form)
+            answers = small_session.answers(rows.inputs)[1]
+            small = Int8(
+                path=path.with_suffix(".int8.onnx"),
+                how=how,
+                bytes=len(small_data),
+                changed=int((answers != names).sum()),
+                accuracy=_accuracy(answers, classes, rows),
+                milliseconds=small_session.milliseconds(rows.inputs),
+            )
+    exported = Exported(path, page, kind, len(data), checked, rows.what, accuracy, small, reason)
+    text = card(exported.path.name, model, classes, rows.inputs, exported.measured(), reason, source)
+    write_bytes(path, data)
+    if small is not None:
+        write_bytes(small.path, small_data)
+    write_bytes(page, text.encode())
+    return exported
+
+
+def _out(default: Path, out: Path | str | None) -> Path:
+    path = default if out is None else Path(out)
+    if path.suffix != ".onnx":
+        raise UsageError(f'out = "{path}": expected a file that ends in .onnx')
+    if path.is_dir():
+        raise UsageError(f'out = "{path}": that is a folder, expected a file')
+    return path
+
+
+def _read(rows: str, model: KnownModel, classes: tuple[str, ...], folder: Path) -> tuple[str, Array, Array | None]:
+    found = rows_for(model, classes, rows, folder)
+    labels = found.labels
+    if labels is not None and not (labels < len(classes)).all():
+        labels = None  # of another data set than the model's
+    return rows, found.inputs, labels
+
+
+def _accuracy(names: Array, classes: Sequence[str], rows: Rows) -> float | None:
+    """The share of the labelled rows whose class is right; None where none is labelled."""
+    if rows.labels is None or not (labelled := rows.labels >= 0).any():
+        return None
+    right = names[labelled] == np.array(list(classes), dtype=object)[rows.labels[labelled]]
+    return float(right.mean())
+
+
+def _bytes(proto: Any) -> bytes:
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _size(ratio: float) -> str:
+    if 0.95 < ratio < 1.05:
+        return "as large"
+    return f"{significant(max(ratio, 1 / ratio), 2)} times {'smaller' if ratio > 1 else 'larger'}"

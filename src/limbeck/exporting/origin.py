@@ -1,0 +1,117 @@
+"""Where a saved model comes from: its run, found from its name in the run's folder, and the rows to check it on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.artifacts import Identity
+from limbeck.data import Split
+from limbeck.errors import LimbeckError
+from limbeck.recipe import load_recipe
+from limbeck.rows import Row, row_id
+from limbeck.run_folder import RECIPE, RunFolder
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run that a model is a row of.
+
+    Attributes:
+        folder: of the run.
+        name: ROLE/ROW, as under the run's models/.
+        split: the run's data.
+        source: of the data, as the recipe names it.
+        row: of results.json, if there is one.
+        rows: all of them.
+        run: what run.json says.
+    """
+
+    folder: RunFolder
+    name: str
+    split: Split
+    source: str
+    row: Row | None
+    rows: list[Row]
+    run: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Raw rows that a file is checked on.
+
+    Attributes:
+        inputs: shape (n, …).
+        labels: shape (n,), −1 for none; None where none are known.
+        what: in words, "test rows of tiny".
+        calibration: raw rows to quantise by, shape (m, …): training rows, where they are at hand.
+    """
+
+    inputs: Array
+    labels: npt.NDArray[np.int64] | None
+    what: str
+    calibration: Array
+
+
+def origin_of(model: Path) -> Origin | None:
+    """The run in whose models/ROLE/ROW a model's folder lies, by the path as it was given; None if in none.
+
+    Raises:
+        LimbeckError: the run's recipe or data cannot be read.
+    """
+    # What models/ROLE/ROW links to is an artifact, which says nothing of the run: links are not followed.
+    path = Path(os.path.abspath(model))  # noqa: PTH100
+    if len(path.parents) < 3 or path.parents[1].name != "models":
+        return None
+    shown = model.parents[2] if len(model.parents) > 3 else path.parents[2]
+    folder = RunFolder(shown)
+    run = folder.run_json()
+    if not run or not (shown / RECIPE).is_file():
+        return None
+    from limbeck.road import run_split
+
+    recipe, split = load_recipe(shown / RECIPE), run_split(shown)
+    name = f"{path.parent.name}/{path.name}"
+    rows = (folder.results() or {"models": []})["models"]
+    row = next((row for row in rows if row_id(row) == name), None)
+    return Origin(folder, name, split, recipe.data.source, row, rows, run)
+
+
+def key_of_artifact(description: Mapping[str, Any]) -> str | None:
+    """The key of the artifact that a model is, by what its model.json says; None if it is none."""
+    try:
+        return Identity.from_json(description["identity"]).key
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def checking_rows(origin: Origin | None, given: tuple[str, Array, Array | None] | None, model: Path) -> Rows:
+    """The rows to check on: those that are given, else the test rows of the run.
+
+    Args:
+        origin: the model's, if known.
+        given: name, raw inputs (n, …) and labels (n,) or None, of rows that were asked for.
+        model: for messages.
+
+    Raises:
+        LimbeckError: there are neither.
+    """
+    training = None if origin is None else origin.split.train.inputs
+    if given is not None:
+        name, inputs, labels = given
+        return Rows(inputs, labels, f"rows of {name}", inputs if training is None else training)
+    if origin is None or training is None:
+        raise LimbeckError(
+            f"{model} does not lie in a run's models/ folder, whose test rows would be taken: give real rows to check "
+            "the file on by --rows FILE"
+        )
+    test = origin.split.test
+    return Rows(test.inputs, test.labels, f"test rows of {origin.run['recipe']}", training)
