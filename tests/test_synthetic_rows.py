@@ -100,7 +100,7 @@ def workshop(tmp_path):
 
 def test_settings_of_a_recipe_are_those_that_rows_have_by_themselves():
     for method, settings in SYNTHETIC.items():
-        own = SyntheticSettings(method).in_effect
+        own = SyntheticSettings(method).in_effect()
         assert own == {"rows": method, **settings}
         filled = TransferViews(count=1, rows=method).model_dump(exclude_none=True)
         assert {key: filled[key] for key in own} == own
@@ -197,21 +197,14 @@ def test_a_baseline_on_views_of_images_is_not_that_of_the_rows_themselves():
 # ---------------------------------------------------------------- the plan
 
 
-@pytest.mark.parametrize(
-    ("views", "message"),
-    [
-        (
-            {"count": 1, "rows": "munge"},
-            'transfer.v.views: rows = "munge" is for tables, found inputs of shape (8, 8), expected views of images, '
-            "such as rotate",
-        ),
-    ],
-)
-def test_synthetic_rows_of_images_are_refused(views, message):
-    recipe = wine_recipe(transfer=[{"name": "plain"}, {"name": "v", "views": views}])
+def test_synthetic_rows_of_images_are_refused():
+    transfer = [{"name": "plain"}, {"name": "v", "views": {"count": 1, "rows": "munge"}}]
     with pytest.raises(UsageError) as refused:
-        Planner(recipe, load_dataset("digits").split(validation=200, test=0.25), 0)
-    assert str(refused.value) == message
+        Planner(wine_recipe(transfer=transfer), load_dataset("digits").split(validation=200, test=0.25), 0)
+    assert str(refused.value) == (
+        'transfer.v.views: rows = "munge" is for tables, found inputs of shape (8, 8), expected views of images, such '
+        "as rotate"
+    )
 
 
 def test_views_of_tables_are_refused(split):
@@ -221,6 +214,15 @@ def test_views_of_tables_are_refused(split):
     assert str(refused.value) == (
         "transfer.v.views: views are of images, found a table of 14 columns, expected synthetic rows, such as "
         'rows = "munge"'
+    )
+
+
+def test_views_of_a_teacher_of_tables_are_refused(split):
+    teacher = {**tomllib.loads(WINE)["teacher"][0], "views": {"shift": 1}}
+    with pytest.raises(UsageError) as refused:
+        Planner(wine_recipe(teacher=[teacher]), split, 0)
+    assert str(refused.value) == (
+        "teacher.large.views: views are of images, found a table of 14 columns, expected none"
     )
 
 

@@ -66,7 +66,6 @@ class SyntheticSettings:
             # 1 and 1.0 are the same setting, and must be the same in a key.
             object.__setattr__(self, name, float(value))
 
-    @property
     def in_effect(self) -> dict[str, Any]:
         """The method and its own settings, as they enter keys."""
         own = {"spread": self.spread} if self.method == "munge" else {"noise": self.noise}

@@ -115,7 +115,7 @@ class Recording:
 
 def _in_keys(settings: ViewSettings | SyntheticSettings) -> dict[str, Any]:
     if isinstance(settings, SyntheticSettings):
-        return {"version": SYNTHETIC_VERSION, **settings.in_effect}
+        return {"version": SYNTHETIC_VERSION, **settings.in_effect()}
     return {"version": VIEWS_VERSION, **asdict(settings)}
 
 
