@@ -16,8 +16,9 @@ from limbeck.data import Column, ImageForm, TableForm
 from limbeck.errors import LimbeckError
 from limbeck.files import canonical_json, sha256_hex
 from limbeck.models import logits_of
+from limbeck.models.onnx_file import file_digest
 from limbeck.models.onnx_inputs import UNKNOWN_TEXT
-from limbeck.models.onnx_model import OnnxModel, file_digest
+from limbeck.models.onnx_model import OnnxModel
 from limbeck.teachers import FLOOR, as_teacher, log_probabilities
 
 NAMES = ("ant", "bee", "cow")
@@ -145,6 +146,7 @@ def test_weights_beside_the_file_are_part_of_its_digest(conv, linear, tmp_path):
         LimbeckError, match=r'conv.onnx keeps weights in "conv.onnx.data": expected that file beside it'
     ):
         file_digest(copied)
+    assert refused(copied).startswith("conv.onnx keeps weights in a file that is not beside it (External data path ")
 
 
 def test_the_digest_of_a_file_with_its_weights_is_its_sha256(linear):
@@ -449,6 +451,12 @@ def test_classes_that_are_not_the_data_s_are_refused(linear):
 @pytest.mark.parametrize("about", ["{", "[1]", '{"classes": "abc"}', '{"input_shape": ["x"]}'])
 def test_metadata_that_cannot_be_read_are_refused(linear, about):
     assert refused(linear(about=about)).startswith('teacher.onnx: its metadata "limbeck" cannot be read (')
+
+
+def test_a_form_that_cannot_be_read_is_refused(linear):
+    assert refused(linear(about={"form": {"columns": [{}]}})) == (
+        "teacher.onnx: the form of the inputs cannot be read ('categories'): export it anew"
+    )
 
 
 def test_of_several_outputs_the_probabilities_are_asked(written):

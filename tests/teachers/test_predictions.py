@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -152,6 +153,15 @@ def test_an_index_of_pandas_and_a_column_of_labels_beside_the_classes_are_left_o
     rows = [f"{n},{i},ant,{','.join(map(str, p))}" for n, (i, p) in enumerate(zip(IDS, PROBABILITIES, strict=True))]
     found = read_predictions(csv("\n".join([",Id,label,p_ant,p_bee,p_cow", *rows])), CLASSES)
     np.testing.assert_allclose(found.log_probs, expected(PROBABILITIES, "probabilities"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2, 3], [5, 3, 9, 4]])
+def test_the_index_of_a_frame_of_pandas_may_be_the_ids(tmp_path, ids):
+    frame = pd.DataFrame(PROBABILITIES, columns=list(CLASSES), index=pd.Index(ids, name="id"))
+    frame.to_parquet(tmp_path / "predictions.parquet")
+    found = read_predictions(tmp_path / "predictions.parquet", CLASSES)
+    assert found.ids.tolist() == sorted(ids)
+    np.testing.assert_allclose(np.exp(found.log_probs[:, 2]), PROBABILITIES[np.argsort(ids), 2], rtol=1e-5)
 
 
 def test_a_class_may_have_the_name_of_an_id_column(csv):
@@ -383,6 +393,7 @@ def test_classes_that_are_not_the_data_s_are_refused(csv, refused, prefix):
 
 def test_a_missing_class_is_refused(csv, refused):
     assert '("bee" missing)' in refused(csv(lines(["id", "ant", "cow"], LOGITS[:, :2])))
+    assert 'it has none, the data have "ant", "bee", "cow" ("ant", "bee", "cow" missing)' in refused(csv("id\n1\n"))
 
 
 def test_a_class_too_many_is_refused(csv, refused):
@@ -436,6 +447,9 @@ def test_pickles_in_an_npz_file_are_not_read(npz, refused):
 
 def test_an_empty_file_is_refused(csv, refused):
     assert refused(csv("")) == "predictions.csv is empty: expected a line of column names, and a line for each row"
+    assert refused(csv("\nid,label\n")).startswith(
+        "predictions.csv starts with an empty line: expected a line of column"
+    )
 
 
 def test_a_table_without_rows_is_refused(csv, parquet, refused):

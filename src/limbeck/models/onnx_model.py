@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,14 +15,13 @@ from torch import Tensor, nn
 
 from limbeck.data.form import Form, TableForm, form_from_json
 from limbeck.errors import LimbeckError
-from limbeck.files import METADATA_KEY, key_of, sha256_hex
+from limbeck.files import METADATA_KEY
 from limbeck.models import onnx_outputs
+from limbeck.models.onnx_file import count_parameters, one_line, open_session
 from limbeck.models.onnx_inputs import Declared, Feed
 from limbeck.models.outputs import Outputs
 
 Array = npt.NDArray[Any]
-
-_NO_WEIGHTS = ("INT64", "STRING", "BOOL")  # shapes, names and masks
 
 
 class OnnxModel(nn.Module):
@@ -74,7 +71,7 @@ class OnnxModel(nn.Module):
         about = _about(self.path, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
         self.class_names = _agreed_classes(self.path, about.get("classes"), classes)
         inputs, outputs = (list(map(Declared.of, nodes)) for nodes in (session.get_inputs(), session.get_outputs()))
-        of_file = form_from_json(about.get("form"))
+        of_file = _form(self.path, about.get("form"))
         self.form: Form | None = form if form is not None else of_file
         self._feed = Feed(self.path, inputs, self.form)
         if self._feed.columns is None:
@@ -135,18 +132,7 @@ class OnnxModel(nn.Module):
     @cached_property
     def parameter_count(self) -> int:
         """Numbers in the file's weights and in the nodes of its trees; 0 where the package onnx is missing."""
-        try:
-            import onnx
-        except ImportError:
-            return 0
-        graph = onnx.load(str(self.path), load_external_data=False).graph
-        count = 0
-        for tensor in graph.initializer:
-            if onnx.TensorProto.DataType.Name(tensor.data_type) not in _NO_WEIGHTS:
-                count += math.prod(tensor.dims)
-        # Trees and linear models of sklearn-onnx and the like keep theirs in attributes.
-        nodes = [node for node in graph.node if node.domain == "ai.onnx.ml"]
-        return count + sum(len(attribute.floats) for node in nodes for attribute in node.attribute)
+        return count_parameters(self.path)
 
     def _asked(self, rows: Array) -> list[Any]:
         """What the session gives for at most as many rows as it takes at once: the outputs that are looked at."""
@@ -161,10 +147,8 @@ class OnnxModel(nn.Module):
         try:
             found = session.run(names, feeds)
         except Exception as error:  # onnxruntime has an exception for each kind of failure
-            shape = ("batch", *rows.shape[1:])
-            raise LimbeckError(
-                f"{self.path} does not take {rows.dtype} inputs of shape ({', '.join(map(str, shape))}): {_line(error)}"
-            ) from None
+            kind = f"{rows.dtype} inputs of shape ({', '.join(map(str, ('batch', *rows.shape[1:])))})"
+            raise LimbeckError(f"{self.path} does not take {kind}: {one_line(error)}") from None
         return [answer[:count] for answer in found]
 
     def _matrix(self, answer: Any) -> Array:
@@ -179,82 +163,12 @@ class OnnxModel(nn.Module):
     def _opened(self) -> Any:
         """The session, opened where this copy of the model has none yet."""
         if self._session is None:
-            self._session = _open(self.path)
+            self._session = open_session(self.path)
         return self._session
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the session, which cannot be copied: a copy opens its own."""
         return {**self.__dict__, "_session": None}
-
-
-def file_digest(path: Path | str) -> str:
-    """What identifies an ONNX file: its SHA-256 (hex), or where weights lie in files beside it, one over all of them.
-
-    Raises:
-        LimbeckError: a file is missing or lies elsewhere, or the package onnx is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise _no_such_file(path)
-    data = path.read_bytes()
-    beside = sorted(_files_beside(path, data))
-    if not beside:
-        return sha256_hex(data)
-    digests = []
-    for name in beside:
-        file = path.parent / name
-        if not file.resolve().is_relative_to(path.parent.resolve()) or not file.is_file():
-            raise LimbeckError(f'{path} keeps weights in "{name}": expected that file beside it')
-        digests.append([name, sha256_hex(file.read_bytes())])
-    return key_of([sha256_hex(data), digests])
-
-
-def _files_beside(path: Path, data: bytes) -> set[str]:
-    """The names of files that hold weights."""
-    try:
-        import onnx
-    except ImportError:
-        raise _no_library("onnx") from None
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception:  # protobuf's own
-        raise LimbeckError(f"{path} cannot be read as an ONNX model: export it anew") from None
-    tensors = _tensors(model.graph)
-    return {e.value for t in tensors if t.data_location == t.EXTERNAL for e in t.external_data if e.key == "location"}
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for inner in (attribute.g, *attribute.graphs):
-                if len(inner.node) or len(inner.initializer):
-                    yield from _tensors(inner)
-
-
-def _open(path: Path) -> Any:
-    """A session of onnxruntime, with as many threads as torch has."""
-    if not path.is_file():
-        raise _no_such_file(path)
-    try:
-        import onnxruntime
-    except ImportError:
-        raise _no_library("onnxruntime") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # errors come as exceptions
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has an exception for each kind of failure
-        reason = _line(error)
-        if re.search(r"not a registered|opset|NOT_IMPLEMENTED|[Uu]nsupported model IR|No Op registered", str(error)):
-            raise LimbeckError(
-                f"{path} needs an operator or a version that onnxruntime {onnxruntime.__version__} does not have "
-                f"({reason}): export it with ONNX's own operators, or update onnxruntime"
-            ) from None
-        raise LimbeckError(f"{path} cannot be read as an ONNX model ({reason}): export it anew") from None
 
 
 def _about(path: Path, text: str | None) -> dict[str, Any]:
@@ -277,6 +191,13 @@ def _about(path: Path, text: str | None) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:120]
         raise LimbeckError(f'{path}: its metadata "{METADATA_KEY}" cannot be read ({reason}): export it anew') from None
     return dict(found)
+
+
+def _form(path: Path, found: Mapping[str, Any] | None) -> Form | None:
+    try:
+        return form_from_json(found)
+    except LimbeckError as error:
+        raise LimbeckError(f"{path}: {error}: export it anew") from None
 
 
 def _raw_shape(form: Form | None) -> tuple[int, ...] | None:
@@ -312,20 +233,3 @@ def _check_same_codes(path: Path, of_file: Form | None, given: Form | None) -> N
             + (f', and "{other}" is the first that differs' if other else "")
             + ": give it data with the same columns and categories"
         )
-
-
-def _no_such_file(path: Path) -> LimbeckError:
-    return LimbeckError(f"{path}: no such file, expected an ONNX model (.onnx)")
-
-
-def _no_library(name: str) -> LimbeckError:
-    return LimbeckError(f'reading ONNX models needs {name}: pip install "limbeck[onnx]"')
-
-
-def _line(error: Exception) -> str:
-    """What onnxruntime says, without its codes and places in its own source."""
-    text = " ".join(str(error).split())
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"Load model from .*? failed:", "", text)
-    text = re.sub(r"/onnxruntime_src/\S+ .*?\(.*?\) (?=[A-Z])", "", text)
-    return text[:200].rstrip(" .")

@@ -125,12 +125,13 @@ def _table(path: Path) -> Any:
         raise LimbeckError(f'reading {what} needs pyarrow: pip install "limbeck[data]"') from None
     try:
         if what == "Parquet":
-            table = pa.parquet.read_table(path)
+            table = _with_range(pa.parquet.read_table(path))
         else:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 names = [name.strip() for name in next(csv.reader(file), [])]
             if not names:
-                raise LimbeckError(f"{path} is empty: expected a line of column names, and a line for each row")
+                problem = "starts with an empty line" if path.stat().st_size else "is empty"
+                raise LimbeckError(f"{path} {problem}: expected a line of column names, and a line for each row")
             # Columns are typed by name, and a name may be there twice: numbers are names that are not.
             numbered = [str(number) for number in range(len(names))]
             table = pa.csv.read_csv(
@@ -144,6 +145,18 @@ def _table(path: Path) -> Any:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise LimbeckError(f'{path} has the column "{twice}" more than once: give every column its own name')
+    return table
+
+
+def _with_range(table: Any) -> Any:
+    """With an index of pandas as a column that is 0, 1, 2, … and so in the file by its bounds alone."""
+    import pyarrow as pa
+
+    for index in (table.schema.pandas_metadata or {}).get("index_columns", []):
+        if isinstance(index, dict) and index.get("name") is not None and index["name"] not in table.column_names:
+            numbers = np.arange(index["start"], index["stop"], index["step"])
+            if len(numbers) == len(table):
+                table = table.append_column(index["name"], pa.array(numbers))
     return table
 
 
@@ -193,7 +206,7 @@ def _check_classes(path: Path, found: Sequence[str], classes: Sequence[str]) -> 
         parts.append(f"{listed(unknown)} not in the data{did_you_mean(unknown[0], missing).rstrip('?')}")
     differing = "; ".join(parts) or "one is there twice"
     raise LimbeckError(
-        f"{path}: a teacher whose classes differ from the data's: it has {listed(found)}, the data have "
+        f"{path}: a teacher whose classes differ from the data's: it has {listed(found) or 'none'}, the data have "
         f"{listed(classes)} ({differing}): give one column for each class, named by the class"
     )
 
