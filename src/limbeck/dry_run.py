@@ -166,7 +166,7 @@ def _fitting_seconds(stage: ModelStage, rows: int) -> float:
 
 def _training_seconds(stage: ModelStage, rows: int) -> float:
     if stage.model is not None and stage.model["kind"] in FITTED_AT_ONCE:
-        return _fitting_seconds(stage, rows)
+        return _fitting_seconds(stage, rows) * max(1, len({recording.view for recording in stage.recordings}))
     settings = stage.settings
     some = min(rows, MEASURED_STEPS * settings.batch_size)
     part = stage.rows.train.take(np.arange(some))

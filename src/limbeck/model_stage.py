@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.artifacts import Identity
-from limbeck.data import Part, ViewSettings
+from limbeck.data import Part, SyntheticSettings, ViewSettings
 from limbeck.knowledge import Recording
 from limbeck.objectives import Objective
 from limbeck.recipe import Train
@@ -106,6 +106,11 @@ class ModelStage:
         first = self.made.needs if self.made else ()
         taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
         return (*taught, *(stage for one in first for stage in (*one.needs, one)))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the views that it learns from are synthetic rows, which have no labels."""
+        return any(isinstance(recording.view_settings, SyntheticSettings) for recording in self.recordings)
 
     @property
     def settings(self) -> TrainSettings:

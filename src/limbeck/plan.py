@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from limbeck.artifacts import Identity
-from limbeck.data import Part, Split, ViewSettings
+from limbeck.data import Part, Split, SyntheticSettings, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import UsageError
 from limbeck.given_teacher import given_teacher
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage, Rows
 from limbeck.objectives import Objective
-from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, ViewSpec
+from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, TransferViews, ViewSpec
 from limbeck.recipe_claim import class_problems
 from limbeck.recipe_errors import shown
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
@@ -73,6 +73,10 @@ class Planner:
         self._teachers: dict[tuple[str, bool], ModelStage] = {}
         for transfer in self.recipe.transfer:
             self._check_select(transfer)
+            self._check_views(f"transfer.{transfer.name}", transfer.views)
+        for teacher in self.recipe.teacher:
+            if teacher.views is not None:
+                self._check_views(f"teacher.{teacher.name}", teacher.views)
         for problem in class_problems(self.recipe.claim, self.recipe.rows(), self._class_names):
             raise UsageError(problem)
 
@@ -95,6 +99,22 @@ class Planner:
                     part.selected(without=select.without, only=select.only)
         except UsageError as error:
             raise UsageError(f"transfer.{transfer.name}.select: {error}") from None
+
+    def _check_views(self, where: str, views: ViewSpec) -> None:
+        """Refuse synthetic rows of images, and images' views of tables."""
+        shape = self.split.train.inputs.shape
+        count, rows, instead = 1, None, "none"
+        if isinstance(views, TransferViews):
+            count, rows, instead = views.count, views.rows, 'synthetic rows, such as rows = "munge"'
+        if rows is not None and len(shape) != 2:
+            raise UsageError(
+                f'{where}.views: rows = "{rows}" is for tables, found inputs of shape {shape[1:]}, expected views of '
+                "images, such as rotate"
+            )
+        if count and len(shape) == 2 and _view_settings(views) is not None:
+            raise UsageError(
+                f"{where}.views: views are of images, found a table of {shape[1]} columns, expected {instead}"
+            )
 
     def teachers(self) -> list[ModelStage]:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
@@ -211,7 +231,7 @@ class Planner:
 
     def _recordings(self, transfer: Transfer, teacher: ModelStage, part: Part) -> tuple[Recording, ...]:
         """The knowledge that a student learns from: the rows themselves, then each of the views."""
-        key, settings = teacher.identity.key, _view_settings(transfer.views) or ViewSettings()
+        key, settings = teacher.identity.key, _seen_in(transfer.views)
         return tuple(
             Recording(key, part, view, settings if view else ViewSettings(), self.seed if view else 0, transfer.dtype)
             for view in range(transfer.views.count + 1)
@@ -285,5 +305,13 @@ def _refits(train: Train | None) -> bool:
 def _view_settings(views: ViewSpec | None) -> ViewSettings | None:
     if views is None:
         return None
-    settings = ViewSettings(**views.model_dump(exclude={"count"}))
+    settings = ViewSettings(**views.model_dump(include=set(ViewSpec.model_fields)))
     return None if settings.is_plain else settings
+
+
+def _seen_in(views: TransferViews) -> ViewSettings | SyntheticSettings:
+    """How the views of a transfer set are made."""
+    if views.rows is None:
+        return _view_settings(views) or ViewSettings()
+    given = views.model_dump(include={"swap", "spread", "noise"}, exclude_none=True)
+    return SyntheticSettings(views.rows, **given)

@@ -172,7 +172,7 @@ class Recipe(Table):
                 )
 
     def _view_problems(self) -> Iterator[str]:
-        with_views = {part.name for part in self.transfer if part.views.count}
+        with_views = {part.name for part in self.transfer if part.views.count and part.views.rows is None}
         for section, parts in (("student", self.student), ("reference", self.reference)):
             for part in parts:
                 if part.model.kind in FITTED_AT_ONCE and part.transfer in with_views:
@@ -180,6 +180,10 @@ class Recipe(Table):
                         f"{section}.{part.name}.transfer: {shown(part.transfer)} has views, expected one without: a "
                         f"{part.model.kind} is fitted to the rows as they are"
                     )
+        synthetic = {part.name for part in self.transfer if part.views.rows is not None}
+        for student in self.student:
+            if student.transfer in synthetic:
+                yield from _unlabelled_problems(student)
 
     def rows(self) -> list[PlannedRow]:
         """The rows that the results will have, and those that a grid may choose instead."""
@@ -199,6 +203,19 @@ class Recipe(Table):
     def _row_problems(self) -> Iterator[str]:
         yield from row_problems(self._trained_rows())
         yield from claim_problems(self.claim, self.rows())
+
+
+def _unlabelled_problems(student: Student) -> Iterator[str]:
+    """What a student cannot learn from synthetic rows."""
+    tried = [trial.distill for part in student.swept() for trial in part.trials()]
+    where = f"student.{student.name}.distill"
+    if not all(distill.soft for distill in tried):
+        yield f"{where}.soft: found 0, expected more: the synthetic rows of {shown(student.transfer)} have no labels"
+    if any(distill.targets == "smoothed_labels" for distill in tried):
+        yield (
+            f'{where}.targets: found "smoothed_labels", expected others: the synthetic rows of '
+            f"{shown(student.transfer)} have no labels"
+        )
 
 
 def _only_name(parts: Any) -> str | None:

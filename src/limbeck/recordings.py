@@ -80,7 +80,7 @@ class Recordings:
             except DamagedFileError:
                 knowledge = self._repaired(recording, teacher)
                 log_probs[number] = knowledge.log_probs()
-            check_knowledge(knowledge, part, where)
+            check_knowledge(knowledge, recording.labelled, where)
             spot_check(self.answering(teacher), knowledge, recording, inputs[number], where)
         self._read_last = key, inputs, log_probs
         return inputs, log_probs

@@ -234,18 +234,21 @@ class Workshop:
             if self.store.is_complete(stage.identity):
                 return load_model(self.folder(stage))[0]
             part.mkdir(parents=True, exist_ok=True)
-            train, chosen, log_probs = stage.rows.train, stage.selected, None
-            if stage.recordings:
-                log_probs = self.recordings.read(stage.recordings, teacher_of(stage))[1][0]
+            train, chosen = stage.rows.train, stage.selected
             rows = np.arange(len(train)) if chosen is None else chosen
+            inputs, labels, log_probs = train.inputs[rows], train.labels[rows], None
+            if stage.recordings:
+                seen, said = self.recordings.read(stage.recordings, teacher_of(stage))
+                inputs, log_probs = _stacked(seen, rows), _stacked(said, rows).astype(np.float32)
+                labels = np.pad(labels, (0, len(inputs) - len(rows)), constant_values=-1)  # synthetic rows have none
             unfitted, began = new_model(stage), time.monotonic()
             assert isinstance(unfitted, ThresholdTree | TreeEnsemble)
             self.progress.start(stage.title, 1)
             tree = fit_at_once(
                 unfitted,
-                train.inputs[rows],
-                train.labels[rows],
-                None if log_probs is None else log_probs[rows].astype(np.float32),
+                inputs,
+                labels,
+                log_probs,
                 stage.objective,
                 stage.seed,
             )
@@ -310,7 +313,7 @@ class Workshop:
 
     def _lesson(self, stage: ModelStage) -> tuple[TargetSource, BatchSource]:
         part, size = stage.rows.train, stage.settings.batch_size
-        labels = LabelTargets(part.labels)
+        labels = LabelTargets(part.labels, stage.synthetic)
         if not stage.recordings:
             if stage.fresh_views is None:
                 return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected)
@@ -336,6 +339,11 @@ def new_model(stage: ModelStage) -> KnownModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
         return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs, part.form)
+
+
+def _stacked(views: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Some rows in all views, one view after the other: shape (views · rows, …)."""
+    return views[:, rows].reshape(-1, *views.shape[2:])
 
 
 def _inputs(stage: ModelStage) -> npt.NDArray[Any]:
