@@ -12,11 +12,13 @@ from threadpoolctl import threadpool_limits
 import limbeck
 from limbeck.boosting_fitting import FLOOR, fit_tree_ensemble
 from limbeck.data import Column, TableForm
+from limbeck.dry_run import plan
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.metrics import nll
 from limbeck.models import TreeEnsemble, build_model, load_model, save_model
 from limbeck.objectives import Objective
 from limbeck.recipe import parse_recipe
+from limbeck.road import Road
 from limbeck.training import predict_log_probs
 
 HARD = Objective(loss="hard_labels")
@@ -326,6 +328,17 @@ def test_run_again_nothing_is_left_to_do(out, recipe):
     before = (out / "results.json").read_bytes()
     limbeck.run(recipe, out)
     assert (out / "results.json").read_bytes() == before
+
+
+def test_a_dry_run_fits_a_few_iterations_and_counts_all(recipe, tmp_path):
+    took = {}
+    for iterations in (1, 100):
+        settings = f'student.*.model={{kind = "boosted-trees", iterations = {iterations}, leaves = 2}}'
+        road = Road.open(recipe, tmp_path / "runs" / "boosted", sets=[settings, "student.*.grid={}"])
+        found = {stage.title: stage for stage in plan(road, "distill")}
+        took[iterations] = next(stage.seconds for title, stage in found.items() if title.startswith("baseline"))
+    assert took[100] > 10 * took[1] > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

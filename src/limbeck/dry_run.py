@@ -147,6 +147,9 @@ def _model(road: Road, stage: ModelStage) -> Planned:
 
 def _fitting_seconds(stage: ModelStage, rows: int) -> float:
     """Of what is fitted at once: sorting grows a little faster than the rows."""
+    import sklearn.ensemble
+    import sklearn.tree  # noqa: F401  # takes a moment, which is not the fit's
+
     some, more = min(rows, MEASURED_ROWS), 1.0
     if stage.model is not None and stage.model["kind"] == TreeEnsemble.kind:
         few = min(MEASURED_ITERATIONS, stage.model["iterations"])
