@@ -2,7 +2,10 @@
 
 from limbeck.models.convnet import ConvNet
 from limbeck.models.encoding import TableEncoding, encoded, learn_preprocessing
+from limbeck.models.estimator import Estimator
+from limbeck.models.estimator_file import load_estimator, load_estimator_model, save_estimator, save_estimator_model
 from limbeck.models.mlp import MLP
+from limbeck.models.onnx_model import OnnxModel
 from limbeck.models.outputs import Outputs, answer_of, logits_of
 from limbeck.models.preprocessing import Standardize
 from limbeck.models.saving import build_model, load_model, read_description, save_model
@@ -13,6 +16,8 @@ from limbeck.models.tree_ensemble import TreeEnsemble
 __all__ = [
     "MLP",
     "ConvNet",
+    "Estimator",
+    "OnnxModel",
     "Outputs",
     "SoftDecisionTree",
     "Standardize",
@@ -23,8 +28,12 @@ __all__ = [
     "build_model",
     "encoded",
     "learn_preprocessing",
+    "load_estimator",
+    "load_estimator_model",
     "load_model",
     "logits_of",
     "read_description",
+    "save_estimator",
+    "save_estimator_model",
     "save_model",
 ]

@@ -1,4 +1,4 @@
-"""PyTorch modules and plain functions as teachers."""
+"""PyTorch modules and plain functions as teachers, and whatever else a caller hands over."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from limbeck.data import Part
 from limbeck.errors import LimbeckError
 from limbeck.models import ConvNet, logits_of
+from limbeck.models.estimator import Estimator
 from limbeck.precision import Precision, autocast, resolve_precision
+from limbeck.teachers.estimator_teacher import EstimatorTeacher, is_estimator
 from limbeck.teachers.protocol import Teacher
 
 # Rows asked at once, by kind of model: activations of a small batch stay in the cache (benchmarks/).
@@ -78,19 +81,33 @@ class FunctionTeacher:
         return np.asarray(returned.detach().float().cpu() if isinstance(returned, torch.Tensor) else returned)
 
 
-def as_teacher(teacher: object) -> Teacher:
-    """A module, a function from arrays to logits, or an object with `answer`, as a teacher.
+def as_teacher(teacher: object, part: Part | None = None) -> Teacher:
+    """A module, a fitted classifier, a function from arrays to logits, or an object with `answer`, as a teacher.
 
-    An object that has `answer` alone is taken to answer with logits.
+    An object that has `answer` alone is taken to answer with logits. A classifier has scikit-learn's interface:
+    `predict_proba`, or `predict` alone, and `classes_`.
+
+    Args:
+        teacher: the object.
+        part: the rows that it will be asked about: a classifier's answers come in the order of their classes, and a
+            table's columns as it was fitted to them. Without it, in its own order.
 
     Raises:
+        LimbeckError: a classifier that is not fitted, or whose classes are not the part's.
         TypeError: if it is none of these.
     """
+    if isinstance(teacher, Estimator):
+        return EstimatorTeacher(teacher)
     if isinstance(teacher, nn.Module):
         return TorchTeacher(teacher)
     if isinstance(teacher, Teacher):
         return teacher
+    if not hasattr(teacher, "answer") and is_estimator(teacher):
+        return EstimatorTeacher(teacher, (part.classes or None) if part else None, part.form if part else None)
     function = getattr(teacher, "answer", teacher)
     if callable(function):
         return FunctionTeacher(function)
-    raise TypeError(f"{type(teacher).__name__} is no teacher: expected a torch module, a function, or .answer(inputs)")
+    raise TypeError(
+        f"{type(teacher).__name__} is no teacher: expected a torch module, a function, or an object with "
+        ".answer(inputs) or .predict_proba(inputs)"
+    )
