@@ -101,9 +101,10 @@ class Exported:
             known = ""
             if int8.accuracy is not None and self.accuracy is not None:
                 known = f"accuracy {percent(int8.accuracy, 2)}%, in float32 {percent(self.accuracy, 2)}%; "
+            size = _size(self.bytes / int8.bytes)
             lines.append(
-                f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {_size(self.bytes / int8.bytes)} ({int8.how} "
-                f"quantisation); {known}{whole(int8.changed)} of {whole(found.rows)} rows have another class than in float32; one row takes "
+                f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {size} ({int8.how} quantisation); {known}"
+                f"{whole(int8.changed)} of {whole(found.rows)} rows have another class than in float32; one row takes "
                 f"{significant(int8.milliseconds)} ms"
             )
         return lines
