@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -10,9 +11,10 @@ import torch
 from models_to_export import made, strange, table
 
 from limbeck import LimbeckError, UsageError, load_model, predict_log_probs, save_model
-from limbeck.exporting import export, export_module, feeds
+from limbeck.exporting import Check, Exported, Int8, export, export_module, feeds
 from limbeck.exporting.card import MARK
 from limbeck.exporting.checking import Session, check
+from limbeck.models.opening import open_model
 
 ROW = "2x16-temperature=4"
 
@@ -226,3 +228,39 @@ def test_a_saved_table_model_takes_rows_from_a_csv_file(limbeck, away):
 
 def test_a_card_is_known_by_its_first_line(finished, away):
     assert export(finished / "models" / "student" / ROW).card.read_text().splitlines()[0] == MARK
+
+
+def test_what_8_bits_cost_is_said_where_it_is_much():
+    checked = Check(200, 0.0, 0, 0, (1, 7, 500), 0.1, 0.2, 1)
+    small = Int8(Path("m.int8.onnx"), "dynamic", 300, 9, 0.94, 0.1)
+    found = Exported(Path("m.onnx"), Path("m.md"), "mlp", 1200, checked, "rows", 0.95, small)
+    assert found.measured()[-1] == (
+        "m.int8.onnx: 300 B, 4.0 times smaller (dynamic quantisation); accuracy 94.00%, in float32 95.00%, more than "
+        "half a point lost; 9 of 200 rows have another class than in float32; one row takes 0.100 ms"
+    )
+
+
+def test_a_model_that_is_itself_an_onnx_file_is_refused(refused, away, digits):
+    export_module(made("tree", digits), "t.onnx", digits.classes, digits.inputs[:50])
+    assert refused("export", "t.onnx", "--out", "u.onnx") == (
+        1,
+        't.onnx is a model of kind "onnx", which is not exported: expected one of mlp, convnet, soft-tree, '
+        "sklearn-tree, boosted-trees",
+    )
+
+
+@pytest.mark.parametrize(("name", "data"), [("mlp", "digits"), ("tree", "table"), ("mlp", "table")])
+def test_a_file_is_a_model_again(exported, name, data):
+    model, path, classes, rows = exported(name, data)
+    again, its_classes = open_model(path)
+    assert (its_classes, again.form) == (tuple(classes), model.form)
+    np.testing.assert_allclose(
+        np.exp(predict_log_probs(again, rows)), np.exp(predict_log_probs(model, rows)), atol=1e-5
+    )
+
+
+def test_a_model_that_learns_goes_on_learning(digits, away):
+    model = made("mlp", digits).train()
+    export_module(model, "m.onnx", digits.classes, digits.inputs[:50], int8=True)
+    assert model.training
+    assert model.layers.training

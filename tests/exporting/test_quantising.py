@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from models_to_export import learnt, made
+from models_to_export import learnt, made, table
 
 from limbeck import build_model
 from limbeck.exporting import export_module
@@ -100,3 +100,11 @@ def test_nothing_that_the_libraries_say_reaches_the_terminal(digits, tmp_path, c
     export_module(made("convnet", digits), tmp_path / "c.onnx", digits.classes, digits.inputs, int8=True)
     assert capfd.readouterr() == ("", "")
     assert not list(recwarn)
+
+
+def test_a_table_is_quantised_behind_its_columns(tmp_path):
+    part = table(400)
+    found = export_module(made("mlp", part), tmp_path / "m.onnx", part.classes, part.inputs, part.labels, int8=True)
+    assert found.int8.accuracy >= found.accuracy - 0.01
+    inputs = [one.name for one in onnxruntime.InferenceSession(found.int8.path).get_inputs()]
+    assert inputs == list(part.form.names)

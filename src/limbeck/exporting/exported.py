@@ -27,6 +27,8 @@ from limbeck.threads import use_available_cores
 
 Array = npt.NDArray[Any]
 
+_HALF_A_POINT = 0.005
+
 
 @dataclass(frozen=True)
 class Int8:
@@ -100,7 +102,8 @@ class Exported:
         if (int8 := self.int8) is not None:
             known = ""
             if int8.accuracy is not None and self.accuracy is not None:
-                known = f"accuracy {percent(int8.accuracy, 2)}%, in float32 {percent(self.accuracy, 2)}%; "
+                lost = ", more than half a point lost" if self.accuracy - int8.accuracy > _HALF_A_POINT else ""
+                known = f"accuracy {percent(int8.accuracy, 2)}%, in float32 {percent(self.accuracy, 2)}%{lost}; "
             size = _size(self.bytes / int8.bytes)
             lines.append(
                 f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {size} ({int8.how} quantisation); {known}"
@@ -135,7 +138,7 @@ def export(
     loaded, classes = open_model(folder)
     if not isinstance(loaded, KnownModel):
         raise LimbeckError(
-            f'{folder} is a student that ONNX cannot hold, of kind "{loaded.kind}": expected one of {", ".join(KINDS)}'
+            f'{folder} is a model of kind "{loaded.kind}", which is not exported: expected one of {", ".join(KINDS)}'
         )
     use_available_cores()
     origin = origin_of(folder)
@@ -176,7 +179,11 @@ def export_module(
     if not len(inputs):
         raise UsageError("there are no rows to check the file on: give at least one")
     rows = Rows(inputs, labels, "rows", inputs if calibration is None else calibration)
-    return _written(model.eval(), tuple(classes), path, rows, int8, Source(None, {}, None))
+    was_training = model.training
+    try:
+        return _written(model.eval(), tuple(classes), path, rows, int8, Source(None, {}, None))
+    finally:
+        model.train(was_training)
 
 
 def _written(

@@ -65,7 +65,11 @@ def export_onnx(
     Raises:
         LimbeckError: ONNX cannot hold the model, or the libraries for it are missing.
     """
-    whole = finished(numeric_graph(model, inputs), model, classes, inputs, key=key)
+    was_training = model.training
+    try:
+        whole = finished(numeric_graph(model, inputs), model, classes, inputs, key=key)
+    finally:
+        model.train(was_training)
     write_bytes(Path(path), whole.SerializeToString(deterministic=True))
 
 
@@ -184,7 +188,7 @@ def _free(name: str, columns: Sequence[str]) -> str:
 
 
 def _traced(model: nn.Module, inputs: npt.NDArray[Any]) -> Any:
-    rows = np.ascontiguousarray(np.resize(inputs, (_TRACED, *inputs.shape[1:])))
+    rows = np.ascontiguousarray(np.resize(inputs[:_TRACED], (_TRACED, *inputs.shape[1:])))
     traced = _Logits(model).eval()
     # No more than one line of why: torch's messages are pages, the cause of the cause at their end.
     try:

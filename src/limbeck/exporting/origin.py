@@ -71,7 +71,7 @@ def origin_of(model: Path) -> Origin | None:
     path = Path(os.path.abspath(model))  # noqa: PTH100
     if len(path.parents) < 3 or path.parents[1].name != "models":
         return None
-    shown = model.parents[2] if len(model.parents) > 3 else path.parents[2]
+    shown = path.parents[2]
     folder = RunFolder(shown)
     run = folder.run_json()
     if not run or not (shown / RECIPE).is_file():
