@@ -7,7 +7,7 @@ import torch
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.explaining import explained
 from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
-from limbeck.prediction import read_rows
+from limbeck.row_files import read_rows
 from limbeck.trees import TreeArrays, explain, to_text
 
 CLASSES = tuple("abcdefghij")

@@ -296,7 +296,7 @@ def test_a_given_artifact_keeps_its_key_so_that_its_knowledge_is_shared(planner,
 
 
 def test_a_given_teacher_that_is_not_there_is_named(planner, tmp_path):
-    with pytest.raises(LimbeckError, match=rf"teacher\.convnet\.from: there is no folder {tmp_path}/none"):
+    with pytest.raises(LimbeckError, match=rf"teacher\.convnet\.from: there is no {tmp_path}/none"):
         planner(f'teacher=[{{name="convnet", from="{tmp_path}/none"}}]').teachers()
     with pytest.raises(LimbeckError, match=f"{tmp_path} holds no model"):
         planner(f'teacher=[{{name="convnet", from="{tmp_path}"}}]').teachers()

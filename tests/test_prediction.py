@@ -7,7 +7,8 @@ import torch
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.models import build_model, load_model, save_model
-from limbeck.prediction import predictions, read_inputs
+from limbeck.prediction import predictions
+from limbeck.row_files import read_inputs
 from limbeck.training import predict_log_probs
 
 

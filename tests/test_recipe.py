@@ -121,10 +121,10 @@ def test_a_recipe_cannot_be_changed_by_accident() -> None:
         (
             "teacher/0",
             "members",
-            "teacher.convnet.members: unknown key, valid are name, model, from, train, views",
+            "teacher.convnet.members: unknown key, valid are name, model, from, of, train, views, folds, trust",
         ),
         ("data", "Validaton", 'data.Validaton: unknown key, did you mean "validation"?'),
-        ("data", "a b", 'data."a b": unknown key, valid are source, validation, test, split_seed'),
+        ("data", "a b", 'data."a b": unknown key, valid are source, label, id, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, split_seed'),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_valid_one(path: str, key: str, message: str) -> None:
@@ -165,7 +165,7 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
             "teacher/0/model/kind",
             "convent",
             'teacher.convnet.model.kind: found "convent", expected "mlp", "convnet", "soft-tree", '
-            '"sklearn-tree" or "boosted-trees"',
+            '"sklearn-tree", "boosted-trees", "random-forest", "gradient-boosting" or "lightgbm"',
         ),
         (
             "teacher/0/model/widths",
@@ -257,7 +257,7 @@ def test_validation_is_some_rows_or_a_fraction(validation: object) -> None:
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        ({}, 'teacher.t: found neither of "model" and "from", expected one of them'),
+        ({}, 'teacher.t: found none of "model", "from" and "of", expected one of them'),
         (
             {"model": {"kind": "convnet"}, "from": "runs/x"},
             'teacher.t: found both of "model" and "from", expected one of them',

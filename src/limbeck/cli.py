@@ -200,6 +200,9 @@ def export(
             show_default=False,
         ),
     ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of labels in these rows.", show_default=False)
+    ] = None,
 ) -> None:
     """An ONNX file, checked against the model on real rows before it is put in place, and a model card."""
     from limbeck.errors import UsageError
@@ -207,7 +210,7 @@ def export(
 
     if to != "onnx":
         raise UsageError(f'to = "{to}": expected onnx')
-    for line in exported(model, out, int8=int8, rows=rows).lines():
+    for line in exported(model, out, int8=int8, rows=rows, label=label).lines():
         typer.echo(line)
 
 

@@ -29,9 +29,10 @@ from limbeck.knowledge import (
 )
 from limbeck.knowledge import extract as extract_recording
 from limbeck.knowledge.store import StoredDtype
+from limbeck.models.estimator import Estimator
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
-from limbeck.teachers import as_teacher, log_probabilities
+from limbeck.teachers import EstimatorTeacher, Teacher, answers_about, as_teacher, own_answers
 from limbeck.training import History, TrainSettings, predict_log_probs, train
 
 
@@ -109,8 +110,8 @@ def extract(
     """Ask a teacher once about every row, and keep its answers on disk; the same call again only reads them.
 
     Args:
-        teacher: a torch module or a function from raw inputs (batch, …) to logits, or an object with
-            `answer(inputs)`.
+        teacher: a torch module or a function from raw inputs (batch, …) to logits, a fitted classifier of
+            scikit-learn's or with its interface, or an object with `answer(inputs)`.
         part: the rows; labels are not needed.
         artifacts: the folder in which knowledge is kept, shared with runs.
         name: of the teacher. A module is known by its weights; anything else needs a name, and another teacher
@@ -125,13 +126,15 @@ def extract(
     check_part(part, "part")
     if dtype not in get_args(StoredDtype):
         raise UsageError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(StoredDtype))}")
-    if isinstance(teacher, nn.Module):
+    if isinstance(teacher, nn.Module) and not isinstance(teacher, Estimator):
         key = key_of({"module": _module_digest(teacher), "name": name})
     elif name is not None:
         key = key_of({"name": name})
     else:
         raise UsageError(f"{type(teacher).__name__} cannot be told from another teacher by its weights: pass name=…")
-    recording, store, asked = Recording(key, part, dtype=dtype), ArtifactStore(Path(artifacts)), as_teacher(teacher)
+    recording, store = Recording(key, part, dtype=dtype), ArtifactStore(Path(artifacts))
+    asked = as_teacher(teacher, part)
+    _warn(asked, progress)
     if store.is_complete(recording.identity) and artifact_damages(store.folder(recording.identity)):
         return repair(asked, recording, store, progress=progress)
     return extract_recording(asked, recording, store, progress=progress)
@@ -152,8 +155,9 @@ def distill(
     """Teach a student what a teacher knows about some inputs; the teacher is asked once for each row.
 
     Args:
-        teacher: a torch module or a function from raw inputs (batch, …) to logits, an object with
-            `answer(inputs)`, or `Knowledge` about the same rows that was kept from before.
+        teacher: a torch module or a function from raw inputs (batch, …) to logits, a fitted classifier of
+            scikit-learn's or with its interface, an object with `answer(inputs)`, or `Knowledge` about the same rows
+            that was kept from before.
         student: a torch module from the same raw inputs to logits, trained in place. The preprocessing of a
             model of a known kind that has learnt none yet learns it from these inputs.
         inputs: shape (n, …), uint8 or floats, without labels; or a part, with its own.
@@ -185,7 +189,9 @@ def distill(
         knowledge = teacher
     else:
         probe(student, part.inputs, None, "the student")
-        answers = log_probabilities(as_teacher(teacher), part.inputs)
+        asked = as_teacher(teacher, part if isinstance(inputs, Part) else None)
+        _warn(asked, progress)
+        answers = answers_about(asked, part.inputs, own_answers(asked, part))
         prepare(student, part.inputs, answers.shape[1], "the student")
         known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]
         names = list(part.classes) if known else [str(number) for number in range(answers.shape[1])]
@@ -263,6 +269,11 @@ def evaluate(
         teacher_log_probs=found.get("the teacher"),
         baseline_log_probs=found.get("the baseline"),
     )
+
+
+def _warn(teacher: Teacher, progress: Progress | None) -> None:
+    if progress is not None and isinstance(teacher, EstimatorTeacher) and teacher.warning:
+        progress.line(teacher.warning)
 
 
 def _held_out(

@@ -79,9 +79,10 @@ def plan(road: Road, until: str) -> list[Planned]:
                 found[one.identity.key] = _model(road, one)
 
     def add_knowledge(stage: ModelStage) -> None:
-        for recording in stage.recordings:
-            if recording.identity.key not in found:
-                found[recording.identity.key] = _recording(road, recording, teacher_of(stage), seconds)
+        for teacher, recordings in stage.recorded():
+            for recording in recordings:
+                if recording.identity.key not in found:
+                    found[recording.identity.key] = _recording(road, recording, teacher, seconds)
 
     for stage in road.planner.teachers():
         add(stage)

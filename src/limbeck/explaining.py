@@ -11,7 +11,8 @@ import numpy.typing as npt
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.models import SoftDecisionTree, encoded, load_model
-from limbeck.prediction import fitting, read_features, read_rows
+from limbeck.raw_rows import rows_for
+from limbeck.row_files import read_features
 from limbeck.trees import TreeArrays, explain, to_text
 
 FORMS = {".html": "a page", ".svg": "a drawing", ".txt": "text", ".json": "numbers"}
@@ -44,8 +45,8 @@ def explained(model: Path, inputs: str, row: int = 0, out: Path | None = None) -
             f'{model} is a model of kind "{loaded.kind}": only a soft decision tree, a student of kind '
             f'"{SoftDecisionTree.kind}", can be explained'
         )
-    raw, labels = read_rows(inputs)
-    raw = fitting(raw, loaded.input_shape, inputs, model)
+    found = rows_for(loaded, classes, inputs, model)
+    raw, labels = found.inputs, found.labels
     if not 0 <= row < len(raw):
         raise UsageError(f"row = {row}: {inputs} has the rows 0 to {len(raw) - 1}")
     tree, raw = loaded.to_numpy(classes), encoded(loaded, raw)

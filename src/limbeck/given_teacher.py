@@ -4,28 +4,99 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from limbeck.artifacts import Identity
+from limbeck.data import TableForm
+from limbeck.data.form import form_from_json
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_hex
 from limbeck.model_stage import ModelStage, Rows
 from limbeck.models import read_description
-from limbeck.models.saving import WEIGHTS
+from limbeck.models.estimator import Estimator
+from limbeck.models.estimator_file import load_estimator
+from limbeck.models.onnx_file import file_digest
+from limbeck.models.onnx_model import OnnxModel
+from limbeck.models.outputs import Outputs
+from limbeck.models.saving import DESCRIPTION, WEIGHTS
 from limbeck.recipe import Teacher
+from limbeck.teachers import Predictions, read_predictions
 
 VERSION = 2
+OF_PREDICTIONS = (".csv", ".parquet", ".npz")
+
+
+class PredictionsModel(nn.Module):
+    """A teacher of which there are answers for certain rows, and nothing else.
+
+    Args:
+        predictions: as they were read.
+    """
+
+    kind = "predictions"
+    parameter_count = 0
+    multiply_adds = 0
+
+    def __init__(self, predictions: Predictions) -> None:
+        super().__init__()
+        self.own_rows = predictions
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        """It cannot be asked.
+
+        Raises:
+            LimbeckError: always.
+        """
+        raise LimbeckError(
+            f"{self.own_rows.path} has predictions for its own rows alone, and was asked about {len(inputs)} others: "
+            "add them to the file"
+        )
 
 
 def given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
     """The stage of a teacher `from` a path.
 
-    An artifact keeps its own key; any other saved model is known by its weights.
+    An artifact keeps its own key; any other saved model is known by its content.
 
     Raises:
         LimbeckError: there is no model there, or its classes or inputs are not those of the rows.
     """
-    folder = Path(str(teacher.from_))
-    if not folder.is_dir():
-        raise LimbeckError(f"teacher.{teacher.name}.from: there is no folder {folder}: give the path of a saved model")
+    path = Path(str(teacher.from_))
+    where = f"teacher.{teacher.name}.from"
+    if not path.exists():
+        raise LimbeckError(f"{where}: there is no {path}: give the path of a saved model, or of a file of predictions")
+    if path.is_dir():
+        return ModelStage("teacher", teacher.name, _folder_identity(path, rows), rows, path=path)
+    part, trusted = rows.train, tuple(teacher.trust or ())
+    digest = sha256_hex(path.read_bytes())
+    given: nn.Module
+    match path.suffix:
+        case ".onnx":
+            given, digest = OnnxModel.open(path, part.classes, part.form), file_digest(path)
+            given.check_takes(part.inputs.shape[1:])
+        case ".skops":
+            given = Estimator(load_estimator(path, trusted), part.inputs.shape[1:], part.classes, form=part.form)
+        case suffix if suffix in OF_PREDICTIONS:
+            predictions = read_predictions(path, part.classes)
+            predictions.required(part, "training rows")
+            given, digest = PredictionsModel(predictions), predictions.digest
+        case suffix:
+            raise LimbeckError(
+                f"{where}: {path} ends in {suffix or 'no suffix'}, expected the folder of a saved model, an .onnx or "
+                f".skops file, or predictions in one of {', '.join(OF_PREDICTIONS)}"
+            )
+    settings = {"model": digest, "classes": list(part.classes)}
+    return ModelStage("teacher", teacher.name, Identity("teacher", VERSION, settings, {}), rows, path=path, given=given)
+
+
+def gives_hard_labels(given: nn.Module | None) -> bool:
+    """Whether a teacher from a file gives a class and no probabilities."""
+    if isinstance(given, PredictionsModel):
+        return given.own_rows.kind == "hard"
+    return isinstance(given, OnnxModel | Estimator) and given.hard
+
+
+def _folder_identity(folder: Path, rows: Rows) -> Identity:
     description = read_description(folder)
     if tuple(description["classes"]) != rows.train.classes:
         raise LimbeckError(
@@ -37,9 +108,12 @@ def given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
             f"{folder} takes inputs of shape {tuple(description['input_shape'])}, but the data's have "
             f"{rows.train.inputs.shape[1:]}: give a teacher for these data"
         )
+    form = form_from_json(description.get("form"))
+    if isinstance(rows.train.form, TableForm) and form not in (None, rows.train.form):
+        raise LimbeckError(
+            f"{folder} was made for a table with other columns or categories than the data's: give a teacher for these"
+        )
     if "identity" in description:
-        identity = Identity.from_json(description["identity"])
-    else:
-        digest = sha256_hex((folder / WEIGHTS).read_bytes())
-        identity = Identity("teacher", VERSION, {"model": digest}, {})
-    return ModelStage("teacher", teacher.name, identity, rows, path=folder)
+        return Identity.from_json(description["identity"])
+    content = folder / WEIGHTS if (folder / WEIGHTS).exists() else folder / DESCRIPTION
+    return Identity("teacher", VERSION, {"model": sha256_hex(content.read_bytes())}, {})

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from limbeck.artifacts import Identity
 from limbeck.data import Part, SyntheticSettings, ViewSettings
@@ -62,10 +63,13 @@ class ModelStage:
         fresh_views: new views in every epoch, None for the rows as they are (or in stored views, for a student).
         seed: of initialisation, order and dropout.
         selected: row numbers it trains on; None for all.
-        recordings: the knowledge a student learns from, one for each view.
+        recordings: the knowledge a student learns from, for each of its teachers one for every view.
         variant: what tells its row apart from others of the name.
         tried: of a grid, the values that this stage stands for, by dotted path.
-        path: the folder of a teacher given by path.
+        path: the folder or file of a teacher given by path.
+        given: such a teacher from a file, read already.
+        folds: of an estimator, how often it is fitted, each time without a part of its rows.
+        members: of a teacher that is the mean of others, those.
         teacher: a student's, which records its knowledge; a baseline's is its student's, for comparison alone.
         made: for a student that is made from a trained one, how: its biases corrected, or a tree that answers in
             another way or is pruned.
@@ -86,6 +90,9 @@ class ModelStage:
     variant: Mapping[str, Any] = field(default_factory=dict)
     tried: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    given: nn.Module | None = None
+    folds: int | None = None
+    members: tuple[ModelStage, ...] = ()
     teacher: ModelStage | None = None
     made: BiasCorrection | TreeForm | None = None
 
@@ -105,7 +112,26 @@ class ModelStage:
         """The models that have to be there first, a teacher before its student."""
         first = self.made.needs if self.made else ()
         taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
-        return (*taught, *(stage for one in first for stage in (*one.needs, one)))
+        return tuple(stage for one in (*self.members, *taught, *first) for stage in (*one.needs, one))
+
+    @property
+    def asked(self) -> tuple[ModelStage, ...]:
+        """Of a teacher, the models that are asked: its members, or itself."""
+        return self.members or (self,)
+
+    def recorded(self) -> list[tuple[ModelStage, tuple[Recording, ...]]]:
+        """The knowledge that a student learns from, by the teacher it is of: for each, a recording for every view."""
+        if self.teacher is None or not self.recordings:
+            return []
+        by_key: dict[str, list[Recording]] = {}
+        for recording in self.recordings:
+            by_key.setdefault(recording.teacher_key, []).append(recording)
+        return [(teacher, tuple(by_key[teacher.identity.key])) for teacher in self.teacher.asked]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a network or a tree that is trained here, and not an estimator or what exists already."""
+        return self.train is not None
 
     @property
     def synthetic(self) -> bool:

@@ -13,12 +13,12 @@ import torch
 
 from limbeck import __version__
 from limbeck.claims import measured
-from limbeck.data import Split
+from limbeck.data import Split, TableForm
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
-from limbeck.metrics import errors
+from limbeck.given_teacher import PredictionsModel
+from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
-from limbeck.models.saving import WEIGHTS
 from limbeck.recipe import Claim
 from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
@@ -91,14 +91,18 @@ class Outcome:
         before = self.folder.results() or {"models": []}
         same = {key: before.get(key) for key in self.about} == self.about
         known = {row_id(row): row for row in before["models"] if same}
-        predictions = {entry.id: self._predictions(entry) for entry in entries}
+        predictions = {entry.id: self._predictions(entry) for entry in entries if self._has_test(entry.stage)}
         costs = {entry.id: self._cost(entry, known) for entry in entries}
         curves = {entry.id: curve for entry in entries if (curve := self._curve(entry))}
-        of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries}
+        of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries if entry.id in predictions}
         rows = []
         for entry in entries:
             stage = entry.stage
             teacher, baseline = stage.teacher, entry.baseline
+            if entry.id not in predictions:
+                named = {"role": stage.role, "name": stage.name, "variant": dict(stage.variant), "metrics": {}}
+                rows.append({**dict.fromkeys(ROW_FIELDS), **named})
+                continue
             rows.append(
                 result_row(
                     stage.role,
@@ -112,7 +116,7 @@ class Outcome:
                     train_seconds=self.workshop.seconds(stage),
                     trials=entry.trials,
                     chosen=dict(stage.tried) or None,
-                    teacher_log_probs=of_stage[teacher.identity.key] if teacher else None,
+                    teacher_log_probs=of_stage.get(teacher.identity.key) if teacher else None,
                     baseline_log_probs=of_stage[baseline.identity.key] if baseline else None,
                     metrics_by_name=self._metrics(stage, predictions[entry.id], curves.get(entry.id)),
                 )
@@ -120,7 +124,8 @@ class Outcome:
         rows += [self._regression_row(stage) for stage in self.regressions]
         results = {**self.about, "models": rows, "claims": measured(self.claims, rows), "curves": curves}
         self.folder.write_results(results)
-        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
+        measured_ones = [entry for entry in entries if entry.id in predictions]
+        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in measured_ones})
         return results
 
     def report(self, entries: Sequence[Entry], results: dict[str, Any]) -> None:
@@ -130,7 +135,7 @@ class Outcome:
         page = render_report(
             results,
             self.folder.run_json(),
-            {entry.id: self._predictions(entry) for entry in entries},
+            {entry.id: self._predictions(entry) for entry in entries if self._has_test(entry.stage)},
             {name: history for name, history in histories.items() if history is not None},
             test.inputs,
             test.labels,
@@ -139,6 +144,12 @@ class Outcome:
         )
         write_bytes(self.folder.report, page.encode())
         self.folder.seal()
+
+    def _has_test(self, stage: ModelStage) -> bool:
+        """Whether it can be measured: a file of predictions may have none for the test rows."""
+        if not isinstance(stage.given, PredictionsModel):
+            return True
+        return bool(stage.given.own_rows.answers_for(self.split.test)[0].all())
 
     def _curve(self, entry: Entry) -> list[tuple[int, int]]:
         """(epoch, test errors), where the weights were kept."""
@@ -163,6 +174,8 @@ class Outcome:
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
         found |= self.workshop.tree_size(stage) | self.workshop.form(stage)
+        if isinstance(self.split.test.form, TableForm):
+            found["auc"] = auc(log_probs, self.split.test.labels)
         if curve:
             found["errors_above_fewest"] = curve[-1][1] - min(wrong for _, wrong in curve)
         return found
@@ -200,16 +213,21 @@ class Outcome:
                 return tensors["log_probs"]
         except (FileNotFoundError, DamagedFileError):
             pass
-        log_probs = predict_log_probs(self._model(entry), self.split.test.inputs)
+        model = self._model(entry)
+        if isinstance(model, PredictionsModel):
+            log_probs = model.own_rows.answers_for(self.split.test)[1]
+        else:
+            log_probs = predict_log_probs(model, self.split.test.inputs)
         write_tensors(path, {"log_probs": log_probs}, header)
         return log_probs
 
-    def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost:
+    def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:
+        if isinstance(entry.stage.given, PredictionsModel):
+            return None
         row = known.get(entry.id)
         if row is not None:
             return Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
-        size = (self.workshop.folder(entry.stage) / WEIGHTS).stat().st_size
-        return measure_cost(self._model(entry), size, self.split.test.inputs)
+        return measure_cost(self._model(entry), self.workshop.file_bytes(entry.stage), self.split.test.inputs)
 
     def _model(self, entry: Entry) -> torch.nn.Module:
         return self.workshop.model(entry.stage)

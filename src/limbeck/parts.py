@@ -64,9 +64,11 @@ def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[s
         if judge is not stage.made.student:
             parts[model_id(judge.role, judge.name, {**judge.variant, "refit": False})] = judge.identity.key
     if stage.teacher is not None and transfer is not None:
-        label = _label(planner, stage.teacher)
-        parts[f"teacher/{label}"] = stage.teacher.identity.key
-        parts |= {f"knowledge/{label}-{transfer}-view={r.view}": r.identity.key for r in stage.recordings}
+        for taught in (*stage.teacher.members, stage.teacher):
+            parts[f"teacher/{_label(planner, taught)}"] = taught.identity.key
+        for teacher, recordings in stage.recorded():
+            label = _label(planner, teacher)
+            parts |= {f"knowledge/{label}-{transfer}-view={r.view}": r.identity.key for r in recordings}
     return parts
 
 

@@ -11,7 +11,7 @@ from limbeck.artifacts import Identity
 from limbeck.data import Part, Split, SyntheticSettings, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.errors import UsageError
-from limbeck.given_teacher import given_teacher
+from limbeck.given_teacher import PredictionsModel, given_teacher
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage, Rows
 from limbeck.objectives import Objective
@@ -20,10 +20,13 @@ from limbeck.recipe_claim import class_problems
 from limbeck.recipe_errors import shown
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 from limbeck.recipe_settings import FITTED_AT_ONCE
+from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 
 MODEL_VERSION = 3
+ESTIMATOR_VERSION = 1
+MEAN_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -138,12 +141,27 @@ class Planner:
             rows = self.rows.of(refit)
             if teacher.from_ is not None:
                 stage = given_teacher(teacher, rows)
+            elif teacher.of is not None:
+                stage = _mean(teacher, rows, tuple(self.teacher(member, refit) for member in teacher.of))
+            elif teacher.kind in ESTIMATORS:
+                stage = self._estimator(teacher, rows)
             else:
-                assert teacher.model is not None
-                assert teacher.train is not None
                 stage = self._trained("teacher", teacher, rows, fresh_views=_view_settings(teacher.views))
             self._teachers[name, refit] = stage
         return self._teachers[name, refit]
+
+    def _estimator(self, teacher: Teacher, rows: Rows) -> ModelStage:
+        """An estimator to be fitted to the training rows."""
+        assert teacher.model is not None
+        model = teacher.model.model_dump()
+        identity = Identity(
+            kind="teacher",
+            version=ESTIMATOR_VERSION,
+            settings={"model": model, "folds": teacher.folds},
+            inputs=rows.hashes,
+            seed=self.seed,
+        )
+        return ModelStage("teacher", teacher.name, identity, rows, model, folds=teacher.folds, seed=self.seed)
 
     def students_asked_for(self) -> list[Student]:
         """The students in the recipe's order, one for each value of a sweep."""
@@ -230,12 +248,22 @@ class Planner:
         return make(next(trial for trial, values in pairs if _tried(stage.role, values) == stage.tried), refit)
 
     def _recordings(self, transfer: Transfer, teacher: ModelStage, part: Part) -> tuple[Recording, ...]:
-        """The knowledge that a student learns from: the rows themselves, then each of the views."""
-        key, settings = teacher.identity.key, _seen_in(transfer.views)
+        """The knowledge that a student learns from: of each teacher the rows themselves, then each of the views."""
+        settings = _seen_in(transfer.views)
+        for asked in teacher.asked:
+            if transfer.views.count and isinstance(asked.given, PredictionsModel):
+                raise UsageError(
+                    f"transfer.{transfer.name}.views: teacher {asked.name} is a file of predictions, which has none "
+                    "for views: leave views out, or give a teacher that can be asked"
+                )
         return tuple(
-            Recording(key, part, view, settings if view else ViewSettings(), self.seed if view else 0, transfer.dtype)
+            Recording(
+                asked.identity.key, part, view, settings if view else ViewSettings(), self.seed if view else 0,
+                transfer.dtype,
+            )
+            for asked in teacher.asked
             for view in range(transfer.views.count + 1)
-        )
+        )  # fmt: skip
 
     def _on_labels(
         self, role: str, part: Student | Reference, transfer: Transfer, refit: bool, smoothing: float = 0.0
@@ -289,6 +317,17 @@ class Planner:
             seed=self.seed,
         )
         return replace(stage, identity=identity)
+
+
+def _mean(teacher: Teacher, rows: Rows, members: tuple[ModelStage, ...]) -> ModelStage:
+    """The mean of several teachers."""
+    identity = Identity(
+        kind="teacher",
+        version=MEAN_VERSION,
+        settings={"mean": "probabilities"},
+        inputs={"members": [member.identity.key for member in members]},
+    )
+    return ModelStage("teacher", teacher.name, identity, rows, members=members)
 
 
 def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:

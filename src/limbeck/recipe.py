@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from limbeck.errors import UsageError, did_you_mean
 from limbeck.recipe_claim import Claim
 from limbeck.recipe_errors import dotted, phrases, shown
-from limbeck.recipe_form import Data, Recipe, Regression, Teacher
+from limbeck.recipe_form import Data, Recipe, Regression
 from limbeck.recipe_overrides import apply_overrides
 from limbeck.recipe_settings import (
     BoostedTrees,
@@ -29,6 +29,7 @@ from limbeck.recipe_settings import (
     ViewSpec,
 )
 from limbeck.recipe_student import Reference, Student
+from limbeck.recipe_teacher import GradientBoosting, LightGbm, RandomForest, Teacher
 from limbeck.recipe_toml import toml_document
 from limbeck.recipes import bundled_recipe, bundled_recipes
 
@@ -38,8 +39,11 @@ __all__ = [
     "Convnet",
     "Data",
     "Distill",
+    "GradientBoosting",
+    "LightGbm",
     "Mlp",
     "Model",
+    "RandomForest",
     "Recipe",
     "Reference",
     "Regression",

@@ -7,27 +7,19 @@ can be checked before either is needed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from limbeck.recipe_claim import Claim, claim_problems, one_line
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
-from limbeck.recipe_settings import (
-    FITTED_AT_ONCE,
-    LARGEST,
-    Count,
-    Model,
-    Name,
-    Table,
-    Train,
-    Transfer,
-    ViewSpec,
-    annealing_problem,
-    rows_or_fraction,
-)
+from limbeck.recipe_settings import FITTED_AT_ONCE, LARGEST, Count, Name, Table, Transfer, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
+from limbeck.recipe_teacher import Teacher
+
+if TYPE_CHECKING:
+    from limbeck.data.reading import Reading
 
 PLAIN_TRANSFER = {"name": "train"}
 """The transfer set where a recipe has none."""
@@ -39,41 +31,41 @@ class Data(Table):
     `validation` rows (a count, or a fraction) are cut from the training rows: every choice is made on
     them. `test` is the fraction held out where the source has no test set of its own. `split_seed`
     alone moves the cut, so that runs with different seeds validate on the same rows.
+
+    Of a table, `label` is the column of class names, `id` one of row numbers; columns to `ignore`, and to read as
+    `numeric` or `categorical` where the file alone would say otherwise. Of a folder of images, the `size` (height and
+    width) and the `mode` that all are brought to, and whether damaged ones are skipped.
     """
 
-    source: str = Field(min_length=1, description='a data set, such as "mnist", "digits" or "idx:FOLDER"')
+    source: str = Field(
+        min_length=1, description='a data set, such as "mnist", "idx:FOLDER", "images:FOLDER" or a table\'s .csv file'
+    )
+    label: str | None = Field(default=None, min_length=1)
+    id: str | None = Field(default=None, min_length=1)
+    ignore: list[str] | None = None
+    numeric: list[str] | None = None
+    categorical: list[str] | None = None
+    size: list[Count] | None = Field(default=None, min_length=2, max_length=2)
+    mode: Literal["grey", "colour"] | None = None
+    skip_damaged: bool | None = None
     validation: Annotated[int | float, BeforeValidator(rows_or_fraction)] = 0.1
     test: float | None = Field(default=None, gt=0, lt=1)
     split_seed: int = Field(default=0, ge=0, le=LARGEST)
 
+    def reading(self) -> Reading:
+        """How the source's files are to be read."""
+        from limbeck.data.reading import Reading  # loads numpy
 
-class Teacher(Table):
-    """A network to be trained, or one that exists already, `from` a path.
-
-    `views`: fresh random views of every row in each epoch of its training.
-    """
-
-    name: Name
-    model: Model | None = None
-    from_: str | None = Field(default=None, alias="from", min_length=1)
-    train: Train | None = None
-    views: ViewSpec | None = None
-
-    @model_validator(mode="after")
-    def _trained_or_given(self) -> Teacher:
-        if (self.model is None) == (self.from_ is None):
-            state = "neither" if self.model is None else "both"
-            raise misfit(f'found {state} of "model" and "from", expected one of them')
-        if self.model is not None and self.train is None:
-            raise misfit('missing, expected a table: "model" has to be trained', "train")
-        if self.model is not None and self.model.kind in FITTED_AT_ONCE:
-            raise misfit(f"a {self.model.kind} remembers its rows: it has no soft targets there, take another", "model")
-        if self.model is not None and self.train is not None and (problem := annealing_problem(self.model, self.train)):
-            raise misfit(problem, "train", "keep")
-        for key, value in (("train", self.train), ("views", self.views)):
-            if self.from_ is not None and value is not None:
-                raise misfit('not with "from", which names a network that is trained already', key)
-        return self
+        return Reading(
+            label=self.label,
+            id=self.id,
+            ignore=tuple(self.ignore or ()),
+            numeric=tuple(self.numeric or ()),
+            categorical=tuple(self.categorical or ()),
+            size=None if self.size is None else (self.size[0], self.size[1]),
+            mode=self.mode,
+            skip_damaged=bool(self.skip_damaged),
+        )
 
 
 class Regression(Table):
@@ -154,11 +146,22 @@ class Recipe(Table):
                     problems.append(f"{where}.teacher: {no_such_part('teacher', part.teacher, teachers)}")
                 if part.transfer not in transfers:
                     problems.append(f"{where}.transfer: {no_such_part('transfer', part.transfer, transfers)}")
+        problems += self._mean_problems(teachers)
         if not problems:
             problems = [*self._bias_problems(), *self._view_problems(), *self._row_problems()]
         if problems:
             raise misfit("; ".join(dict.fromkeys(problems)))
         return self
+
+    def _mean_problems(self, teachers: Sequence[str]) -> Iterator[str]:
+        """What is wrong with the teachers that are the mean of others."""
+        means = {part.name for part in self.teacher if part.of is not None}
+        for part in self.teacher:
+            for name in part.of or []:
+                if name not in teachers:
+                    yield f"teacher.{part.name}.of: {no_such_part('teacher', name, teachers)}"
+                elif name in means:
+                    yield f"teacher.{part.name}.of: {shown(name)} is a mean itself, expected those that it is of"
 
     def _bias_problems(self) -> Iterator[str]:
         complete = {

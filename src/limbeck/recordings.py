@@ -13,7 +13,7 @@ from limbeck.artifacts import ArtifactStore
 from limbeck.data import ViewCache
 from limbeck.files import DamagedFileError
 from limbeck.inspection import artifact_damages
-from limbeck.knowledge import Knowledge, Recording, check_knowledge, extract, repair, spot_check
+from limbeck.knowledge import Knowledge, Recording, check_knowledge, combined, extract, repair, spot_check
 from limbeck.model_stage import ModelStage
 from limbeck.progress import Progress, Share
 from limbeck.teachers import TorchTeacher
@@ -39,6 +39,13 @@ class Recordings:
         self.store, self.cache, self.progress, self.answering = store, cache, progress, answering
         self._read_last: tuple[str, npt.NDArray[Any], npt.NDArray[Any]] | None = None
 
+    def make_all(self, stage: ModelStage) -> None:
+        """Make all that a student learns from and is not whole."""
+        for teacher, recordings in stage.recorded():
+            self.make(recordings, teacher)
+            for recording in recordings:
+                self.opened(recording, teacher)
+
     def make(self, recordings: Sequence[Recording], teacher: ModelStage) -> None:
         """Make the recordings of a transfer set that are not whole, as one work."""
         missing = [recording for recording in recordings if not self.store.is_complete(recording.identity)]
@@ -62,19 +69,39 @@ class Recordings:
         self.make([recording], teacher)
         return Knowledge.open(self.store.folder(recording.identity), recording.identity)
 
-    def read(self, recordings: Sequence[Recording], teacher: ModelStage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Inputs (views, rows, …) and log-probabilities (views, rows, classes), checked against each other."""
-        key = recordings[-1].identity.key + recordings[0].identity.key
+    def read(self, stage: ModelStage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Inputs (views, rows, …) and log-probabilities (views, rows, classes), checked against each other.
+
+        Those of several teachers are put together for the temperature that the student learns at.
+        """
+        recorded, objective = stage.recorded(), stage.objective
+        temperature = objective.temperature if objective.loss == "soft_targets" else None
+        key = "".join(recording.identity.key for recording in stage.recordings)
+        key += "" if len(recorded) == 1 else f" at {temperature}"
         if self._read_last is not None and self._read_last[0] == key:
             return self._read_last[1:]
         self._read_last = None
+        inputs = self._inputs(recorded[0][1])
+        found = [self._answers(recordings, teacher, inputs) for teacher, recordings in recorded]
+        log_probs = found[0] if len(found) == 1 else combined(found, temperature)
+        self._read_last = key, inputs, log_probs
+        return inputs, log_probs
+
+    def _inputs(self, recordings: Sequence[Recording]) -> npt.NDArray[Any]:
         part = recordings[0].part
         inputs = np.empty((len(recordings), *part.inputs.shape), part.inputs.dtype)
+        for number, recording in enumerate(recordings):
+            inputs[number] = recording.pixels(self.cache)
+        return inputs
+
+    def _answers(
+        self, recordings: Sequence[Recording], teacher: ModelStage, inputs: npt.NDArray[Any]
+    ) -> npt.NDArray[Any]:
+        part = recordings[0].part
         log_probs = np.empty((len(recordings), len(part), len(part.classes)), recordings[0].dtype)
         for number, recording in enumerate(recordings):
             knowledge = self.opened(recording, teacher)
             where = f"knowledge {self.store.folder(recording.identity)}"
-            inputs[number] = recording.pixels(self.cache)
             try:
                 log_probs[number] = knowledge.log_probs()
             except DamagedFileError:
@@ -82,8 +109,7 @@ class Recordings:
                 log_probs[number] = knowledge.log_probs()
             check_knowledge(knowledge, recording.labelled, where)
             spot_check(self.answering(teacher), knowledge, recording, inputs[number], where)
-        self._read_last = key, inputs, log_probs
-        return inputs, log_probs
+        return log_probs
 
     def mend(self, recording: Recording, teacher: ModelStage) -> bool:
         """Make a recording again where it is damaged or missing; whether it was."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from typing import Any
 import torch
 
 from limbeck.artifacts import ArtifactStore
-from limbeck.data import Split, ViewCache, load_dataset, shared_rows
+from limbeck.data import Dataset, Part, Split, ViewCache, load_dataset, shared_rows
 from limbeck.derived import derived
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
+from limbeck.given_teacher import PredictionsModel, gives_hard_labels
 from limbeck.inspection import artifact_damages
+from limbeck.knowledge import Recording
 from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import build_model
 from limbeck.outcome import Entry, Outcome, versions
@@ -23,10 +25,13 @@ from limbeck.parts import planned_parts, shown_parts
 from limbeck.plan import Planner
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
-from limbeck.recipe import Recipe, Student, load_recipe, recipe_name, settings_key
+from limbeck.recipe import Data, Recipe, Student, load_recipe, recipe_name, settings_key
+from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.regression import walked
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
 from limbeck.stages import Workshop, teacher_of
+from limbeck.teachers import answers_about, own_answers
+from limbeck.teachers.out_of_fold import memorised
 from limbeck.threads import use_available_cores
 
 CACHE = "cache"
@@ -113,7 +118,8 @@ class Road:
             raise LimbeckError(f"{path} is where runs keep their {folder.path.name}: give --out another name")
         folder.check(checked, seed, fresh)
         data = checked.data
-        dataset = load_dataset(data.source)
+        beside = Path(recipe).parent if isinstance(recipe, str | Path) and Path(recipe).suffix == ".toml" else None
+        dataset = _dataset(data, beside, progress.line if progress else None)
         split = dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
         if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
@@ -215,11 +221,40 @@ class Road:
                 )
 
     def _extract(self) -> None:
+        told: set[str] = set()
         for plan in self.planner.students():
             for stage in plan.trials:
-                self.workshop.recordings.make(stage.recordings, teacher_of(stage))
-                for recording in stage.recordings:
-                    self.workshop.recordings.opened(recording, teacher_of(stage))
+                self.workshop.recordings.make_all(stage)
+                for teacher, recordings in stage.recorded():
+                    if teacher.identity.key not in told:
+                        told.add(teacher.identity.key)
+                        if gives_hard_labels(teacher.given):
+                            self.progress.line(
+                                f"teacher {teacher.name} gives hard labels: they say no more than which class it takes"
+                            )
+                        self._warn_of_memory(teacher, recordings[0])
+
+    def _warn_of_memory(self, teacher: ModelStage, recording: Recording) -> None:
+        """Say it where a teacher knows the labels of its training rows far better than those of others."""
+        validation = teacher.rows.validation
+        if not len(validation) or recording.view:
+            return
+        asked = self.workshop.answering(teacher)
+        own = own_answers(asked, validation)
+        if isinstance(teacher.given, PredictionsModel) and (own is None or not own[0].all()):
+            return
+        on_validation = answers_about(asked, validation.inputs, own)
+        knowledge = self.workshop.recordings.opened(recording, teacher)
+        can_be_refitted = (teacher.model or {}).get("kind") in ESTIMATORS and not teacher.folds
+        said = memorised(
+            knowledge.log_probs(),
+            recording.part.labels,
+            on_validation,
+            validation.labels,
+            **({} if can_be_refitted else {"remedy": "let it label rows that it was not fitted to"}),
+        )
+        if said is not None:
+            self.progress.line(f"teacher {teacher.name}: {said}")
 
     def _distill(self) -> list[Entry]:
         entries = [Entry(stage) for stage in self.planner.teachers()]
@@ -278,7 +313,7 @@ class Road:
 
     @staticmethod
     def _precisions(entries: Sequence[Entry]) -> dict[str, str]:
-        trained = [entry for entry in entries if entry.stage.model is not None]
+        trained = [entry for entry in entries if entry.stage.is_trained]
         return {
             entry.id: resolve_precision(entry.stage.settings.precision, str((entry.stage.model or {})["kind"]))
             for entry in trained
@@ -301,7 +336,32 @@ class Road:
                 for trial in plan.student.trials():
                     stages.append(self.planner.student_stage(trial, True))
                     stages += [self.planner.baseline_stage(trial, True)] if trial.baseline else []
-        return [stage for stage in stages if stage.path is None]
+        return [stage for stage in stages if stage.is_trained]
+
+
+def test_rows(folder: Path) -> Part:
+    """The test rows of a run, cut as its recipe says; raises what `run_split` does."""
+    return run_split(folder).test
+
+
+def run_split(folder: Path) -> Split:
+    """The data of a run, cut as its recipe says.
+
+    Raises:
+        LimbeckError: the folder is no run, or its data are not there.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        raise LimbeckError(f"{folder} is no run: there is no {RECIPE} in it")
+    data = load_recipe(path).data
+    command = shlex.split(RunFolder(folder).run_json().get("command", ""))
+    given = Path(command[2]) if len(command) > 2 else path
+    dataset = _dataset(data, given.parent if given.suffix == ".toml" else folder)
+    return dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
+
+
+def _dataset(data: Data, beside: Path | None, say: Callable[[str], None] | None = None) -> Dataset:
+    return load_dataset(data.source, data.reading(), beside=beside, say=say)
 
 
 __all__ = ["STAGES", "Road", "run"]

@@ -1,10 +1,10 @@
-"""Predictions of a saved model for inputs from a file."""
+"""Arrays of raw inputs from idx, .npy and .npz files, and from data sets."""
 
 from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +14,16 @@ import numpy.typing as npt
 from limbeck.data import load_dataset
 from limbeck.data.idx import IMAGES, parse_idx, unpack
 from limbeck.errors import LimbeckError
-from limbeck.models import load_model
-from limbeck.training import predict_log_probs
-
-
-def predictions(model: Path, inputs: str, *, top: int = 3, rows: int | None = None) -> Iterator[str]:
-    """A line for each row: its number, the class and its probability, then the next likely ones.
-
-    Args:
-        model: a folder with a saved model.
-        inputs: an idx, .npy or .npz file of raw inputs, or a data set's name for its test rows (all
-            rows of one that has no test rows of its own).
-        top: classes in a line.
-        rows: only the first so many.
-
-    Raises:
-        LimbeckError: if the model or the inputs cannot be read or do not fit each other.
-    """
-    loaded, classes = load_model(model)
-    raw = fitting(read_inputs(inputs), loaded.input_shape, inputs, model, rows)
-    return _lines(np.exp(predict_log_probs(loaded, raw)), classes, top)
-
-
-def _lines(probabilities: npt.NDArray[np.float32], classes: tuple[str, ...], top: int) -> Iterator[str]:
-    for row, values in enumerate(probabilities):
-        likely = np.argsort(-values, kind="stable")[:top]
-        yield f"{row}\t" + "\t".join(f"{classes[c]} {values[c]:.4f}" for c in likely)
 
 
 def fitting(
-    raw: npt.NDArray[Any], shape: Sequence[int], inputs: str, model: Path, rows: int | None = None
+    raw: npt.NDArray[Any], shape: Sequence[int] | None, inputs: str, model: Path, rows: int | None = None
 ) -> npt.NDArray[Any]:
     """Raw inputs as a model takes them, shape (n, *shape): a single one gets its first axis.
 
     Args:
         raw: as they were read.
-        shape: of one input that the model takes.
+        shape: of one input that the model takes; None where any will do.
         inputs: where they come from, for messages.
         model: whose inputs they are to be, for messages.
         rows: only the first so many.
@@ -57,7 +31,7 @@ def fitting(
     Raises:
         LimbeckError: if they have another shape, are none, or one is not finite.
     """
-    shape = tuple(shape)
+    shape = raw.shape[1:] if shape is None else tuple(shape)
     if raw.shape[1:] != shape:
         if raw.shape == shape:
             raw = raw[np.newaxis]

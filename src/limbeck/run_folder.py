@@ -227,12 +227,14 @@ class RunFolder:
             link.parent.mkdir(parents=True, exist_ok=True)
             if link.is_symlink():
                 link.unlink()
-            elif link.exists():  # a copy, perhaps of a model that was made again since
+            elif link.is_dir():  # a copy, perhaps of a model that was made again since
                 shutil.rmtree(link)
+            elif link.exists():
+                link.unlink()
             try:
                 link.symlink_to(os.path.relpath(folder.resolve(), link.parent.resolve()), target_is_directory=True)
             except OSError:
-                shutil.copytree(folder, link)
+                shutil.copytree(folder, link) if folder.is_dir() else shutil.copy(folder, link)
 
 
 def _is_content(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.at_once import fit_at_once, history_of
@@ -25,12 +26,15 @@ from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
+from limbeck.models.opening import open_model
 from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings
+from limbeck.teacher_making import make_estimator, make_mean
 from limbeck.teachers import TorchTeacher
+from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
 from limbeck.tree_forms import FORM, form_facts, tree_form
@@ -49,7 +53,7 @@ class Workshop:
 
     def __init__(self, store: ArtifactStore, cache: ViewCache, progress: Progress) -> None:
         self.store, self.progress = store, progress
-        self.recordings = Recordings(store, cache, progress, self.teacher)
+        self.recordings = Recordings(store, cache, progress, self.answering)
         self._teachers: dict[str, TorchTeacher] = {}
         self._whole: set[str] = set()
 
@@ -61,20 +65,22 @@ class Workshop:
         """Whether the model is there."""
         return stage.path is not None or self.store.is_complete(stage.identity)
 
-    def model(self, stage: ModelStage) -> KnownModel:
+    def model(self, stage: ModelStage) -> nn.Module:
         """The stage's model, made if it is not there, and made again if it is damaged."""
         if not self.is_done(stage):
             return self._make(stage)
+        if stage.given is not None:
+            return stage.given
         if stage.path is not None:
-            return load_model(stage.path)[0]
+            return open_model(stage.path)[0]
         try:
             if found := artifact_damages(self.folder(stage)):
                 raise found[0]
-            return load_model(self.folder(stage))[0]
+            return open_model(self.folder(stage))[0]
         except DamagedFileError:
             return self._made_again(stage)
 
-    def _made_again(self, stage: ModelStage) -> KnownModel:
+    def _made_again(self, stage: ModelStage) -> nn.Module:
         """A damaged model, set aside and made again as it was planned then."""
         aside = None
         with self.store.locked(stage.identity, self.progress.line) as part:
@@ -95,20 +101,24 @@ class Workshop:
             )
         return model
 
-    def teacher(self, stage: ModelStage) -> TorchTeacher:
+    def answering(self, stage: ModelStage) -> TorchTeacher:
         """A teacher in the form in which it answers."""
         key = stage.identity.key
         if key not in self._teachers:
-            self._teachers[key] = TorchTeacher(self.model(stage))
+            model = self.model(stage)
+            if (path := self.folder(stage) / OWN_ROWS).is_file():
+                setattr(model, "own_rows", OwnRows.load(path))  # noqa: B010 – no module, though torch would take it
+            self._teachers[key] = TorchTeacher(model)
         return self._teachers[key]
 
     def mend(self, stage: ModelStage) -> int:
         """Make again what is damaged of a model and of all it was made from; how many artifacts that were."""
         mended = sum(self.mend(needed) for needed in stage.needs)
-        for recording in stage.recordings:
-            if recording.identity.key not in self._whole:
-                mended += self.recordings.mend(recording, teacher_of(stage))
-                self._whole.add(recording.identity.key)
+        for teacher, recordings in stage.recorded():
+            for recording in recordings:
+                if recording.identity.key not in self._whole:
+                    mended += self.recordings.mend(recording, teacher)
+                    self._whole.add(recording.identity.key)
         if stage.identity.key not in self._whole and stage.path is None and artifact_damages(self.folder(stage)):
             self.model(stage)
             mended += 1
@@ -140,13 +150,29 @@ class Workshop:
         if stage.train is None or not stage.train.snapshot_every or stage.made:
             return
         model = self.model(stage)
+        assert isinstance(model, KnownModel)
         for epoch in snapshot_epochs(stage.train.epochs, stage.train.snapshot_every):
             load_snapshot(self.folder(stage), model, epoch)
             yield epoch, model
 
     def seconds(self, stage: ModelStage) -> float | None:
-        """How long the training took, if that was recorded."""
+        """How long the training took, if that was recorded; of a mean, that of its members."""
+        if stage.members:
+            taken = [self.seconds(member) for member in stage.members]
+            return None if None in taken else sum(filter(None, taken))
         return recorded_seconds(self.folder(stage))
+
+    def file_bytes(self, stage: ModelStage) -> int:
+        """The size of the model's files, without what is kept beside them; of a mean, that of its members."""
+        if stage.members:
+            return sum(self.file_bytes(member) for member in stage.members)
+        folder = self.folder(stage)
+        if folder.is_file():
+            return folder.stat().st_size
+        weights = folder / WEIGHTS
+        if weights.exists():
+            return weights.stat().st_size
+        return sum(path.stat().st_size for pattern in ("model.*", "member-*") for path in folder.glob(pattern))
 
     def choose(self, stages: Sequence[ModelStage]) -> ModelStage:
         """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
@@ -165,13 +191,27 @@ class Workshop:
 
         return stages[0] if len(stages) == 1 else max(stages, key=score)
 
-    def _make(self, stage: ModelStage) -> KnownModel:
+    def _make(self, stage: ModelStage) -> nn.Module:
         for needed in stage.needs:
             if not self.is_done(needed):
                 self._make(needed)
         if isinstance(stage.made, BiasCorrection):
             return self._correct(stage, stage.made)
-        return self._reform(stage, stage.made) if stage.made else self._train(stage)
+        if stage.made:
+            return self._reform(stage, stage.made)
+        return self._train(stage) if stage.is_trained else self._teach(stage)
+
+    def _teach(self, stage: ModelStage) -> nn.Module:
+        """An estimator, or the mean of several teachers."""
+        with self.store.locked(stage.identity, self.progress.line) as part:
+            if not self.store.is_complete(stage.identity):
+                part.mkdir(parents=True, exist_ok=True)
+                if stage.members:
+                    make_mean(stage, part, [self.folder(member) for member in stage.members])
+                else:
+                    make_estimator(stage, part, self.progress)
+                self.store.complete(stage.identity)
+        return open_model(self.folder(stage))[0]
 
     def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
         """A copy of a student with raised biases."""
@@ -238,7 +278,7 @@ class Workshop:
             rows = np.arange(len(train)) if chosen is None else chosen
             inputs, labels, log_probs = train.inputs[rows], train.labels[rows], None
             if stage.recordings:
-                seen, said = self.recordings.read(stage.recordings, teacher_of(stage))
+                seen, said = self.recordings.read(stage)
                 inputs, log_probs = _stacked(seen, rows), _stacked(said, rows).astype(np.float32)
                 labels = np.pad(labels, (0, len(inputs) - len(rows)), constant_values=-1)  # synthetic rows have none
             unfitted, began = new_model(stage), time.monotonic()
@@ -318,7 +358,7 @@ class Workshop:
             if stage.fresh_views is None:
                 return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected)
             return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected)
-        inputs, log_probs = self.recordings.read(stage.recordings, teacher_of(stage))
+        inputs, log_probs = self.recordings.read(stage)
         if stage.targets == "permuted":
             log_probs = permuted(log_probs, stage.seed)
         elif stage.targets == "smoothed_labels":

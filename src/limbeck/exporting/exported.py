@@ -114,7 +114,12 @@ class Exported:
 
 
 def export(
-    model: Path | str, out: Path | str | None = None, *, int8: bool = False, rows: str | Path | None = None
+    model: Path | str,
+    out: Path | str | None = None,
+    *,
+    int8: bool = False,
+    rows: str | Path | None = None,
+    label: str | None = None,
 ) -> Exported:
     """Write a saved model as an ONNX file, checked on real rows, and a model card beside it.
 
@@ -126,15 +131,18 @@ def export(
         int8: also write NAME.int8.onnx, with weights of 8 bits.
         rows: what to check on, as `limbeck predict` takes it; by default the test rows of the run that the model lies
             in.
+        label: of rows in a table, the column of labels.
 
     Raises:
-        UsageError: `out` does not end in .onnx.
+        UsageError: `out` does not end in .onnx, or there is a label without rows.
         LimbeckError: the model, its run or the rows cannot be read, ONNX cannot hold the model, or the file does not
             answer as the model does; nothing is written then.
     """
     need_onnx()
     folder = Path(model)
     path = _out(Path(f"{folder.resolve().name if folder.name in ('', '..') else folder.name}.onnx"), out)
+    if label is not None and rows is None:
+        raise UsageError(f'label = "{label}": the rows of a run have their labels; give --rows FILE with it')
     loaded, classes = open_model(folder)
     if not isinstance(loaded, KnownModel):
         raise LimbeckError(
@@ -142,7 +150,7 @@ def export(
         )
     use_available_cores()
     origin = origin_of(folder)
-    given = None if rows is None else _read(str(rows), loaded, classes, folder)
+    given = None if rows is None else _read(str(rows), label, loaded, classes, folder)
     found = checking_rows(origin, given, folder)
     description = read_description(folder)
     source = Source(origin, description, key_of_artifact(description))
@@ -236,8 +244,10 @@ def _out(default: Path, out: Path | str | None) -> Path:
     return path
 
 
-def _read(rows: str, model: KnownModel, classes: tuple[str, ...], folder: Path) -> tuple[str, Array, Array | None]:
-    found = rows_for(model, classes, rows, folder)
+def _read(
+    rows: str, label: str | None, model: KnownModel, classes: tuple[str, ...], folder: Path
+) -> tuple[str, Array, Array | None]:
+    found = rows_for(model, classes, rows, folder, label=label)
     labels = found.labels
     if labels is not None and not (labels < len(classes)).all():
         labels = None  # of another data set than the model's

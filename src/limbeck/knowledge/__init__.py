@@ -1,6 +1,7 @@
 """The knowledge store: teachers' outputs, recorded once, checked, and handed to students as targets."""
 
 from limbeck.knowledge.checks import check_agreement, check_knowledge, spot_check
+from limbeck.knowledge.combination import combined
 from limbeck.knowledge.extraction import extract, repair
 from limbeck.knowledge.store import Knowledge, Recording
 from limbeck.knowledge.targets import (
@@ -26,6 +27,7 @@ __all__ = [
     "Targets",
     "check_agreement",
     "check_knowledge",
+    "combined",
     "extract",
     "mean_confidence",
     "permuted",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from limbeck.data import Part
 from limbeck.errors import LimbeckError
 from limbeck.knowledge.store import Knowledge, Recording
-from limbeck.teachers import Teacher, log_probabilities
+from limbeck.teachers import Teacher, answers_about, own_answers
 
 # Agreement must beat the best renaming of the classes within this, in rows of a hundred.
 CLEARLY = 0.05
@@ -118,7 +118,8 @@ def spot_check(
     """
     chosen = np.unique(np.linspace(0, len(recording.part) - 1, rows).round().astype(np.int64))
     asked = recording.pixels_of(chosen) if pixels is None else pixels[chosen]
-    again = np.exp(log_probabilities(teacher, asked))
+    own = own_answers(teacher, recording.part.take(chosen)) if recording.view == 0 else None
+    again = np.exp(answers_about(teacher, asked, own))
     stored = np.exp(knowledge.log_probs()[chosen].astype(np.float32))
     off = np.abs(again - stored).max(axis=1) > TOLERANCE
     if off.any():

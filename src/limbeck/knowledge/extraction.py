@@ -25,7 +25,7 @@ from limbeck.knowledge.store import (
     shard_ranges,
 )
 from limbeck.progress import Progress, Silent
-from limbeck.teachers import Teacher, log_probabilities
+from limbeck.teachers import Teacher, answers_about, own_answers
 from limbeck.threads import thread_count, using_threads
 
 Pixels = Callable[[], npt.NDArray[Any]]
@@ -160,6 +160,7 @@ def _record(
     if not missing:
         return
     inputs = pixels() if pixels else recording.pixels(None)
+    own = own_answers(teacher, recording.part) if recording.view == 0 else None
     done = sum(stop - start for number, (start, stop) in enumerate(ranges) if number not in missing)
     key, classes = recording.identity.key, len(recording.part.classes)
     # Several batches at a time, so that the bar moves; each batch is still asked by itself.
@@ -169,7 +170,8 @@ def _record(
         values = np.empty((stop - start, classes), dtype=recording.dtype)
         for first in range(start, stop, step):
             last = min(first + step, stop)
-            answers = log_probabilities(teacher, inputs[first:last], first)
+            known = None if own is None else (own[0][first:last], own[1][first:last])
+            answers = answers_about(teacher, inputs[first:last], known, first)
             if answers.shape[1] != classes:
                 raise LimbeckError(
                     f"the teacher answers with {answers.shape[1]} classes, but the data has {classes} "

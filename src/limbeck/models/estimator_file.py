@@ -163,7 +163,8 @@ def _skops() -> Any:
 def _dumped(estimator: object) -> bytes:
     skops = _skops()
     try:
-        return _canonical(skops.dumps(estimator))
+        # Compressed, for a forest takes ten times as much memory as its file.
+        return _canonical(skops.dumps(estimator, compression=zipfile.ZIP_DEFLATED, compresslevel=1))
     except MemoryError:
         raise
     except Exception as error:  # skops has an exception of its own, and lets others through
@@ -176,27 +177,36 @@ def _dumped(estimator: object) -> bytes:
 def _loaded(content: bytes, path: Path, trusted: Sequence[str]) -> Any:
     skops = _skops()
     try:
-        unknown = sorted(set(skops.get_untrusted_types(data=content)) - set(trusted))
-    except Exception as error:  # zipfile, json and skops each have their own for what is no such file
-        raise LimbeckError(
-            f"{path} is no skops file, or damaged ({' '.join(str(error).split())[:120]}): expected a fitted estimator "
-            "as skops.io.dump writes it; pickle and joblib files are not opened, for they can run anything"
-        ) from None
-    if unknown:
-        listed = ", ".join(f'"{one}"' for one in unknown)
-        raise LimbeckError(
-            f"{path} holds types that are not known to be safe: {', '.join(unknown)}: if you trust whoever made the "
-            f"file, allow them by trust = [{listed}]"
-        )
-    try:
         return skops.loads(content, trusted=list(trusted))
     except ImportError as error:
         raise LimbeckError(f"{path} needs a library that is not installed ({error}): install it") from None
     except MemoryError:
         raise
-    except Exception as error:  # whatever the types' own __setstate__ makes of damaged content
-        reason = " ".join(str(error).split())[:120]
-        raise LimbeckError(f"{path} cannot be loaded ({reason}): it is damaged, or of another version") from None
+    except Exception as error:  # skops, zipfile, json and the types' own __setstate__ each have their own
+        unknown, reason = _unknown_types(content, trusted), " ".join(str(error).split())[:120]
+        if unknown is None:
+            raise LimbeckError(
+                f"{path} is no skops file, or damaged ({reason}): expected a fitted estimator as skops.io.dump writes "
+                "it; pickle and joblib files are not opened, for they can run anything"
+            ) from None
+        if not unknown:
+            raise LimbeckError(f"{path} cannot be loaded ({reason}): it is damaged, or of another version") from None
+        listed = ", ".join(f'"{one}"' for one in unknown)
+        raise LimbeckError(
+            f"{path} holds types that are not known to be safe: {', '.join(unknown)}: if you trust whoever made the "
+            f"file, allow them by trust = [{listed}]"
+        ) from None
+
+
+def _unknown_types(content: bytes, trusted: Sequence[str]) -> list[str] | None:
+    """The types in a skops file that nobody allowed; None where it is none.
+
+    Asked only where loading has failed, for it takes as long again, and as much memory.
+    """
+    try:
+        return sorted(set(_skops().get_untrusted_types(data=content)) - set(trusted))
+    except Exception:  # zipfile, json and skops each have their own for what is no such file
+        return None
 
 
 def _canonical(content: bytes) -> bytes:

@@ -73,9 +73,16 @@ def as_fitted(estimator: Any, inputs: Array, rows: npt.NDArray[np.float32], form
                 f'{kind} was fitted to a column "{lacking[0]}", which the data does not have '
                 f"({listed(form.names)}): give data with the {len(names)} columns that it was fitted to"
             )
+        import pandas
+
         from limbeck.data.table_rows import to_frame
 
-        return to_frame(inputs, form)[names]
+        frame = to_frame(inputs, form)[names]
+        if type(estimator).__module__.startswith("lightgbm."):  # which takes no texts, and has its own order of them
+            known = {column.name: column.categories for column in form.columns if column.categories is not None}
+            for name in known.keys() & set(names):
+                frame[name] = pandas.Categorical(frame[name], categories=list(known[name]))
+        return frame
     if len(names) != rows.shape[1]:
         raise LimbeckError(
             f"{kind} was fitted to {len(names)} columns ({listed(names)}), but the inputs have {rows.shape[1]}: give "

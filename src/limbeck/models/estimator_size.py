@@ -49,6 +49,7 @@ def _parts(estimator: Any) -> list[Any]:
     if hasattr(estimator, "calibrated_classifiers_"):
         return [one.estimator for one in estimator.calibrated_classifiers_]
     if hasattr(estimator, "estimators_"):
-        # A vote keeps a list, gradient boosting an array of trees for each iteration and class.
-        return list(np.asarray(estimator.estimators_, dtype=object).ravel())
+        # A vote keeps a list, gradient boosting an array of trees for each iteration and class; a stack has one more.
+        last = [estimator.final_estimator_] if hasattr(estimator, "final_estimator_") else []
+        return [*np.asarray(estimator.estimators_, dtype=object).ravel(), *last]
     return []

@@ -59,5 +59,10 @@ class EstimatorTeacher:
 
 
 def is_estimator(teacher: object) -> bool:
-    """Whether it is asked as scikit-learn's classifiers are."""
-    return any(callable(getattr(teacher, name, None)) for name in ("predict_proba", "predict"))
+    """Whether it is asked as scikit-learn's classifiers are.
+
+    What has `predict`, no classes and can be called, as models of other libraries, is called.
+    """
+    if callable(getattr(teacher, "predict_proba", None)):
+        return True
+    return callable(getattr(teacher, "predict", None)) and (hasattr(teacher, "classes_") or not callable(teacher))

@@ -262,7 +262,12 @@ def check_labels(part: Part) -> None:
 
 
 def memorised(
-    knowledge_log_probs: Array, labels: Array, validation_log_probs: Array, validation_labels: Array
+    knowledge_log_probs: Array,
+    labels: Array,
+    validation_log_probs: Array,
+    validation_labels: Array,
+    *,
+    remedy: str = "set folds = 3, so that each row is answered by a model that has not seen it",
 ) -> str | None:
     """A warning where a teacher knows the labels of its own rows far better than those of others.
 
@@ -273,6 +278,7 @@ def memorised(
         labels: shape (n,), −1 for none.
         validation_log_probs: on rows that it has not seen, shape (m, classes).
         validation_labels: shape (m,), −1 for none.
+        remedy: what the sentence ends with.
 
     Returns:
         A sentence, or None where there is nothing to say.
@@ -286,6 +292,5 @@ def memorised(
         return None
     return (
         f"the teacher agrees with {here:.1%} of the labels on its training rows, but with {there:.1%} on validation "
-        "rows: it has memorised its rows, and teaches little there that the labels do not say; set folds = 3, so that "
-        "each row is answered by a model that has not seen it"
+        f"rows: it has memorised its rows, and teaches little there that the labels do not say; {remedy}"
     )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 
 # Under a probability of zero: its logarithm would be −inf, and one −inf vetoes a class for good.
@@ -70,6 +71,47 @@ def log_probabilities(teacher: Teacher, inputs: npt.NDArray[Any], first_row: int
     if teacher.outputs == "probabilities":
         values = np.log(np.maximum(values, FLOOR))
     return torch.from_numpy(values).log_softmax(dim=-1).numpy()
+
+
+class OwnAnswers(Protocol):
+    """Answers for certain rows that asking a model would not give: out of fold, or from a file of predictions."""
+
+    def answers_for(self, part: Part) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+        """Which rows have such an answer, (n,), and log-probabilities, (n, classes), 0 for the others."""
+        ...
+
+
+Known = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]
+
+
+def own_answers(teacher: Teacher, part: Part) -> Known | None:
+    """As `OwnAnswers.answers_for`, of a teacher whose model has any for these rows; None where it has none."""
+    own: OwnAnswers | None = getattr(getattr(teacher, "model", teacher), "own_rows", None)
+    if own is None:
+        return None
+    known, log_probs = own.answers_for(part)
+    return (known, log_probs) if known.any() else None
+
+
+def answers_about(
+    teacher: Teacher, inputs: npt.NDArray[Any], own: Known | None, first_row: int = 0
+) -> npt.NDArray[np.float32]:
+    """As `log_probabilities`, of rows for some of which the answer is known.
+
+    Args:
+        teacher: asked about the others.
+        inputs: raw, shape (n, …).
+        own: what `own_answers` gave for these rows.
+        first_row: the number of the first of them, for messages.
+    """
+    if own is None:
+        return log_probabilities(teacher, inputs, first_row)
+    known, answers = own
+    if known.all():
+        return answers
+    filled = answers.copy()
+    filled[~known] = log_probabilities(teacher, inputs[~known], first_row)
+    return filled
 
 
 def _checked(answer: npt.NDArray[np.float32], outputs: str, start: int) -> npt.NDArray[np.float32]:

@@ -1,0 +1,79 @@
+"""Any saved model by its path: a folder of any kind, or an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from limbeck.data.form import Form
+from limbeck.errors import LimbeckError
+from limbeck.files import DamagedFileError, write_json
+from limbeck.models.estimator import OWN_KINDS, Estimator
+from limbeck.models.estimator_file import load_estimator_model
+from limbeck.models.mean import MeanModel
+from limbeck.models.onnx_model import OnnxModel
+from limbeck.models.saving import DESCRIPTION, FORMAT, KnownModel, load_model, read_description
+
+ONNX = ".onnx"
+
+SavedModel = KnownModel | Estimator | MeanModel | OnnxModel
+
+
+def open_model(
+    path: Path | str, classes: tuple[str, ...] | None = None, form: Form | None = None
+) -> tuple[SavedModel, tuple[str, ...]]:
+    """A saved model and the names of its classes; digests are checked where there are any, and no code runs.
+
+    Args:
+        path: a folder, or an ONNX file.
+        classes: of an ONNX file that does not say what its outputs are, the names of its classes.
+        form: of such a file for a table, the columns.
+
+    Raises:
+        LimbeckError: there is no model there, it is damaged, or of a kind that this version does not know.
+    """
+    path = Path(path)
+    if path.is_file() and path.resolve().suffix == ONNX:
+        model = OnnxModel.open(path.resolve(), classes, form)
+        return model, model.class_names or tuple(str(number) for number in range(model.classes or 0))
+    if path.is_file():
+        raise LimbeckError(f"{path} is no saved model: expected the folder of one, or an {ONNX} file")
+    kind = read_description(path)["kind"]
+    if kind == MeanModel.kind:
+        return _open_mean(path)
+    if kind in (*OWN_KINDS, "estimator"):
+        return load_estimator_model(path)
+    return load_model(path)
+
+
+def save_mean(folder: Path, model: MeanModel, class_names: Sequence[str], identity: object) -> None:
+    """Write the mean of models whose artifacts lie beside this one: model.json names them, nothing is copied."""
+    description = {
+        "format": FORMAT,
+        "kind": model.kind,
+        "settings": model.settings,
+        "input_shape": list(model.input_shape),
+        "classes": list(class_names),
+        "identity": identity,
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
+    """The mean of the models named in a folder's model.json, whose folders lie beside it."""
+    description, beside = read_description(folder), folder.resolve().parent
+    names = description["settings"].get("members")
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise DamagedFileError(folder / DESCRIPTION, "it does not name the members of a mean")
+    members = []
+    for name in names:
+        member = beside / Path(name).name
+        if not member.is_dir():
+            raise LimbeckError(
+                f"{folder} is the mean of models beside it, and there is no {member}: keep them together"
+            )
+        model, classes = open_model(member)
+        if list(classes) != description["classes"]:
+            raise DamagedFileError(folder / DESCRIPTION, f"its classes are not those of {member}")
+        members.append(model)
+    return MeanModel(members, names).eval(), tuple(description["classes"])

@@ -1,0 +1,84 @@
+"""A saved model asked about rows from a file: its classes, and how many are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.errors import LimbeckError
+from limbeck.evaluation import measure_cost, result_row
+from limbeck.models.opening import open_model
+from limbeck.raw_rows import rows_for
+from limbeck.training import predict_log_probs
+
+
+def predictions(
+    model: Path,
+    inputs: str,
+    *,
+    top: int = 3,
+    rows: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[str]:
+    """A line for each row: its number or file, the class and its probability, then the next likely ones.
+
+    Args:
+        model: a folder with a saved model, or an ONNX file.
+        inputs: as for `limbeck.raw_rows.rows_for`.
+        top: classes in a line.
+        rows: only the first so many.
+        say: told what was met that the model has never seen.
+
+    Raises:
+        LimbeckError: if the model or the inputs cannot be read or do not fit each other.
+    """
+    loaded, classes = open_model(model)
+    found = rows_for(loaded, classes, inputs, model, rows=rows)
+    _tell(found.notes, say)
+    return _lines(found.names, np.exp(predict_log_probs(loaded, found.inputs)), classes, top)
+
+
+def _tell(notes: list[str], say: Callable[[str], None] | None) -> None:
+    if say is not None:
+        for note in notes:
+            say(note)
+
+
+def _lines(
+    names: list[str], probabilities: npt.NDArray[np.float32], classes: tuple[str, ...], top: int
+) -> Iterator[str]:
+    for name, values in zip(names, probabilities, strict=True):
+        likely = np.argsort(-values, kind="stable")[:top]
+        yield f"{name}\t" + "\t".join(f"{classes[c]} {values[c]:.4f}" for c in likely)
+
+
+def measured(
+    model: Path, inputs: str, *, label: str | None = None, say: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """A saved model measured on labelled rows: a row as in results.json.
+
+    Args:
+        model: a folder with a saved model, or an ONNX file.
+        inputs: as for `limbeck.raw_rows.rows_for`; rows without a label are left out.
+        label: of a table, the column of labels.
+        say: told what was met that the model has never seen.
+
+    Raises:
+        LimbeckError: if the model or the inputs cannot be read or do not fit each other, or there are no labels.
+    """
+    loaded, classes = open_model(model)
+    found = rows_for(loaded, classes, inputs, model, label=label)
+    _tell(found.notes, say)
+    if found.labels is None or not (found.labels >= 0).any():
+        raise LimbeckError(
+            f"{inputs} has no labels: name a table's column with --label, or give a data set or a run's folder"
+        )
+    known = found.labels >= 0
+    raw, labels = found.inputs[known], found.labels[known]
+    size = model.stat().st_size if model.is_file() else sum(path.stat().st_size for path in model.glob("model.*"))
+    name = model.name.removesuffix(".onnx")
+    return result_row("reference", name, predict_log_probs(loaded, raw), labels, cost=measure_cost(loaded, size, raw))

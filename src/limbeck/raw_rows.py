@@ -1,0 +1,123 @@
+"""Rows for a saved model to answer: from a table, images, arrays, a data set, or a run's test rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.data import Form, ImageForm, Part, TableForm, load_dataset
+from limbeck.data.table_file import is_table
+from limbeck.errors import LimbeckError
+from limbeck.row_files import fitting, read_rows
+from limbeck.run_folder import RunFolder
+
+
+class Answering(Protocol):
+    """What has to be known of a model to give it rows."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Of one raw input; None where any will do."""
+        ...
+
+    @property
+    def form(self) -> Form | None:
+        """What the inputs mean."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class RawRows:
+    """Raw rows as a model takes them.
+
+    Attributes:
+        inputs: shape (n, *input_shape).
+        labels: shape (n,), int64, −1 for none; None where the source has none.
+        names: what each row is called: its number, or its image's file.
+        notes: what was met that the model has never seen, a line each.
+    """
+
+    inputs: npt.NDArray[Any]
+    labels: npt.NDArray[np.int64] | None
+    names: list[str]
+    notes: list[str] = field(default_factory=list)
+
+
+def rows_for(
+    model: Answering,
+    classes: tuple[str, ...],
+    inputs: str,
+    where: Path,
+    *,
+    label: str | None = None,
+    rows: int | None = None,
+) -> RawRows:
+    """Read rows as a model was taught with them: a table's columns by name, images in its mode and size.
+
+    Args:
+        model: asked later.
+        classes: the names of its classes.
+        inputs: a table (.csv, .parquet) where the model was taught with one; an image or a folder of images where it
+            was taught with such; an idx, .npy or .npz file; a data set's name, for its test rows (all rows of one that
+            has no test rows of its own); or a run's folder, for the test rows of that run.
+        where: the model's path, for messages.
+        label: of a table, the column of labels.
+        rows: only the first so many.
+
+    Raises:
+        LimbeckError: the rows cannot be read, or do not fit the model.
+    """
+    path, form = Path(inputs), model.form
+    if path.is_dir() and RunFolder(path).is_run():
+        return _of_part(run_test_rows(path), model, inputs, where, rows)
+    if isinstance(form, TableForm) and is_table(inputs):
+        from limbeck.data.table import read_table_rows
+
+        found = read_table_rows(path, form, label, classes)
+        names = [str(number) for number in range(len(found.inputs))]
+        return _first(RawRows(found.inputs, found.labels, names, found.notes), rows)
+    if label is not None:
+        raise LimbeckError(f"{inputs} is no table with columns: leave label out")
+    if isinstance(form, ImageForm) and path.exists() and (path.is_dir() or _is_image(path)):
+        from limbeck.data.images import read_images
+
+        pixels, files = read_images(path, form)
+        return _first(RawRows(pixels, None, files), rows)
+    if not path.exists() and isinstance(form, TableForm) and not path.suffix:
+        dataset = load_dataset(inputs)
+        return _of_part(dataset.test or dataset.train, model, inputs, where, rows)
+    raw, labels = read_rows(inputs)
+    raw = fitting(raw, model.input_shape, inputs, where, rows)
+    return _first(RawRows(raw, labels, [str(number) for number in range(len(raw))]), rows)
+
+
+def run_test_rows(folder: Path) -> Part:
+    """The test rows of a run, as its recipe has them cut."""
+    from limbeck.road import test_rows  # a run knows its data
+
+    return test_rows(folder)
+
+
+def _of_part(part: Part, model: Answering, inputs: str, where: Path, rows: int | None) -> RawRows:
+    if isinstance(model.form, TableForm) and part.form != model.form:
+        raise LimbeckError(
+            f"{inputs} has other columns or categories than {where} was taught with: give a table's .csv or .parquet "
+            "file, in which columns are found by name"
+        )
+    raw = part.inputs if isinstance(part.form, TableForm) else fitting(part.inputs, model.input_shape, inputs, where)
+    return _first(RawRows(raw, part.labels, [str(number) for number in part.ids]), rows)
+
+
+def _first(found: RawRows, rows: int | None) -> RawRows:
+    labels = None if found.labels is None else found.labels[:rows]
+    return RawRows(found.inputs[:rows], labels, found.names[:rows], found.notes)
+
+
+def _is_image(path: Path) -> bool:
+    from limbeck.data.images import EXTENSIONS
+
+    return path.suffix.lower() in EXTENSIONS

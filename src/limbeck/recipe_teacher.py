@@ -1,0 +1,139 @@
+"""What teaches: a network or an estimator to be trained, one that exists already, or the mean of several."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from limbeck.recipe_errors import found, misfit
+from limbeck.recipe_settings import (
+    FITTED_AT_ONCE,
+    LARGEST,
+    BoostedTrees,
+    Convnet,
+    Count,
+    Mlp,
+    Name,
+    Positive,
+    SklearnTree,
+    SoftTree,
+    Table,
+    Train,
+    ViewSpec,
+    annealing_problem,
+)
+
+Folds = Annotated[int, Field(ge=2, le=100)]
+
+
+class RandomForest(Table):
+    """scikit-learn's random forest: so many trees, each of rows and features drawn at random.
+
+    `max_features`: how many of the features a split looks at.
+    """
+
+    kind: Literal["random-forest"] = "random-forest"
+    trees: Count = 300
+    max_depth: Count | None = None
+    min_samples_leaf: Count = 1
+    max_features: Literal["sqrt", "log2", "all"] = "sqrt"
+
+
+class GradientBoosting(Table):
+    """scikit-learn's gradient boosting on histograms: so many rounds, each with a tree for every class."""
+
+    kind: Literal["gradient-boosting"] = "gradient-boosting"
+    iterations: Count = 200
+    learning_rate: Positive = 0.1
+    leaves: Annotated[int, Field(ge=2, le=LARGEST)] = 31
+    min_samples_leaf: Count = 20
+    l2: float = Field(default=0.0, ge=0)
+
+
+class LightGbm(Table):
+    """LightGBM's gradient boosting; needs the extra `data`."""
+
+    kind: Literal["lightgbm"] = "lightgbm"
+    iterations: Count = 200
+    learning_rate: Positive = 0.1
+    leaves: Annotated[int, Field(ge=2, le=LARGEST)] = 31
+    min_samples_leaf: Count = 20
+
+
+Estimator = RandomForest | GradientBoosting | LightGbm
+ESTIMATORS = frozenset({"random-forest", "gradient-boosting", "lightgbm"})
+"""Kinds of teacher that are fitted to the training rows by another library."""
+
+TeacherModel = Annotated[
+    Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees | RandomForest | GradientBoosting | LightGbm,
+    Field(discriminator="kind"),
+]
+
+
+class Teacher(Table):
+    """A network or an estimator to be trained, one that exists already, `from` a path, or the mean `of` several.
+
+    `from` names the folder of a saved model, an ONNX file, a skops file with a fitted estimator (`trust`: types in it
+    that are not known to be safe, and are to be loaded all the same), or a file of predictions. `views`: fresh random
+    views of every row in each epoch of a network's training. `folds`: an estimator is fitted as often, each time
+    without one of so many parts of the training rows; the mean of these is the teacher, and each training row is
+    labelled by the one that has not seen it. A forest without `folds` labels its rows by the trees that have not.
+    """
+
+    name: Name
+    model: TeacherModel | None = None
+    from_: str | None = Field(default=None, alias="from", min_length=1)
+    of: list[str] | None = Field(default=None, min_length=2, description="the names of two teachers or more")
+    train: Train | None = None
+    views: ViewSpec | None = None
+    folds: Folds | None = None
+    trust: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Teacher:
+        given = {"model": self.model, "from": self.from_, "of": self.of}
+        sources = [key for key, value in given.items() if value is not None]
+        if len(sources) != 1:
+            if not sources:
+                raise misfit('found none of "model", "from" and "of", expected one of them')
+            raise misfit(f'found both of "{sources[0]}" and "{sources[1]}", expected one of them')
+        fitted = self.model is not None and self.model.kind in ESTIMATORS
+        if self.model is not None and not fitted and self.train is None:
+            raise misfit('missing, expected a table: "model" has to be trained', "train")
+        if fitted and self.train is not None:
+            raise misfit(f"a {self.kind} is fitted at once, expected no train", "train")
+        if self.model is not None and self.model.kind in FITTED_AT_ONCE:
+            raise misfit(f"a {self.kind} remembers its rows: it has no soft targets there, take another", "model")
+        if (
+            isinstance(self.model, SoftTree)
+            and self.train is not None
+            and (problem := annealing_problem(self.model, self.train))
+        ):
+            raise misfit(problem, "train", "keep")
+        self._check_keys(sources[0], fitted)
+        return self
+
+    def _check_keys(self, source: str, fitted: bool) -> None:
+        for key, value in (("train", self.train), ("views", self.views)):
+            if source == "from" and value is not None:
+                raise misfit('not with "from", which names a network that is trained already', key)
+            if source == "of" and value is not None:
+                raise misfit('not with "of", whose teachers are each trained as they say', key)
+        if fitted and self.views is not None:
+            raise misfit(f"a {self.kind} is fitted to the rows as they are, expected no views", "views")
+        if self.folds is not None and not fitted:
+            reason = {
+                "from": 'not with "from": it is fitted already, and cannot be refitted',
+                "of": 'not with "of": each of its teachers has its own',
+            }.get(source, f"a {self.kind} is not fitted by folds, expected it with {', '.join(sorted(ESTIMATORS))}")
+            raise misfit(reason, "folds")
+        if self.trust is not None and source != "from":
+            raise misfit('expected it with "from" alone: it is about types in a skops file', "trust")
+        if self.of is not None and len(set(self.of)) < len(self.of):
+            raise misfit(found(self.of, "every teacher once"), "of")
+
+    @property
+    def kind(self) -> str:
+        """The model's kind; nothing where there is none."""
+        return "" if self.model is None else self.model.kind

@@ -1,0 +1,36 @@
+"""Teachers that no loop trains: estimators fitted to the training rows, and the mean of several teachers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from limbeck.artifacts import TIMES
+from limbeck.estimator_fitting import fit_estimator
+from limbeck.files import write_json
+from limbeck.model_stage import ModelStage
+from limbeck.models.estimator_file import save_estimator_model
+from limbeck.models.mean import MeanModel
+from limbeck.models.opening import open_model, save_mean
+from limbeck.progress import Progress
+from limbeck.teachers.out_of_fold import OWN_ROWS
+
+
+def make_estimator(stage: ModelStage, folder: Path, progress: Progress) -> None:
+    """Fit a stage's estimator and write it into a folder, with its answers for rows that it was not fitted to."""
+    assert stage.model is not None
+    settings, part = dict(stage.model), stage.rows.train
+    kind, began = settings.pop("kind"), time.monotonic()
+    fitted = fit_estimator(kind, settings, part, stage.seed, stage.folds, progress, title=stage.title)
+    save_estimator_model(folder, fitted.model, part.classes, {"identity": stage.identity.as_json()})
+    if fitted.own is not None:
+        fitted.own.save(folder / OWN_ROWS)
+    write_json(folder / TIMES, {"seconds": round(time.monotonic() - began, 3)})
+
+
+def make_mean(stage: ModelStage, folder: Path, members: Sequence[Path]) -> None:
+    """Write the mean of teachers that are there into a folder."""
+    keys = [member.name for member in members]
+    model = MeanModel([open_model(member)[0] for member in members], keys)
+    save_mean(folder, model, stage.rows.train.classes, stage.identity.as_json())
