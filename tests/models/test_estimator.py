@@ -6,7 +6,12 @@ import torch
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_wine
-from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -100,10 +105,13 @@ def test_images_are_flattened(digits):
     )
 
 
-@pytest.mark.parametrize("wrapped", ["pipeline", "search", "calibrated", "extra", "histograms", "lightgbm"])
+@pytest.mark.parametrize("wrapped", ["pipeline", "stack", "search", "calibrated", "extra", "histograms", "lightgbm"])
 def test_whatever_has_the_interface_answers_as_by_itself(wrapped, wine):
     classifier = {
         "pipeline": make_pipeline(StandardScaler(), LogisticRegression()),
+        "stack": StackingClassifier(
+            [("forest", RandomForestClassifier(5, random_state=0))], LogisticRegression(), cv=2
+        ),
         "search": GridSearchCV(ExtraTreesClassifier(5, random_state=0), {"max_depth": [2, 3]}, cv=2),
         "calibrated": CalibratedClassifierCV(RandomForestClassifier(5, random_state=0), cv=2),
         "extra": ExtraTreesClassifier(5, random_state=0, n_jobs=2),
@@ -276,6 +284,20 @@ def test_a_pipeline_fitted_to_a_frame_gets_a_frame_with_its_columns_in_its_order
     found = probabilities(Estimator(fitted, (2,), ("no", "yes"), form=table.form), table.inputs)
     expected = np.maximum(fitted.predict_proba(frame), FLOOR)
     np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lightgbm", "histograms"])
+def test_boosting_fitted_to_categories_of_a_frame_gets_categories(kind, of_frame, table):
+    """In another order than the form's: pandas sorts them."""
+    frame = of_frame[1].assign(colour=of_frame[1]["colour"].astype("category"))
+    assert list(frame["colour"].cat.categories) == ["blue", "green", "red"]
+    if kind == "lightgbm":
+        fitted = pytest.importorskip("lightgbm").LGBMClassifier(n_estimators=5, verbosity=-1, n_jobs=1)
+    else:
+        fitted = HistGradientBoostingClassifier(max_iter=5, categorical_features=["colour"])
+    fitted.fit(frame, table.labels)
+    found = probabilities(Estimator(fitted, (2,), ("no", "yes"), form=table.form), table.inputs)
+    np.testing.assert_allclose(found, fitted.predict_proba(frame), rtol=1e-5)
 
 
 def test_a_column_that_the_data_does_not_have_is_named(of_frame, table):

@@ -73,21 +73,27 @@ def as_fitted(estimator: Any, inputs: Array, rows: npt.NDArray[np.float32], form
                 f'{kind} was fitted to a column "{lacking[0]}", which the data does not have '
                 f"({listed(form.names)}): give data with the {len(names)} columns that it was fitted to"
             )
-        import pandas
-
         from limbeck.data.table_rows import to_frame
 
         frame = to_frame(inputs, form)[names]
         if type(estimator).__module__.startswith("lightgbm."):  # which takes no texts, and has its own order of them
             known = {column.name: column.categories for column in form.columns if column.categories is not None}
             for name in known.keys() & set(names):
-                frame[name] = pandas.Categorical(frame[name], categories=list(known[name]))
+                frame[name] = _pandas().Categorical(frame[name], categories=list(known[name]))
         return frame
     if len(names) != rows.shape[1]:
         raise LimbeckError(
             f"{kind} was fitted to {len(names)} columns ({listed(names)}), but the inputs have {rows.shape[1]}: give "
             "it rows like those it was fitted to"
         )
-    import pandas
+    return _pandas().DataFrame(rows, columns=names)
 
-    return pandas.DataFrame(rows, columns=names)
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError:
+        raise LimbeckError(
+            'an estimator that was fitted to a frame needs pandas: pip install "limbeck[data]"'
+        ) from None
+    return pandas
