@@ -264,3 +264,19 @@ def test_a_model_that_learns_goes_on_learning(digits, away):
     export_module(model, "m.onnx", digits.classes, digits.inputs[:50], int8=True)
     assert model.training
     assert model.layers.training
+
+
+def test_labels_of_a_table_are_read_for_the_accuracy(away):
+    part = table(400)
+    save_model(away / "gems", made("mlp", part), part.classes)
+    (away / "new.csv").write_text("carat,class,depth %,shape,cut\n9,D,60,oval,yes\n-9,E,60,oval,no\n9,E,60,oval,no\n")
+    found = export("gems", rows="new.csv", label="cut", int8=True)
+    assert found.accuracy == pytest.approx(2 / 3)
+    assert "in float32 66.67%" in found.measured()[-1]
+
+
+def test_a_label_without_rows_is_refused(finished, refused, away):
+    assert refused("export", finished / "models" / "student" / ROW, "--label", "cut") == (
+        2,
+        'label = "cut": the rows of a run have their labels; give --rows FILE with it',
+    )
