@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.errors import UsageError
-from limbeck.recipe import apply_overrides, load_recipe, parse_recipe
+from limbeck.recipe import apply_overrides, load_recipe, parse_recipe, teacher_from
 
 DATA = tomllib.loads("""
 title = "Small"
@@ -177,3 +177,22 @@ def test_whatever_is_set_the_answer_is_data_or_one_line(setting: str) -> None:
         except UsageError as error:
             message = str(error)
         assert len(message.splitlines()) <= 1
+
+
+def test_a_teacher_set_to_be_from_a_path_is_no_longer_trained() -> None:
+    data = {"teacher": [{"name": "net", "model": {"kind": "mlp", "widths": [8]}, "train": {"epochs": 1}, "views": {}}]}
+    changed = apply_overrides(data, ["teacher.net.from=predictions.csv"])
+    assert changed["teacher"] == [{"name": "net", "from": "predictions.csv"}]
+
+
+def test_the_teacher_that_a_file_stands_for_is_the_only_one_or_the_one_named() -> None:
+    one = {"teacher": [{"name": "net"}]}
+    two = {"teacher": [{"name": "net"}, {"name": "forest"}]}
+    assert teacher_from(one, "p.csv") == 'teacher.net.from="p.csv"'
+    assert teacher_from(two, "p.csv", "forest") == 'teacher.forest.from="p.csv"'
+    with pytest.raises(
+        UsageError, match=r"^--from p.csv: the recipe has the teachers net, forest: say whose with --teacher"
+    ):
+        teacher_from(two, "p.csv")
+    with pytest.raises(UsageError, match='^--teacher forrest: no teacher is named "forrest", did you mean "forest"'):
+        teacher_from(two, "p.csv", "forrest")

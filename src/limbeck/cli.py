@@ -79,9 +79,30 @@ def teach(recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed
 
 @app.command()
 def extract(
-    recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False
+    recipe: RecipeArgument,
+    out: Out = None,
+    sets: Sets = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="The teacher's predictions (.csv, .parquet, .npz), or a model (.onnx, .skops), in place of the "
+            "recipe's own: as --set teacher.NAME.from=FILE, which the later stages are to be given, too.",
+            show_default=False,
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Whose, where the recipe has several.", show_default=False)
+    ] = None,
 ) -> None:
     """The run as far as the knowledge: the teachers' outputs, on disk."""
+    if given is not None:
+        from limbeck.recipe import read_recipe, teacher_from
+
+        sets = [*(sets or []), teacher_from(read_recipe(recipe), str(given), teacher)]
     _walk(recipe, out, sets, seed, False, "extract", dry_run)
 
 
@@ -95,10 +116,33 @@ def distill(
 
 @app.command()
 def evaluate(
-    recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False
+    recipe: Annotated[
+        str,
+        typer.Argument(help="A recipe's name or TOML file; or, with ROWS, a saved model: a folder or an ONNX file."),
+    ],
+    rows: Annotated[
+        str | None,
+        typer.Argument(
+            help="Labelled rows for a saved model: a run's folder (its test rows), a data set's name, or a table.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = None,
+    sets: Sets = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    label: Annotated[
+        str | None, typer.Option(help="With ROWS that are a table: the column of labels.", show_default=False)
+    ] = None,
 ) -> None:
-    """The run as far as results.json: every model on the test rows."""
-    _walk(recipe, out, sets, seed, False, "evaluate", dry_run)
+    """The run as far as results.json: every model on the test rows. With ROWS: a saved model on those."""
+    if rows is None:
+        _walk(recipe, out, sets, seed, False, "evaluate", dry_run)
+        return
+    from limbeck.prediction import measured
+    from limbeck.terminal import results_table
+
+    typer.echo(results_table([measured(Path(recipe), rows, label=label, say=_say)]))
 
 
 @app.command()
@@ -146,15 +190,23 @@ def inspect(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model's folder: an artifact, or a run's models/….")],
-    inputs: Annotated[str, typer.Argument(help="An idx, .npy or .npz file, or a data set's name (its test rows).")],
+    model: Annotated[
+        Path, typer.Argument(help="A model's folder (an artifact, or a run's models/…), or an ONNX file.")
+    ],
+    inputs: Annotated[
+        str,
+        typer.Argument(
+            help="A table (.csv, .parquet), an image or a folder of images, an idx, .npy or .npz file, a data set's "
+            "name, or a run's folder (its test rows)."
+        ),
+    ],
     top: Annotated[int, typer.Option(help="Classes to show for each row.", min=1)] = 3,
     rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1, show_default=False)] = None,
 ) -> None:
     """Classes with probabilities, a line for each row of the inputs."""
     from limbeck.prediction import predictions
 
-    for line in predictions(model, inputs, top=top, rows=rows):
+    for line in predictions(model, inputs, top=top, rows=rows, say=_say):
         typer.echo(line)
 
 
@@ -212,6 +264,22 @@ def export(
         raise UsageError(f'to = "{to}": expected onnx')
     for line in exported(model, out, int8=int8, rows=rows, label=label).lines():
         typer.echo(line)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="A public table: letters or diamonds.")],
+    given: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="The file it comes in, where this machine cannot get it.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """A public table into the user's cache, its checksum verified; `run` does it where it is missing."""
+    from limbeck.data import fetch as fetched
+
+    typer.echo(fetched(name, given, say=_say))
 
 
 @app.command()
@@ -324,6 +392,10 @@ def _progress() -> Iterator[Progress]:
     finally:
         if isinstance(progress, Bar):
             progress.stop()
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _minutes(minutes: float) -> str:

@@ -13,7 +13,7 @@ from limbeck.errors import UsageError, did_you_mean
 from limbeck.recipe_claim import Claim
 from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Regression
-from limbeck.recipe_overrides import apply_overrides
+from limbeck.recipe_overrides import apply_overrides, teacher_from
 from limbeck.recipe_settings import (
     BoostedTrees,
     Convnet,
@@ -65,6 +65,7 @@ __all__ = [
     "read_recipe",
     "recipe_name",
     "settings_key",
+    "teacher_from",
 ]
 
 WORDS = {"title", "about", "minutes", "claim"}

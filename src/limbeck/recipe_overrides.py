@@ -16,6 +16,7 @@ from limbeck.recipe_form import PLAIN_TRANSFER, Regression
 from limbeck.recipe_settings import Transfer
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
+from limbeck.recipe_toml import toml_value
 
 _PARTS: dict[str, type[BaseModel]] = {
     "teacher": Teacher,
@@ -24,6 +25,8 @@ _PARTS: dict[str, type[BaseModel]] = {
     "reference": Reference,
     "regression": Regression,
 }
+_OF_ITS_OWN = ("model", "train", "views", "folds", "from", "of", "trust")
+"""What a teacher has that takes the place of one given by a file, or of a mean."""
 _EXAMPLE = "KEY=VALUE, such as student.*.distill.temperature=4"
 
 
@@ -51,6 +54,31 @@ def apply_overrides(data: Mapping[str, Any], sets: Sequence[str]) -> dict[str, A
     return result
 
 
+def teacher_from(data: Mapping[str, Any], given: str, name: str | None = None) -> str:
+    """The `KEY=VALUE` that has a teacher given by a file, in place of what the recipe says of it.
+
+    A teacher that is set to be `from` a path, or the mean `of` others, is no longer trained as the recipe says.
+
+    Args:
+        data: a recipe as TOML reads it.
+        given: the file.
+        name: of the teacher; needed where there are several.
+
+    Raises:
+        UsageError: there is no teacher of that name, or there are several.
+    """
+    parts = data.get("teacher", [])
+    names = [part["name"] for part in parts if isinstance(part, dict) and isinstance(part.get("name"), str)]
+    if name is None and len(names) != 1:
+        raise UsageError(
+            f"--from {given}: the recipe has the teachers {', '.join(names)}: say whose with --teacher NAME"
+        )
+    chosen = names[0] if name is None else name
+    if chosen not in names:
+        raise UsageError(f"--teacher {chosen}: {no_such_part('teacher', chosen, names)}")
+    return f"teacher.{chosen}.from={toml_value(given)}"
+
+
 def _value(text: str) -> Any:
     try:
         table = tomllib.loads(f"value = {text}")
@@ -72,6 +100,9 @@ def _set(data: dict[str, Any], path: str, value: Any, where: str) -> None:
     # The keys of a grid or a sweep are themselves dotted paths, and may come in TOML's quotes.
     keys = [table, path.strip("\"'")] if path and table in ("grid", "sweep") else rest.split(".")
     for target in targets:
+        if section == "teacher" and keys in (["from"], ["of"]):
+            for key in _OF_ITS_OWN:  # what is given is not trained as well
+                target.pop(key, None)
         _put(target, keys, copy.deepcopy(value), where)
 
 
