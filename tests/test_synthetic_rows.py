@@ -151,11 +151,10 @@ def test_views_that_do_not_fit_are_refused(views, message):
     assert wrong.replace("views.", "views: ", 1) == f"transfer.v.views: {message}"
 
 
-def test_rows_in_select_and_in_views_are_refused_because_both_are_called_rows():
-    views = {"count": 2, "rows": "munge"}
-    assert problem(transfer=[{"name": "plain"}, {"name": "v", "select": {"rows": 10}, "views": views}]) == (
-        'transfer.v: found rows in both select and views, expected one of them: in results, both would be called "rows"'
-    )
+def test_synthetic_rows_of_some_rows_are_told_apart_by_a_name_of_their_own():
+    some = {"name": "plain", "select": {"rows": 10}, "views": {"count": 2, "rows": "munge"}}
+    (row,) = [row for row in wine_recipe(transfer=[some]).rows() if row.role == "student"]
+    assert row.variant == {"temperature": 4, "synthetic": "munge", "rows": 10}
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def student_variant(student: Student, transfer: Transfer) -> Variant:
     elif distill.soft:
         variant["loss"] = distill.loss
     if transfer.views.rows is not None:
-        variant["rows"] = transfer.views.rows
+        some = transfer.select is not None and transfer.select.rows is not None
+        variant["synthetic" if some else "rows"] = transfer.views.rows  # "rows" is then how many real ones
     if distill.soft and distill.targets != "teacher":
         variant["targets"] = distill.targets
     return {**variant, **_selected(transfer.select), **_named(student, transfer)}
@@ -134,17 +135,15 @@ def _what_comes_of(train: Train, refit: bool) -> dict[str, bool]:
     return {"judged": not refit, "curve": train.snapshot_every is not None}
 
 
-def teacher_rows(trains: Mapping[str, Train | None], students: Sequence[Student]) -> list[PlannedRow]:
+def teacher_rows(teachers: Mapping[str, tuple[Train | None, Collection[bool]]]) -> list[PlannedRow]:
     """The rows of teachers: the one refitted where a student of it is, and beside it, if one is not, the other.
 
     Args:
-        trains: by name, how the teacher is trained; None for one that exists already.
-        students: as in the recipe.
+        teachers: by name, how the teacher is trained, None where no loop trains it; and whether it is refitted, or
+            both.
     """
     rows = []
-    for name, train in trains.items():
-        refitted = train is not None and train.refit
-        wanted = {refitted or student.train.refit for student in students if student.teacher == name} or {refitted}
+    for name, (train, wanted) in teachers.items():
         for refit in sorted(wanted, reverse=True):
             variant = {} if refit is max(wanted) else {"refit": False}
             trained = {} if train is None else _what_comes_of(train, refit)

@@ -256,14 +256,6 @@ class Transfer(Table):
     dtype: Literal["float16", "float32"] = "float16"
 
     @model_validator(mode="after")
-    def _rows_mean_one_thing(self) -> Transfer:
-        if self.views.rows and self.select is not None and self.select.rows is not None:
-            raise misfit(
-                'found rows in both select and views, expected one of them: in results, both would be called "rows"'
-            )
-        return self
-
-    @model_validator(mode="after")
     def _parts_exist(self) -> Transfer:
         if self.parts != ["train"]:
             raise misfit(found(self.parts, '["train"], so far the only part there is'), "parts")

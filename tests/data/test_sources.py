@@ -66,7 +66,7 @@ def test_digits_are_scikit_learn_s():
     [
         (
             "minst",
-            'unknown data source "minst", expected "mnist", "digits", "letters", "diamonds", "idx:FOLDER", '
+            'unknown data source "minst", expected "mnist", "digits", "synthetic", "letters", "diamonds", "idx:FOLDER", '
             '"images:FOLDER", a table (.csv, .parquet) or arrays (.npy, .npz), did you mean "mnist"?',
         ),
         ("MNIST", 'did you mean "mnist"?'),

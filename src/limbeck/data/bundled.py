@@ -8,6 +8,7 @@ from importlib.resources import files
 import numpy as np
 
 from limbeck.data.dataset import Dataset
+from limbeck.data.form import Column, TableForm
 from limbeck.data.idx import IMAGES, LABELS, parse_idx, unpack
 from limbeck.data.part import Part
 from limbeck.errors import LimbeckError
@@ -43,6 +44,24 @@ def load_digits() -> Dataset:
     digits = bundled()
     images, labels = digits.images.astype(np.uint8), digits.target.astype(np.int64)
     return Dataset("digits", Part("train", images, labels, np.arange(len(images)), DIGITS), None, DIGITS)
+
+
+def load_synthetic() -> Dataset:
+    """A table that scikit-learn's `make_classification` generates: 60,000 rows of 20 numbers, 8 classes; no test set.
+
+    Twelve of the columns say something, four are sums of these, four are noise. A class has three clusters, and one
+    label in fifty is drawn anew (Guyon 2003, Design of experiments for the NIPS 2003 variable selection benchmark).
+    """
+    from sklearn.datasets import make_classification
+
+    inputs, labels = make_classification(
+        n_samples=60_000, n_features=20, n_informative=12, n_redundant=4, n_classes=8, n_clusters_per_class=3,
+        class_sep=1.5, flip_y=0.02, random_state=0,
+    )  # fmt: skip
+    form = TableForm(tuple(Column(f"x{number}") for number in range(inputs.shape[1])))
+    classes = tuple("abcdefgh")
+    part = Part("train", inputs.astype(np.float32), labels.astype(np.int64), np.arange(len(inputs)), classes, form)
+    return Dataset("synthetic", part, None, classes)
 
 
 def _mnist_part(name: str, file_prefix: str) -> Part:

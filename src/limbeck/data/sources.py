@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from limbeck.data.bundled import load_digits, load_mnist
+from limbeck.data.bundled import load_digits, load_mnist, load_synthetic
 from limbeck.data.dataset import Dataset
 from limbeck.data.idx import load_idx_folder
 from limbeck.data.reading import Reading
@@ -16,12 +16,13 @@ from limbeck.errors import UsageError, did_you_mean
 FETCHED = ("letters", "diamonds")
 """Public tables that are fetched into the user's cache where they are missing."""
 
-_NAMES = ("mnist", "digits", *FETCHED)
+_NAMES = ("mnist", "digits", "synthetic", *FETCHED)
 _FOLDERS = ("idx", "images")
 _ARRAYS = (".npy", ".npz")
 _OF_TABLES = ("label", "id", "ignore", "numeric", "categorical")
 _OF_IMAGES = ("size", "mode", "skip_damaged")
 _AS_IT_IS = Reading()
+_BUNDLED: dict[str, Callable[[], Dataset]] = {"mnist": load_mnist, "digits": load_digits, "synthetic": load_synthetic}
 
 
 def load_dataset(
@@ -34,7 +35,8 @@ def load_dataset(
     """Load a data set, all of it or not at all. Needs no network, but for "letters" and "diamonds" the first time.
 
     Args:
-        source: "mnist" (bundled), "digits" (scikit-learn's 8×8 digits, for quick work), "letters" or "diamonds"
+        source: "mnist" (bundled), "digits" (scikit-learn's 8×8 digits, for quick work),
+            "synthetic" (a table that scikit-learn generates), "letters" or "diamonds"
             (public tables, see `fetch`), "idx:FOLDER" (a folder in MNIST's file format, such as Fashion-MNIST, KMNIST
             or EMNIST), "images:FOLDER" (image files), or a file: a table (.csv, .csv.gz, .tsv, .parquet) or arrays
             (.npy, .npz).
@@ -64,7 +66,7 @@ def load_dataset(
             from limbeck.data.fetching import load_fetched
 
             return load_fetched(source, reading, say=say)
-        return load_mnist() if source == "mnist" else load_digits()
+        return _BUNDLED[source]()
     if is_table(source):
         _check_reading(source, reading, _OF_TABLES)
         from limbeck.data.table import load_table
