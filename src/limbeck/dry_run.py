@@ -14,9 +14,12 @@ from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.checkpoints import snapshot_epochs
 from limbeck.derived import derived
 from limbeck.files import DamagedFileError
+from limbeck.fit_measuring import measured_fit
+from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.model_stage import BiasCorrection, ModelStage
-from limbeck.models import ThresholdTree, TreeEnsemble, load_model
+from limbeck.models import ThresholdTree, TreeEnsemble
+from limbeck.models.opening import open_model
 from limbeck.plan import StudentPlan
 from limbeck.progress import duration
 from limbeck.recipe_settings import FITTED_AT_ONCE
@@ -135,8 +138,14 @@ def _model(road: Road, stage: ModelStage) -> Planned:
     if isinstance(stage.made, BiasCorrection):
         rows = len(stage.made.part)
     if stage.path is not None or (road.workshop.is_done(stage) and not road.fresh):
-        size = sum(file.stat().st_size for file in road.workshop.folder(stage).iterdir())
-        return Planned(stage.title, stage.identity.key, True, rows, size, 0.0)
+        place = road.workshop.folder(stage)
+        files = [place] if place.is_file() else [file for file in place.iterdir() if file.is_file()]
+        return Planned(stage.title, stage.identity.key, True, rows, sum(file.stat().st_size for file in files), 0.0)
+    if stage.members:  # its members are stages of their own, and it but names them
+        return Planned(stage.title, stage.identity.key, False, rows, 0, 0.0)
+    if not stage.is_trained and not stage.made:
+        fit = measured_fit(stage)
+        return Planned(stage.title, stage.identity.key, False, rows, fit.bytes, fit.seconds)
     model = new_model(stage)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
     if stage.train is not None and stage.train.snapshot_every and not stage.made:
@@ -213,8 +222,15 @@ def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: d
 
 
 def _asking_seconds(road: Road, recording: Recording, teacher: ModelStage) -> float:
+    if isinstance(teacher.given, PredictionsModel):
+        return 0.0
     # Its weights make no difference to the time, and a damaged teacher must not be mended by a dry run.
-    asked = TorchTeacher(load_model(teacher.path)[0] if teacher.path else new_model(teacher))
+    if teacher.path is not None:
+        asked = TorchTeacher(teacher.given or open_model(teacher.path)[0])
+    elif teacher.is_trained:
+        asked = TorchTeacher(new_model(teacher))
+    else:
+        return measured_fit(teacher).asking_seconds
     inputs = recording.part.inputs[:MEASURED_ROWS]
     with torch.inference_mode():
         log_probabilities(asked, inputs[: asked.batch_size])

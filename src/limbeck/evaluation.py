@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from limbeck import metrics
 from limbeck.models import ConvNet, logits_of
+from limbeck.models.mean import MeanModel
 
 Array = npt.NDArray[Any]
 
@@ -52,6 +53,8 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
     """
     if isinstance(known := getattr(model, "multiply_adds", None), int):
         return known
+    if isinstance(model, MeanModel):
+        return sum(multiply_adds(member, inputs) for member in model.members)
     count = 0
 
     def counted(layer: nn.Module, _: Any, output: Tensor) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from limbeck.artifacts import Identity
-from limbeck.data import TableForm
+from limbeck.data import Part, TableForm
 from limbeck.data.form import form_from_json
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_hex
@@ -15,8 +15,10 @@ from limbeck.model_stage import ModelStage, Rows
 from limbeck.models import read_description
 from limbeck.models.estimator import Estimator
 from limbeck.models.estimator_file import load_estimator
+from limbeck.models.mean import MeanModel
 from limbeck.models.onnx_file import file_digest
 from limbeck.models.onnx_model import OnnxModel
+from limbeck.models.opening import mean_members
 from limbeck.models.outputs import Outputs
 from limbeck.models.saving import DESCRIPTION, WEIGHTS
 from limbeck.recipe import Teacher
@@ -66,16 +68,17 @@ def given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
     if not path.exists():
         raise LimbeckError(f"{where}: there is no {path}: give the path of a saved model, or of a file of predictions")
     if path.is_dir():
-        return ModelStage("teacher", teacher.name, _folder_identity(path, rows), rows, path=path)
+        return _from_folder(teacher.name, path, rows)
     part, trusted = rows.train, tuple(teacher.trust or ())
     digest = sha256_hex(path.read_bytes())
     given: nn.Module
-    match path.suffix:
+    match path.suffix.lower():
         case ".onnx":
             given, digest = OnnxModel.open(path, part.classes, part.form), file_digest(path)
             given.check_takes(part.inputs.shape[1:])
         case ".skops":
             given = Estimator(load_estimator(path, trusted), part.inputs.shape[1:], part.classes, form=part.form)
+            _check_answers(given, part, path)
         case suffix if suffix in OF_PREDICTIONS:
             predictions = read_predictions(path, part.classes)
             predictions.required(part, "training rows")
@@ -94,6 +97,24 @@ def gives_hard_labels(given: nn.Module | None) -> bool:
     if isinstance(given, PredictionsModel):
         return given.own_rows.kind == "hard"
     return isinstance(given, OnnxModel | Estimator) and given.hard
+
+
+def _check_answers(given: Estimator, part: Part, path: Path) -> None:
+    """An estimator is asked about a few rows, before anything is written: whether it takes them only it can say."""
+    try:
+        given.log_probs(part.inputs[:3])
+    except LimbeckError as error:
+        raise LimbeckError(f"{path}: {error}") from None
+
+
+def _from_folder(name: str, folder: Path, rows: Rows) -> ModelStage:
+    """A saved model's stage; that of a mean has its members, so that each is asked for what it knows by itself."""
+    identity, members = _folder_identity(folder, rows), tuple[ModelStage, ...]()
+    if read_description(folder)["kind"] == MeanModel.kind:
+        members = tuple(
+            _from_folder(f"{name}-{number}", member, rows) for number, member in enumerate(mean_members(folder), 1)
+        )
+    return ModelStage("teacher", name, identity, rows, path=folder, members=members)
 
 
 def _folder_identity(folder: Path, rows: Rows) -> Identity:

@@ -19,11 +19,14 @@ from limbeck.files import DamagedFileError, read_header, read_json
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
 from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import class_similarity, most_alike, richest_rows, soft_targets
+from limbeck.models.mean import MeanModel
+from limbeck.models.opening import mean_members, open_model, saved_files
 from limbeck.models.saving import DESCRIPTION as MODEL
-from limbeck.models.saving import WEIGHTS, load_model, read_description
+from limbeck.models.saving import read_description
 from limbeck.regression import REGRESSION, steps_to
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
+from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.terminal import plain_table
 from limbeck.tree_forms import FORM
 
@@ -83,7 +86,7 @@ def verify(path: Path | str) -> list[DamagedFileError]:
         return [_unfinished(path)] if inspect(path) else []
     if path.suffix == ".part":
         return [_unfinished(path)]
-    return artifact_damages(path)
+    return [damage for one in (path, *_members(path)) for damage in artifact_damages(one)]
 
 
 def artifact_damages(path: Path) -> list[DamagedFileError]:
@@ -101,6 +104,16 @@ def artifact_damages(path: Path) -> list[DamagedFileError]:
         return [damage]
 
 
+def _members(path: Path) -> list[Path]:
+    """Of a mean, the artifacts that it is of; those that are missing, or given elsewhere, are left out."""
+    try:
+        if (path / MODEL).exists() and read_description(path)["kind"] == MeanModel.kind:
+            return mean_members(path)
+    except LimbeckError:
+        pass
+    return []
+
+
 def _unfinished(path: Path) -> DamagedFileError:
     return DamagedFileError(path, "it is unfinished")
 
@@ -108,7 +121,7 @@ def _unfinished(path: Path) -> DamagedFileError:
 def _model_damages(path: Path) -> list[DamagedFileError]:
     """Of a model that is saved but no artifact: its weights vouch for themselves."""
     try:
-        load_model(path)
+        open_model(path)
     except DamagedFileError as damage:
         return [damage]
     return []
@@ -193,13 +206,21 @@ def _view(view: dict[str, Any] | None) -> str:
 
 def _model(path: Path) -> Inspection:
     description = read_description(path)
-    settings = ", ".join(f"{name} {value}" for name, value in description["settings"].items())
+    settings = ", ".join(f"{name} {value}" for name, value in description["settings"].items() if name != "members")
+    members = description["settings"].get("members") or []
     facts = {
-        "model": f"{description['kind']} ({settings})",
+        "model": f"{description['kind']} ({settings or f'of {len(members)} models'})"
+        if settings or members
+        else description["kind"],
         "input shape": str(tuple(description["input_shape"])),
         "classes": f"{len(description['classes'])}: {', '.join(description['classes'][:20])}",
-        "bytes": f"{(path / WEIGHTS).stat().st_size:,}" if (path / WEIGHTS).exists() else "no weights yet",
+        "bytes": _size(path),
     }
+    if members:
+        facts["members"] = ", ".join(str(key)[:12] for key in members)
+    if (path / OWN_ROWS).exists():
+        rows = OwnRows.load(path / OWN_ROWS).log_probs
+        facts["out of fold"] = f"{len(rows):,} rows, each answered by what has not been fitted to it"
     kind = "model"
     if "identity" in description:
         identity = Identity.from_json(description["identity"])
@@ -211,7 +232,7 @@ def _model(path: Path) -> Inspection:
             facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
         if identity.settings.get("train"):
             facts["training"] = ", ".join(f"{name} {value}" for name, value in identity.settings["train"].items())
-        for name in ("select", "fresh_views", "targets", "snapshot_every"):
+        for name in ("folds", "select", "fresh_views", "targets", "snapshot_every"):
             if (value := identity.settings.get(name)) is not None:
                 facts[name.replace("_", " ")] = _in_words(value)
         if "bias" in identity.settings:
@@ -228,6 +249,16 @@ def _model(path: Path) -> Inspection:
         if row["validation_accuracy"] is not None:
             facts["validation accuracy"] = f"{row['validation_accuracy']:.2%}"
     return Inspection(path, kind, facts)
+
+
+def _size(path: Path) -> str:
+    try:
+        found = saved_files(path)
+    except DamagedFileError:
+        raise
+    except LimbeckError:
+        return "those of its members, which are not all beside it"
+    return f"{sum(file.stat().st_size for file in found):,}" if found else "no weights yet"
 
 
 def _raised(path: Path, identity: Identity, classes: list[str]) -> dict[str, str]:

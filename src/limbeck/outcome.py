@@ -17,6 +17,7 @@ from limbeck.data import Split, TableForm
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.given_teacher import PredictionsModel
+from limbeck.knowledge import combined
 from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
 from limbeck.recipe import Claim
@@ -124,8 +125,7 @@ class Outcome:
         rows += [self._regression_row(stage) for stage in self.regressions]
         results = {**self.about, "models": rows, "claims": measured(self.claims, rows), "curves": curves}
         self.folder.write_results(results)
-        measured_ones = [entry for entry in entries if entry.id in predictions]
-        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in measured_ones})
+        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
         return results
 
     def report(self, entries: Sequence[Entry], results: dict[str, Any]) -> None:
@@ -147,9 +147,8 @@ class Outcome:
 
     def _has_test(self, stage: ModelStage) -> bool:
         """Whether it can be measured: a file of predictions may have none for the test rows."""
-        if not isinstance(stage.given, PredictionsModel):
-            return True
-        return bool(stage.given.own_rows.answers_for(self.split.test)[0].all())
+        files = [asked.given for asked in stage.asked if isinstance(asked.given, PredictionsModel)]
+        return all(file.own_rows.answers_for(self.split.test)[0].all() for file in files)
 
     def _curve(self, entry: Entry) -> list[tuple[int, int]]:
         """(epoch, test errors), where the weights were kept."""
@@ -174,7 +173,7 @@ class Outcome:
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
         found |= self.workshop.tree_size(stage) | self.workshop.form(stage)
-        if isinstance(self.split.test.form, TableForm):
+        if isinstance(self.split.test.form, TableForm) and len(np.unique(self.split.test.labels)) > 1:
             found["auc"] = auc(log_probs, self.split.test.labels)
         if curve:
             found["errors_above_fewest"] = curve[-1][1] - min(wrong for _, wrong in curve)
@@ -213,24 +212,31 @@ class Outcome:
                 return tensors["log_probs"]
         except (FileNotFoundError, DamagedFileError):
             pass
-        model = self._model(entry)
-        if isinstance(model, PredictionsModel):
-            log_probs = model.own_rows.answers_for(self.split.test)[1]
-        else:
-            log_probs = predict_log_probs(model, self.split.test.inputs)
+        log_probs = self._answers(entry.stage)
         write_tensors(path, {"log_probs": log_probs}, header)
         return log_probs
 
+    def _answers(self, stage: ModelStage) -> Array:
+        """What a model says about the test rows; a file of predictions is looked up."""
+        if isinstance(stage.given, PredictionsModel):
+            return stage.given.own_rows.answers_for(self.split.test)[1]
+        if stage.members and not _can_be_asked(stage):
+            return combined([self._answers(member) for member in stage.members], 1.0)
+        return predict_log_probs(self.workshop.model(stage), self.split.test.inputs)
+
     def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:
-        if isinstance(entry.stage.given, PredictionsModel):
+        if not _can_be_asked(entry.stage):
             return None
         row = known.get(entry.id)
         if row is not None:
             return Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
-        return measure_cost(self._model(entry), self.workshop.file_bytes(entry.stage), self.split.test.inputs)
+        stage = entry.stage
+        return measure_cost(self.workshop.model(stage), self.workshop.file_bytes(stage), self.split.test.inputs)
 
-    def _model(self, entry: Entry) -> torch.nn.Module:
-        return self.workshop.model(entry.stage)
+
+def _can_be_asked(stage: ModelStage) -> bool:
+    """Whether a model answers for any rows, as a file of predictions, and a mean with one, does not."""
+    return not any(isinstance(asked.given, PredictionsModel) for asked in stage.asked)
 
 
 def versions() -> dict[str, str]:

@@ -77,4 +77,6 @@ def _label(planner: Planner, teacher: ModelStage) -> str:
     for shown in planner.teachers():
         if shown.identity.key == teacher.identity.key:
             return shown.id.removeprefix("teacher/")
+    if teacher.path is not None:  # a member of a mean that is given
+        return teacher.name
     return f"{teacher.name}-trials"

@@ -15,7 +15,7 @@ from limbeck.given_teacher import PredictionsModel, given_teacher
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage, Rows
 from limbeck.objectives import Objective
-from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Train, Transfer, TransferViews, ViewSpec
+from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Transfer, TransferViews, ViewSpec
 from limbeck.recipe_claim import class_problems
 from limbeck.recipe_errors import shown
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
@@ -127,9 +127,8 @@ class Planner:
     def _shown_teachers(self) -> list[ModelStage]:
         stages = []
         for teacher in self.recipe.teacher:
-            students = [student for student in self.students_asked_for() if student.teacher == teacher.name]
-            wanted = {self.final_refit(student) for student in students} or {_refits(teacher.train)}
-            found = [self.teacher(teacher.name, refit) for refit in sorted(wanted, reverse=True)]
+            wanted = sorted(self.recipe.teacher_refits(teacher.name), reverse=True)
+            found = [self.teacher(teacher.name, refit) for refit in wanted]
             # A refitted teacher comes first; beside it, one of the split's rows has to be told apart.
             stages += [found[0], *(replace(stage, variant={"refit": False}) for stage in found[1:])]
         return stages
@@ -238,8 +237,7 @@ class Planner:
 
     def final_refit(self, student: Student) -> bool:
         """Whether the student that is shown is trained on all rows, and so by a teacher that was."""
-        teacher = next(part for part in self.recipe.teacher if part.name == student.teacher)
-        return student.train.refit or _refits(teacher.train)
+        return student.train.refit or self.recipe.teaches_refitted(student.teacher)
 
     def trial_like(self, student: Student, stage: ModelStage, refit: bool) -> ModelStage:
         """The trial, of student or baseline, of which the stage has the settings."""
@@ -320,7 +318,18 @@ class Planner:
 
 
 def _mean(teacher: Teacher, rows: Rows, members: tuple[ModelStage, ...]) -> ModelStage:
-    """The mean of several teachers."""
+    """The mean of several teachers.
+
+    Raises:
+        UsageError: two of them are one and the same.
+    """
+    names: dict[str, str] = {}
+    for member in members:
+        if (same := names.setdefault(member.identity.key, member.name)) != member.name:
+            raise UsageError(
+                f"teacher.{teacher.name}.of: {shown(same)} and {shown(member.name)} are the same model, with the same "
+                "settings and seed: change one, or leave it out"
+            )
     identity = Identity(
         kind="teacher",
         version=MEAN_VERSION,
@@ -335,10 +344,6 @@ def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if role != "baseline":
         return dict(values)
     return {path: value for path, value in values.items() if setting(path) not in OF_THE_TEACHER}
-
-
-def _refits(train: Train | None) -> bool:
-    return train is not None and train.refit
 
 
 def _view_settings(views: ViewSpec | None) -> ViewSettings | None:

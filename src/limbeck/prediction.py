@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import measure_cost, result_row
-from limbeck.models.opening import open_model
+from limbeck.models.opening import open_model, saved_files
 from limbeck.raw_rows import rows_for
 from limbeck.training import predict_log_probs
 
@@ -79,6 +79,6 @@ def measured(
         )
     known = found.labels >= 0
     raw, labels = found.inputs[known], found.labels[known]
-    size = model.stat().st_size if model.is_file() else sum(path.stat().st_size for path in model.glob("model.*"))
+    size = sum(file.stat().st_size for file in saved_files(model))
     name = model.name.removesuffix(".onnx")
     return result_row("reference", name, predict_log_probs(loaded, raw), labels, cost=measure_cost(loaded, size, raw))

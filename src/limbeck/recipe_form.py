@@ -191,7 +191,7 @@ class Recipe(Table):
     def rows(self) -> list[PlannedRow]:
         """The rows that the results will have, and those that a grid may choose instead."""
         rows = [row for _, row in self._trained_rows()]
-        rows += teacher_rows({part.name: part.train for part in self.teacher}, self.student)
+        rows += teacher_rows({part.name: (part.train, self.teacher_refits(part.name)) for part in self.teacher})
         return rows + [
             PlannedRow("reference", part.name, {"depth": depth, "power": power}, {}, regression=True)
             for part in self.regression
@@ -199,8 +199,24 @@ class Recipe(Table):
             for depth in part.depths
         ]
 
+    def teaches_refitted(self, name: str) -> bool:
+        """Whether a teacher's students learn from it refitted: it, or one that it is the mean of, says so."""
+        return any(part.train is not None and part.train.refit for part in self._with_members(name))
+
+    def teacher_refits(self, name: str) -> set[bool]:
+        """Whether a teacher is refitted on all rows: as its students ask, and those of means that it is part of."""
+        means = [part.name for part in self.teacher if name in (part.of or ())]
+        asked_for = [student for part in self.student for student in part.swept()]
+        taught = [student for student in asked_for if student.teacher in (name, *means)]
+        asked = {student.train.refit or self.teaches_refitted(student.teacher) for student in taught}
+        return asked or {any(self.teaches_refitted(one) for one in (name, *means))}
+
+    def _with_members(self, name: str) -> list[Teacher]:
+        (found,) = (part for part in self.teacher if part.name == name)
+        return [found, *(part for part in self.teacher if part.name in (found.of or ()))]
+
     def _trained_rows(self) -> list[tuple[str, PlannedRow]]:
-        refitted = {part.name for part in self.teacher if part.train is not None and part.train.refit}
+        refitted = {part.name for part in self.teacher if self.teaches_refitted(part.name)}
         return list(planned_rows(self.student, self.reference, self.transfer, refitted))
 
     def _row_problems(self) -> Iterator[str]:

@@ -21,18 +21,18 @@ from limbeck.bias import BIAS, best_bias, raise_bias
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
-from limbeck.files import DamagedFileError, write_bytes, write_json
+from limbeck.files import DamagedFileError, key_of, write_bytes, write_json
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
-from limbeck.models.opening import open_model
+from limbeck.models.opening import open_model, saved_files
 from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings
-from limbeck.teacher_making import make_estimator, make_mean
+from limbeck.teacher_making import make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.threads import thread_count, using_threads
@@ -67,16 +67,17 @@ class Workshop:
 
     def model(self, stage: ModelStage) -> nn.Module:
         """The stage's model, made if it is not there, and made again if it is damaged."""
-        if not self.is_done(stage):
+        if not all(self.is_done(one) for one in (*stage.members, stage)):
             return self._make(stage)
         if stage.given is not None:
             return stage.given
         if stage.path is not None:
             return open_model(stage.path)[0]
+        members = [self.model(member) for member in stage.members]
         try:
             if found := artifact_damages(self.folder(stage)):
                 raise found[0]
-            return open_model(self.folder(stage))[0]
+            return mean_of(stage, members) if members else open_model(self.folder(stage))[0]
         except DamagedFileError:
             return self._made_again(stage)
 
@@ -127,6 +128,8 @@ class Workshop:
 
     def weights_digest(self, stage: ModelStage) -> str | None:
         """What tells the stage's weights from others that it could have come out with; None where nothing says it."""
+        if stage.members:
+            return key_of([self.weights_digest(member) for member in stage.members])
         return _weights_digest(self.folder(stage))
 
     def history(self, stage: ModelStage) -> dict[str, Any] | None:
@@ -166,13 +169,7 @@ class Workshop:
         """The size of the model's files, without what is kept beside them; of a mean, that of its members."""
         if stage.members:
             return sum(self.file_bytes(member) for member in stage.members)
-        folder = self.folder(stage)
-        if folder.is_file():
-            return folder.stat().st_size
-        weights = folder / WEIGHTS
-        if weights.exists():
-            return weights.stat().st_size
-        return sum(path.stat().st_size for pattern in ("model.*", "member-*") for path in folder.glob(pattern))
+        return sum(file.stat().st_size for file in saved_files(self.folder(stage)))
 
     def choose(self, stages: Sequence[ModelStage]) -> ModelStage:
         """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
@@ -203,15 +200,16 @@ class Workshop:
 
     def _teach(self, stage: ModelStage) -> nn.Module:
         """An estimator, or the mean of several teachers."""
+        members = [self.model(member) for member in stage.members]
         with self.store.locked(stage.identity, self.progress.line) as part:
             if not self.store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
-                if stage.members:
-                    make_mean(stage, part, [self.folder(member) for member in stage.members])
+                if members:
+                    make_mean(stage, part, members)
                 else:
                     make_estimator(stage, part, self.progress)
                 self.store.complete(stage.identity)
-        return open_model(self.folder(stage))[0]
+        return mean_of(stage, members) if members else open_model(self.folder(stage))[0]
 
     def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
         """A copy of a student with raised biases."""
@@ -403,6 +401,10 @@ def validation_of(stage: ModelStage) -> Part:
 
 def _weights_digest(folder: Path) -> str | None:
     try:
-        return read_sums(folder).get(WEIGHTS)
+        sums = read_sums(folder)
     except DamagedFileError:
         return None
+    if WEIGHTS in sums:
+        return sums[WEIGHTS]
+    estimators = {name: digest for name, digest in sums.items() if Path(name).suffix in (".skops", ".txt")}
+    return key_of(estimators) if estimators else None

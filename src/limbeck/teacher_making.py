@@ -6,13 +6,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
+
 from limbeck.artifacts import TIMES
 from limbeck.estimator_fitting import fit_estimator
 from limbeck.files import write_json
 from limbeck.model_stage import ModelStage
 from limbeck.models.estimator_file import save_estimator_model
 from limbeck.models.mean import MeanModel
-from limbeck.models.opening import open_model, save_mean
+from limbeck.models.opening import save_mean
 from limbeck.progress import Progress
 from limbeck.teachers.out_of_fold import OWN_ROWS
 
@@ -29,8 +31,13 @@ def make_estimator(stage: ModelStage, folder: Path, progress: Progress) -> None:
     write_json(folder / TIMES, {"seconds": round(time.monotonic() - began, 3)})
 
 
-def make_mean(stage: ModelStage, folder: Path, members: Sequence[Path]) -> None:
-    """Write the mean of teachers that are there into a folder."""
-    keys = [member.name for member in members]
-    model = MeanModel([open_model(member)[0] for member in members], keys)
-    save_mean(folder, model, stage.rows.train.classes, stage.identity.as_json())
+def mean_of(stage: ModelStage, members: Sequence[nn.Module]) -> MeanModel:
+    """A stage's mean, of its members' models."""
+    part, keys = stage.rows.train, [member.identity.key for member in stage.members]
+    shape, classes = part.inputs.shape[1:], len(part.classes)
+    return MeanModel(members, keys, input_shape=shape, classes=classes, form=part.form).eval()
+
+
+def make_mean(stage: ModelStage, folder: Path, members: Sequence[nn.Module]) -> None:
+    """Write the mean of teachers into a folder: their keys, for they lie beside it."""
+    save_mean(folder, mean_of(stage, members), stage.rows.train.classes, stage.identity.as_json())

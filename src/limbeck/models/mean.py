@@ -22,17 +22,28 @@ class MeanModel(nn.Module):
     Args:
         members: models that take the same raw inputs and answer for the same classes in the same order.
         keys: of the members' artifacts.
+        input_shape: of one raw input; the first member's by default, as are the next two.
+        classes: how many.
+        form: what the inputs mean.
     """
 
     kind = "mean"
 
-    def __init__(self, members: Sequence[nn.Module], keys: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        members: Sequence[nn.Module],
+        keys: Sequence[str] = (),
+        *,
+        input_shape: Sequence[int] | None = None,
+        classes: int | None = None,
+        form: Form | None = None,
+    ) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         first: Any = members[0]
-        self.input_shape: tuple[int, ...] = tuple(first.input_shape)
-        self.classes: int = first.classes
-        self.form: Form | None = first.form
+        self.input_shape: tuple[int, ...] = tuple(first.input_shape if input_shape is None else input_shape)
+        self.classes: int = first.classes if classes is None else classes
+        self.form: Form | None = first.form if form is None else form
         self.settings: dict[str, Any] = {"members": list(keys)}
 
     def forward(self, inputs: Tensor) -> Outputs:

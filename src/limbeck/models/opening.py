@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck.data.form import Form
+from limbeck.data.form import Form, form_from_json
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, write_json
 from limbeck.models.estimator import OWN_KINDS, Estimator
 from limbeck.models.estimator_file import load_estimator_model
 from limbeck.models.mean import MeanModel
 from limbeck.models.onnx_model import OnnxModel
-from limbeck.models.saving import DESCRIPTION, FORMAT, KnownModel, load_model, read_description
+from limbeck.models.saving import DESCRIPTION, FORMAT, WEIGHTS, KnownModel, load_model, read_description
 
 ONNX = ".onnx"
 
@@ -54,26 +54,53 @@ def save_mean(folder: Path, model: MeanModel, class_names: Sequence[str], identi
         "settings": model.settings,
         "input_shape": list(model.input_shape),
         "classes": list(class_names),
+        "form": None if model.form is None else model.form.as_json(),
         "identity": identity,
     }
     write_json(folder / DESCRIPTION, description)
 
 
-def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
-    """The mean of the models named in a folder's model.json, whose folders lie beside it."""
-    description, beside = read_description(folder), folder.resolve().parent
-    names = description["settings"].get("members")
+def saved_files(path: Path | str) -> list[Path]:
+    """The files that hold a saved model's numbers: of a mean, those of its members; what lies beside them is not."""
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if (path / WEIGHTS).exists():
+        return [path / WEIGHTS]
+    if read_description(path)["kind"] == MeanModel.kind:
+        return [file for member in mean_members(path) for file in saved_files(member)]
+    found = (file for pattern in ("model.*", "member-*") for file in path.glob(pattern))
+    return sorted(file for file in found if file.name != DESCRIPTION)
+
+
+def mean_members(folder: Path | str) -> list[Path]:
+    """The folders of the models that a saved mean is of, which lie beside it.
+
+    Raises:
+        LimbeckError: it does not name them, or one is not there.
+    """
+    folder = Path(folder)
+    beside, names = folder.resolve().parent, read_description(folder)["settings"].get("members")
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise DamagedFileError(folder / DESCRIPTION, "it does not name the members of a mean")
-    members = []
-    for name in names:
-        member = beside / Path(name).name
+    found = [beside / Path(name).name for name in names]
+    for member in found:
         if not member.is_dir():
             raise LimbeckError(
                 f"{folder} is the mean of models beside it, and there is no {member}: keep them together"
             )
+    return found
+
+
+def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
+    """The mean of the models named in a folder's model.json, whose folders lie beside it."""
+    description, members = read_description(folder), []
+    for member in mean_members(folder):
         model, classes = open_model(member)
         if list(classes) != description["classes"]:
             raise DamagedFileError(folder / DESCRIPTION, f"its classes are not those of {member}")
         members.append(model)
-    return MeanModel(members, names).eval(), tuple(description["classes"])
+    shape, form = description["input_shape"], form_from_json(description.get("form"))
+    keys = description["settings"]["members"]
+    mean = MeanModel(members, keys, input_shape=shape, classes=len(description["classes"]), form=form)
+    return mean.eval(), tuple(description["classes"])
