@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
     from limbeck.distillation import Distilled, distill, evaluate, extract, teach
     from limbeck.exporting import Exported, export, export_module, export_onnx
+    from limbeck.initial_recipe import write_recipe
     from limbeck.knowledge import Knowledge
     from limbeck.models import MLP, ConvNet, SoftDecisionTree, build_model, load_model, save_model
     from limbeck.objectives import Objective
@@ -36,6 +37,7 @@ _HOMES = {
     "export": "limbeck.exporting",
     "export_module": "limbeck.exporting",
     "export_onnx": "limbeck.exporting",
+    "write_recipe": "limbeck.initial_recipe",
     "Knowledge": "limbeck.knowledge",
     "MLP": "limbeck.models",
     "ConvNet": "limbeck.models",
@@ -82,6 +84,7 @@ __all__ = [
     "save_model",
     "teach",
     "train",
+    "write_recipe",
 ]
 
 

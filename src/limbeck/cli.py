@@ -164,6 +164,31 @@ def recipes() -> None:
 
 
 @app.command()
+def init(
+    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A table: .csv, .tsv or .parquet.")],
+    label: Annotated[str, typer.Option(metavar="COLUMN", help="The column of classes, to be learnt.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="The recipe [default: beside the table].", show_default=False),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="A teacher that exists: a saved model, an .onnx or .skops file, or a file of predictions "
+            "[default: a forest and gradient boosting].",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """A recipe for a table of one's own, filled in and commented, to run as it stands."""
+    from limbeck.initial_recipe import write_recipe
+
+    for line in write_recipe(table, label, out, teacher=teacher).lines():
+        typer.echo(line)
+
+
+@app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="An artifact, wherever it lies, or a run.")],
     verify: Annotated[bool, typer.Option("--verify", help="Exit 0 if whole, 1 if damaged, each file named.")] = False,
