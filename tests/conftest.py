@@ -111,3 +111,92 @@ def contents():
         return found
 
     return read
+
+
+GRAPES = """
+title = "Grapes"
+
+[data]
+source = "grapes.csv"
+label = "grape"
+id = "bottle"
+validation = 30
+test = 0.3
+
+[[teacher]]
+name = "forest"
+model = { kind = "random-forest", trees = 30 }
+
+[[teacher]]
+name = "boosting"
+model = { kind = "gradient-boosting", iterations = 10, leaves = 4, min_samples_leaf = 5 }
+folds = 2
+
+[[teacher]]
+name = "both"
+of = ["forest", "boosting"]
+
+[[transfer]]
+name = "plain"
+
+[[transfer]]
+name = "munge"
+views = { count = 2, rows = "munge" }
+
+[[student]]
+name = "plain"
+teacher = "both"
+transfer = "plain"
+model = { kind = "mlp", widths = [16] }
+train = { epochs = 15, batch_size = 16, learning_rate = 1e-2 }
+
+[[student]]
+name = "munge"
+teacher = "both"
+transfer = "munge"
+model = { kind = "mlp", widths = [16] }
+train = { epochs = 5, batch_size = 16, learning_rate = 1e-2 }
+"""
+
+
+def grape_rows():
+    """A small table of wines: header, and rows of texts, with a column of categories and a missing value."""
+    import numpy as np
+    from sklearn.datasets import load_wine
+
+    wines, labels = load_wine(return_X_y=True)
+    shift = np.random.default_rng(0).integers(0, 2, len(labels))
+    header = ["bottle", "alcohol", "acid", "ash", "magnesium", "colour", "grape"]
+    rows = [
+        [str(1000 + row), f"{one[0]:g}", f"{one[1]:g}", f"{one[2]:g}" if row else "", f"{one[4]:g}",
+         ("red", "white", "rose")[(label + moved) % 3], ("barolo", "grignolino", "barbera")[label]]
+        for row, (one, label, moved) in enumerate(zip(wines, labels, shift, strict=True))
+    ]  # fmt: skip
+    return header, rows
+
+
+@pytest.fixture(scope="session")
+def grapes(tmp_path_factory):
+    """The path of a recipe for a small table: a forest, gradient boosting in two folds, and their mean as teachers."""
+    folder = tmp_path_factory.mktemp("grapes")
+    header, rows = grape_rows()
+    (folder / "grapes.csv").write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+    (folder / "grapes.toml").write_text(GRAPES)
+    return folder / "grapes.toml"
+
+
+@pytest.fixture(scope="session")
+def grapes_finished(grapes, tmp_path_factory):
+    """A finished run of that recipe. Not to be changed: `grapes_run` is a copy."""
+    from limbeck.road import run
+
+    out = tmp_path_factory.mktemp("finished_grapes") / "grapes"
+    run(grapes, out)
+    return out
+
+
+@pytest.fixture
+def grapes_run(grapes_finished, tmp_path):
+    """A copy of the finished run, its artifacts and cache beside it."""
+    shutil.copytree(grapes_finished.parent, tmp_path / "runs", symlinks=True)
+    return tmp_path / "runs" / "grapes"
