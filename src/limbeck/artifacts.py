@@ -136,10 +136,10 @@ def damages(folder: Path) -> list[DamagedFileError]:
 
 
 def recorded_seconds(folder: Path) -> float | None:
-    """What times.json says an artifact took to make; None where it does not say."""
+    """What times.json says an artifact took to make; None where it does not say, or is no folder but a file."""
     try:
         return float(read_json(folder / TIMES)["seconds"])
-    except (FileNotFoundError, DamagedFileError, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, DamagedFileError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -180,11 +180,14 @@ def init(
             show_default=False,
         ),
     ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load all types in the .skops file: one that you or a friend made.")
+    ] = False,
 ) -> None:
     """A recipe for a table of one's own, filled in and commented, to run as it stands."""
     from limbeck.initial_recipe import write_recipe
 
-    for line in write_recipe(table, label, out, teacher=teacher).lines():
+    for line in write_recipe(table, label, out, teacher=teacher, trust=trust).lines():
         typer.echo(line)
 
 

@@ -16,7 +16,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.initial_columns import column_uses
 from limbeck.initial_sizes import Sizes
-from limbeck.initial_text import recipe_text
+from limbeck.initial_text import GivenTeacher, recipe_text
 from limbeck.recipe import parse_recipe
 
 FEWEST = 5
@@ -52,7 +52,12 @@ class InitialRecipe:
 
 
 def write_recipe(
-    table: Path | str, label: str, out: Path | str | None = None, *, teacher: Path | str | None = None
+    table: Path | str,
+    label: str,
+    out: Path | str | None = None,
+    *,
+    teacher: Path | str | None = None,
+    trust: bool = False,
 ) -> InitialRecipe:
     """Write a recipe for a table of one's own: all of `limbeck init`. `limbeck.run(….path)` runs it as it is.
 
@@ -62,15 +67,17 @@ def write_recipe(
         out: the recipe, which ends in .toml; by default beside the table, and called as it is.
         teacher: one that exists: a saved model's folder, an .onnx or .skops file, or a file of predictions. By default
             a forest and gradient boosting are fitted, and their mean teaches.
+        trust: name in the recipe, as to be loaded, what skops does not know to be safe in a .skops file.
 
     Raises:
-        UsageError: no such file, column or teacher, or the recipe is there already.
+        UsageError: no such file, column or teacher; trust without a .skops file; the recipe is there already.
         LimbeckError: the table cannot be used as it is; names column and row, and says how to mend it.
     """
     path = Path(table)
     target = _target(path, out)
-    if teacher is not None and not Path(teacher).exists():
-        raise UsageError(f"teacher {teacher} does not exist: give a saved model's folder or file, or predictions")
+    given = None if teacher is None else _given(Path(teacher), trust)
+    if given is None and trust:
+        raise UsageError("trust is about the types in a .skops file: give one as the teacher")
     if not is_table(path.name):
         raise UsageError(f"{path} does not end in {', '.join(TABLE_SUFFIXES)}: give a table, by such a name")
     uses = column_uses(path, describe_table(path), label)
@@ -84,10 +91,22 @@ def write_recipe(
     counts = {name: int((part.labels == number).sum()) for number, name in enumerate(part.classes)}
     _check_labels(path, label, part.labels, counts)
     sizes = Sizes(len(part), len(counts))
-    text = recipe_text(path, target, uses, reading, counts, sizes, None if teacher is None else Path(teacher))
+    text = recipe_text(path, target, uses, reading, counts, sizes, given)
     parse_recipe(tomllib.loads(text), str(target))
     write_bytes(target, text.encode())
     return InitialRecipe(target, len(part), part.inputs.shape[1], counts, sizes.minutes)
+
+
+def _given(path: Path, trust: bool) -> GivenTeacher:
+    if not path.exists():
+        raise UsageError(f"teacher {path} does not exist: give a saved model's folder or file, or predictions")
+    if path.suffix != ".skops":
+        if trust:
+            raise UsageError(f"trust is about the types in a .skops file, and {path} is none: leave trust out")
+        return GivenTeacher(path)
+    from limbeck.models.estimator_file import untrusted_types  # loads torch
+
+    return GivenTeacher(path, tuple(untrusted_types(path)), trust)
 
 
 def _target(path: Path, out: Path | str | None) -> Path:

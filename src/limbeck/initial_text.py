@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.data.reading import Reading
@@ -18,6 +19,26 @@ _MOST_CLASSES = 50
 _WIDTH = 118
 
 
+@dataclass(frozen=True)
+class GivenTeacher:
+    """A teacher that exists.
+
+    Attributes:
+        path: a saved model's folder, an .onnx or .skops file, or a file of predictions.
+        untrusted: types in a .skops file that skops does not know to be safe.
+        trust: whether they may be loaded.
+    """
+
+    path: Path
+    untrusted: tuple[str, ...] = ()
+    trust: bool = False
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether it answers any row; predictions answer their own alone."""
+        return self.path.is_dir() or self.path.suffix.lower() not in _PREDICTIONS
+
+
 def recipe_text(
     path: Path,
     target: Path,
@@ -25,7 +46,7 @@ def recipe_text(
     reading: Reading,
     counts: dict[str, int],
     sizes: Sizes,
-    teacher: Path | None,
+    teacher: GivenTeacher | None,
 ) -> str:
     """The recipe, with a comment on every key that a person may want to change.
 
@@ -38,7 +59,7 @@ def recipe_text(
         sizes: of teachers and students.
         teacher: one that exists, or None to fit some.
     """
-    can_ask = teacher is None or teacher.suffix.lower() not in _PREDICTIONS or teacher.is_dir()
+    can_ask = teacher is None or teacher.can_be_asked
     title = f"{_words(path.name)}: {_words(reading.label or '')}, distilled"
     lines = [
         *_wrapped(
@@ -170,21 +191,21 @@ def _teachers(sizes: Sizes) -> list[str]:
     ]
 
 
-def _given(teacher: Path) -> list[str]:
-    return [
+def _given(teacher: GivenTeacher) -> list[str]:
+    lines = [
         *_wrapped(
             "The teacher that you have. What is measured of it is only true of rows that it was not fitted to: leave "
             "the test rows out there, too."
         ),
         "[[teacher]]",
         'name = "given"',
-        f"from = {toml_value(str(teacher))}  # from where the command is called",
-        *(
-            ["# trust = []  # types in the file that skops does not know, and that may be loaded all the same"]
-            if teacher.suffix == ".skops"
-            else []
-        ),
+        f"from = {toml_value(str(teacher.path))}  # from where the command is called",
     ]
+    if teacher.untrusted:
+        why = "  # types in the file that skops does not know to be safe, and that may be loaded"
+        trust = f"trust = {toml_value(list(teacher.untrusted))}"
+        lines.append(f"{trust}{why}" if teacher.trust else f"# {trust}{why}, if you trust whoever made it")
+    return lines
 
 
 def _transfer(sizes: Sizes, can_ask: bool) -> list[str]:

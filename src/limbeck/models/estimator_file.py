@@ -59,6 +59,19 @@ def load_estimator(path: Path | str, trusted: Sequence[str] = ()) -> Any:
     return _loaded(path.read_bytes(), path, trusted)
 
 
+def untrusted_types(path: Path | str) -> list[str]:
+    """The types in a skops file that skops does not know to be safe, as `load_estimator` takes them.
+
+    Raises:
+        LimbeckError: it is no skops file; skops is not installed.
+    """
+    found = _unknown_types(Path(path).read_bytes(), ())
+    if found is None:
+        _skops()
+        raise LimbeckError(f"{path} is no skops file: expected a fitted estimator as skops.io.dump writes it")
+    return found
+
+
 def save_estimator_model(
     folder: Path | str, model: Estimator, class_names: Sequence[str], details: Mapping[str, Any] | None = None
 ) -> None:
