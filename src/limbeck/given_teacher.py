@@ -77,8 +77,7 @@ def given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
             given, digest = OnnxModel.open(path, part.classes, part.form), file_digest(path)
             given.check_takes(part.inputs.shape[1:])
         case ".skops":
-            given = Estimator(load_estimator(path, trusted), part.inputs.shape[1:], part.classes, form=part.form)
-            _check_answers(given, part, path)
+            given = _estimator(path, trusted, part)
         case suffix if suffix in OF_PREDICTIONS:
             predictions = read_predictions(path, part.classes)
             predictions.required(part, "training rows")
@@ -99,12 +98,15 @@ def gives_hard_labels(given: nn.Module | None) -> bool:
     return isinstance(given, OnnxModel | Estimator) and given.hard
 
 
-def _check_answers(given: Estimator, part: Part, path: Path) -> None:
-    """An estimator is asked about a few rows, before anything is written: whether it takes them only it can say."""
+def _estimator(path: Path, trusted: tuple[str, ...], part: Part) -> Estimator:
+    """The estimator in a skops file, asked about a few rows, for only it can say whether it takes them."""
+    fitted = load_estimator(path, trusted)
     try:
+        given = Estimator(fitted, part.inputs.shape[1:], part.classes, form=part.form)
         given.log_probs(part.inputs[:3])
     except LimbeckError as error:
         raise LimbeckError(f"{path}: {error}") from None
+    return given
 
 
 def _from_folder(name: str, folder: Path, rows: Rows) -> ModelStage:

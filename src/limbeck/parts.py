@@ -64,7 +64,8 @@ def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[s
         if judge is not stage.made.student:
             parts[model_id(judge.role, judge.name, {**judge.variant, "refit": False})] = judge.identity.key
     if stage.teacher is not None and transfer is not None:
-        for taught in (*stage.teacher.members, stage.teacher):
+        made_here = (member for member in stage.teacher.members if member.path is None)
+        for taught in (*made_here, stage.teacher):
             parts[f"teacher/{_label(planner, taught)}"] = taught.identity.key
         for teacher, recordings in stage.recorded():
             label = _label(planner, teacher)
