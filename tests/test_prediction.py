@@ -1,4 +1,5 @@
 import gzip
+import json
 import zipfile
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.models import build_model, load_model, save_model
-from limbeck.prediction import predictions
+from limbeck.prediction import measured, predictions
 from limbeck.row_files import read_inputs
 from limbeck.training import predict_log_probs
 
@@ -182,3 +183,87 @@ def test_a_damaged_archive_is_refused(model, written):
 
 def test_a_folder_without_a_model_is_refused(tmp_path):
     assert f"{tmp_path} holds no model" in refused(tmp_path, "digits")
+
+
+# ---------------------------------------------------------------- raw rows of tables, ONNX files, and what is right
+
+
+@pytest.fixture
+def grape_student(grapes_finished):
+    return grapes_finished / "models" / "student" / "plain-temperature=4"
+
+
+@pytest.fixture
+def grape_table(grapes):
+    return grapes.parent / "grapes.csv"
+
+
+def test_a_table_s_rows_are_answered_raw_by_every_kind_of_model(grapes_finished, grape_table):
+    from limbeck.models.opening import open_model
+    from limbeck.raw_rows import rows_for
+
+    for name in ("student/plain-temperature=4", "teacher/forest", "teacher/boosting", "teacher/both"):
+        path = grapes_finished / "models" / name
+        loaded, classes = open_model(path)
+        raw = rows_for(loaded, classes, str(grape_table), path).inputs
+        expected = np.exp(predict_log_probs(loaded, raw[:3]))
+        found = lines(path, grape_table, rows=3)
+        for row, line in enumerate(found):
+            values = {name: float(value) for name, value in (one.split() for one in line.split("\t")[1:])}
+            np.testing.assert_allclose([values[name] for name in classes], expected[row], atol=6e-5)
+
+
+def test_an_onnx_file_gives_the_same_lines(grape_student, grape_table, tmp_path):
+    pytest.importorskip("onnxruntime")
+    from limbeck.exporting import export
+
+    export(grape_student, tmp_path / "student.onnx", rows=str(grape_table))
+    folder, file = (lines(path, grape_table) for path in (grape_student, tmp_path / "student.onnx"))
+    assert [line.split()[:2] for line in file] == [line.split()[:2] for line in folder]
+    values = [[float(word) for line in found for word in line.split()[2::2]] for found in (folder, file)]
+    np.testing.assert_allclose(values[0], values[1], atol=2e-4)
+
+
+def test_what_was_never_seen_is_told(grape_student, grape_table, tmp_path):
+    header, *rows = grape_table.read_text().splitlines()
+    fields = rows[1].split(",")
+    (tmp_path / "new.csv").write_text(f"{header}\n{','.join([*fields[:5], 'orange', *fields[6:]])}\n")
+    notes = []
+    assert len(lines(grape_student, tmp_path / "new.csv", say=notes.append)) == 1
+    assert len(notes) == 1
+    assert "orange" in notes[0]
+
+
+def test_a_run_s_test_rows_are_measured_as_the_run_did(grapes_finished, grape_student):
+    found = {row["name"]: row for row in json.loads((grapes_finished / "results.json").read_text())["models"][:4]}
+    for path, name in (
+        (grape_student, "plain"),
+        (grapes_finished / "models/teacher/forest", "forest"),
+        (grapes_finished / "models/teacher/both", "both"),
+    ):
+        row = measured(path, str(grapes_finished))
+        for field in ("errors", "accuracy", "nll", "ece", "parameters", "bytes", "multiply_adds"):
+            assert row[field] == pytest.approx(found[name][field], abs=1e-6), (name, field)
+
+
+def test_a_table_is_measured_by_its_column_of_labels(grape_student, grape_table, tmp_path):
+    whole = measured(grape_student, str(grape_table), label="grape")
+    header, *rows = grape_table.read_text().splitlines()
+    unlabelled = [",".join([*row.split(",")[:6], ""]) for row in rows[:100]]
+    (tmp_path / "some.csv").write_text("\n".join([header, *unlabelled, *rows[100:]]))
+    some = measured(grape_student, str(tmp_path / "some.csv"), label="grape")
+    assert whole["errors"] == pytest.approx((1 - whole["accuracy"]) * 178)
+    assert some["errors"] == pytest.approx((1 - some["accuracy"]) * 78)
+
+
+def test_rows_without_labels_cannot_be_measured(grape_student, grape_table, model, tmp_path):
+    for path, inputs, classes in (
+        (grape_student, str(grape_table), "barbera, barolo, grignolino"),
+        (model, "digits", "a, b, c, d, e, f, g, h, i, j"),  # which has others
+    ):
+        with pytest.raises(LimbeckError) as error:
+            measured(path, inputs)
+        assert str(error.value) == (
+            f"{inputs} has no labels of the classes {classes}: name a table's column with --label, or give a data set "
+            "or a run's folder"
+        )

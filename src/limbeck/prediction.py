@@ -75,7 +75,8 @@ def measured(
     _tell(found.notes, say)
     if found.labels is None or not (found.labels >= 0).any():
         raise LimbeckError(
-            f"{inputs} has no labels: name a table's column with --label, or give a data set or a run's folder"
+            f"{inputs} has no labels of the classes {', '.join(classes[:12])}: name a table's column with --label, or "
+            "give a data set or a run's folder"
         )
     known = found.labels >= 0
     raw, labels = found.inputs[known], found.labels[known]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.data import Form, ImageForm, Part, TableForm, load_dataset
+from limbeck.data.reading import Reading
 from limbeck.data.table_file import is_table
 from limbeck.errors import LimbeckError
 from limbeck.row_files import fitting, read_rows
@@ -62,8 +63,9 @@ def rows_for(
         model: asked later.
         classes: the names of its classes.
         inputs: a table (.csv, .parquet) where the model was taught with one; an image or a folder of images where it
-            was taught with such; an idx, .npy or .npz file; a data set's name, for its test rows (all rows of one that
-            has no test rows of its own); or a run's folder, for the test rows of that run.
+            was taught with such; an idx, .npy or .npz file; a data set's name, "idx:FOLDER" or "images:FOLDER", for its
+            test rows (all rows of one that has no test rows of its own); or a run's folder, for the test rows of that
+            run. Labels are known of these last ones, where their classes are the model's.
         where: the model's path, for messages.
         label: of a table, the column of labels.
         rows: only the first so many.
@@ -73,7 +75,7 @@ def rows_for(
     """
     path, form = Path(inputs), model.form
     if path.is_dir() and RunFolder(path).is_run():
-        return _of_part(run_test_rows(path), model, inputs, where, rows)
+        return _of_part(run_test_rows(path), model, classes, inputs, where, rows)
     if isinstance(form, TableForm) and is_table(inputs):
         from limbeck.data.table import read_table_rows
 
@@ -87,9 +89,9 @@ def rows_for(
 
         pixels, files = read_images(path, form)
         return _first(RawRows(pixels, None, files), rows)
-    if not path.exists() and isinstance(form, TableForm) and not path.suffix:
-        dataset = load_dataset(inputs)
-        return _of_part(dataset.test or dataset.train, model, inputs, where, rows)
+    if not path.exists() and (inputs.startswith(("idx:", "images:")) or not (path.suffix or "/" in inputs)):
+        dataset = load_dataset(inputs, _reading(inputs, form))
+        return _of_part(dataset.test or dataset.train, model, classes, inputs, where, rows)
     raw, labels = read_rows(inputs)
     raw = fitting(raw, model.input_shape, inputs, where, rows)
     return _first(RawRows(raw, labels, [str(number) for number in range(len(raw))]), rows)
@@ -102,14 +104,31 @@ def run_test_rows(folder: Path) -> Part:
     return test_rows(folder)
 
 
-def _of_part(part: Part, model: Answering, inputs: str, where: Path, rows: int | None) -> RawRows:
+def _reading(inputs: str, form: Form | None) -> Reading:
+    """A folder's images are read as the model's were."""
+    if not inputs.startswith("images:") or not isinstance(form, ImageForm):
+        return Reading()
+    return Reading(mode=form.mode, size=(form.height, form.width) if form.resized else None)
+
+
+def _of_part(
+    part: Part, model: Answering, classes: tuple[str, ...], inputs: str, where: Path, rows: int | None
+) -> RawRows:
     if isinstance(model.form, TableForm) and part.form != model.form:
         raise LimbeckError(
             f"{inputs} has other columns or categories than {where} was taught with: give a table's .csv or .parquet "
             "file, in which columns are found by name"
         )
     raw = part.inputs if isinstance(part.form, TableForm) else fitting(part.inputs, model.input_shape, inputs, where)
-    return _first(RawRows(raw, part.labels, [str(number) for number in part.ids]), rows)
+    return _first(RawRows(raw, _labels(part, classes), [str(number) for number in part.ids]), rows)
+
+
+def _labels(part: Part, classes: tuple[str, ...]) -> npt.NDArray[np.int64] | None:
+    """A part's labels as the model counts its classes; None where they are others."""
+    if not set(part.classes) <= set(classes):
+        return None
+    places = np.array([*(classes.index(name) for name in part.classes), -1], dtype=np.int64)
+    return places[part.labels]
 
 
 def _first(found: RawRows, rows: int | None) -> RawRows:
