@@ -125,3 +125,83 @@ def test_a_given_teacher_is_there(tiny, finished, tmp_path):
 def test_another_recipe_in_the_folder_is_refused_as_by_the_run_itself(tiny, finished):
     with pytest.raises(LimbeckError, match="holds a run of another recipe"):
         Road.open(tiny, finished, sets=["student.*.distill.temperature=8"])
+
+
+# ---------------------------------------------------------------- estimators, their mean, and synthetic rows
+
+
+def test_estimators_and_their_mean_are_stages(grapes, tmp_path):
+    planned = plan(Road.open(grapes, tmp_path / "runs" / "grapes"), "report")
+    assert [stage.title for stage in planned] == [
+        "teacher forest",
+        "teacher boosting",
+        "teacher both",
+        "knowledge of forest, inputs",
+        "knowledge of boosting, inputs",
+        "knowledge of forest, view 1",
+        "knowledge of forest, view 2",
+        "knowledge of boosting, view 1",
+        "knowledge of boosting, view 2",
+        "student plain (temperature 4)",
+        "baseline plain",
+        "student munge (rows munge, temperature 4)",
+        "baseline munge",
+    ]
+    by_title = {stage.title: stage for stage in planned}
+    assert all(by_title[f"teacher {name}"].seconds > 0 for name in ("forest", "boosting"))
+    assert (by_title["teacher both"].seconds, by_title["teacher both"].bytes) == (0.0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_estimator_is_reckoned_to_about_its_size(grapes, grapes_finished, tmp_path):
+    planned = {stage.title: stage for stage in plan(Road.open(grapes, tmp_path / "grapes"), "teach")}
+    for name in ("forest", "boosting"):
+        folder = grapes_finished / "models" / "teacher" / name
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.suffix == ".skops")
+        assert size / 3 < planned[f"teacher {name}"].bytes < size * 3
+
+
+def test_ten_times_the_trees_take_longer_and_more_room(grapes, tmp_path):
+    few, many = (
+        plan(Road.open(grapes, tmp_path / "grapes", sets=[f"teacher.boosting.model.iterations={count}"]), "teach")[1]
+        for count in (10, 100)
+    )
+    assert many.bytes == pytest.approx(10 * few.bytes, rel=0.01)
+    assert many.seconds > 3 * few.seconds
+
+
+def test_a_run_of_estimators_that_is_done_has_nothing_to_do(grapes, grapes_run, contents):
+    before = contents(grapes_run.parent)
+    text = describe_plan(Road.open(grapes, grapes_run), "report")
+    assert text.endswith("nothing to do: all 13 stages are there")
+    assert contents(grapes_run.parent) == before
+
+
+def test_a_damaged_estimator_is_not_mended(grapes, grapes_run, contents):
+    for path in (grapes_run / "models" / "teacher").glob("*/*.skops"):
+        path.write_bytes(b"damaged")
+    for folder in (grapes_run.parent / "artifacts" / "knowledge").iterdir():
+        folder.rename(folder.with_name(f"{folder.name}.aside"))
+    before = contents(grapes_run.parent)
+    assert "6 of 13 stages to do" in describe_plan(Road.open(grapes, grapes_run), "report")
+    assert contents(grapes_run.parent) == before
+
+
+@pytest.mark.parametrize("name", ["forest", "both"])
+def test_a_given_estimator_and_a_given_mean_are_there_and_measured(grapes, grapes_finished, tmp_path, name):
+    given = f'teacher=[{{name="both", from="{grapes_finished}/models/teacher/{name}"}}]'
+    planned = plan(Road.open(grapes, tmp_path / "runs" / "grapes", sets=[given]), "report")
+    done = {stage.title for stage in planned if stage.done}
+    assert "teacher both" in done
+    recorded = [stage for stage in planned if stage.title.startswith("knowledge of")]
+    assert recorded
+    assert all(stage.seconds > 0 and not stage.done for stage in recorded)
+
+
+def test_a_table_of_few_rows_is_not_measured(grapes, tmp_path):
+    header, *rows = (grapes.parent / "grapes.csv").read_text().splitlines()
+    few = [row for name in ("barolo", "grignolino", "barbera") for row in rows if row.endswith(name)][:20]
+    few = [*few, *[row for row in rows if row.endswith(("grignolino", "barbera"))][:6]]
+    (tmp_path / "grapes.csv").write_text("\n".join([header, *dict.fromkeys(few)]))
+    (tmp_path / "grapes.toml").write_text(grapes.read_text().replace("validation = 30", "validation = 10"))
+    assert "stages to do" in describe_plan(Road.open(tmp_path / "grapes.toml", tmp_path / "runs" / "grapes"), "teach")

@@ -287,3 +287,85 @@ def test_the_command_prints_the_tables(finished, limbeck):
     code, out, _ = limbeck("inspect", folder)
     assert code == 0
     assert "the richest soft targets" in out
+
+
+# ---------------------------------------------------------------- estimators and their mean
+
+
+def test_a_forest_is_described(grapes_finished):
+    folder = grapes_finished / "models" / "teacher" / "forest"
+    found = inspect(folder)
+    assert found.kind == "teacher"
+    assert found.facts["model"] == "random-forest (max_depth None, max_features sqrt, min_samples_leaf 1, trees 30)"
+    assert found.facts["input shape"] == "(5,)"
+    assert found.facts["classes"] == "3: barbera, barolo, grignolino"
+    assert found.facts["bytes"] == f"{(folder / 'model.skops').stat().st_size:,}"
+    assert found.facts["out of fold"] == "94 rows, each answered by what has not been fitted to it"
+    assert "folds" not in found.facts
+    assert "kept epoch" not in found.facts
+
+
+def test_boosting_by_folds_is_described(grapes_finished):
+    folder = grapes_finished / "models" / "teacher" / "boosting"
+    found = inspect(folder)
+    assert found.facts["folds"] == "2"
+    size = sum((folder / f"member-{number}.skops").stat().st_size for number in range(2))
+    assert found.facts["bytes"] == f"{size:,}"
+
+
+def test_a_mean_is_described_with_its_members(grapes_finished):
+    teachers = grapes_finished / "models" / "teacher"
+    found = inspect(teachers / "both")
+    keys = [(teachers / name).resolve().name for name in ("forest", "boosting")]
+    assert found.facts["model"] == "mean (of 2 models)"
+    assert found.facts["members"] == ", ".join(key[:12] for key in keys)
+    sizes = [int(inspect(teachers / name).facts["bytes"].replace(",", "")) for name in ("forest", "boosting")]
+    assert found.facts["bytes"] == f"{sum(sizes):,}"
+    assert verify(teachers / "both") == []
+
+
+def test_a_mean_alone_says_that_its_members_are_missing(grapes_finished, tmp_path):
+    copied = shutil.copytree(grapes_finished / "models" / "teacher" / "both", tmp_path / "both")
+    assert inspect(copied).facts["bytes"] == "those of its members, which are not all beside it"
+    assert verify(copied) == []  # what there is of it is whole
+
+
+def test_knowledge_of_synthetic_rows_is_described(grapes_finished):
+    views = {inspect(artifact(grapes_finished, "knowledge", number)).facts["view"] for number in range(6)}
+    assert {view.partition(",")[0] for view in views} == {
+        "the inputs themselves",
+        "number 1 (munge",
+        "number 2 (munge",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["forest/model.skops", "boosting/member-0.skops", "boosting/own_rows.safetensors", "both/model.json"]
+)
+def test_a_damaged_file_of_an_estimator_or_a_mean_is_named(grapes_run, name):
+    teachers = grapes_run / "models" / "teacher"
+    flip(teachers / name, 40)
+    part, file = name.split("/")
+    assert named(teachers / part) == [file]
+    assert named(grapes_run) == [file]
+
+
+def test_an_estimator_saved_by_itself_is_verified(tmp_path, digits):
+    from limbeck.estimator_fitting import fit_estimator
+    from limbeck.models.estimator_file import save_estimator_model
+
+    fitted = fit_estimator("random-forest", {"trees": 5}, digits.take(range(200)), 0, folds=2).model
+    save_estimator_model(tmp_path / "forest", fitted, digits.classes)
+    assert inspect(tmp_path / "forest").kind == "model"
+    assert verify(tmp_path / "forest") == []
+    flip(tmp_path / "forest" / "member-1.skops", 60)
+    assert named(tmp_path / "forest") == ["member-1.skops"]
+
+
+def test_an_unfinished_estimator_says_what_is_there(grapes_run):
+    folder = (grapes_run / "models" / "teacher" / "boosting").resolve()
+    part = folder.rename(folder.with_name(f"{folder.name}.part"))
+    for path in part.glob("member-*"):
+        path.unlink()
+    assert inspect(part).facts["bytes"] == "no weights yet"
+    assert [damage.path for damage in verify(part)] == [part]

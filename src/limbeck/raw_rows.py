@@ -128,7 +128,7 @@ def _labels(part: Part, classes: tuple[str, ...]) -> npt.NDArray[np.int64] | Non
     if not set(part.classes) <= set(classes):
         return None
     places = np.array([*(classes.index(name) for name in part.classes), -1], dtype=np.int64)
-    return places[part.labels]
+    return np.asarray(places[part.labels])
 
 
 def _first(found: RawRows, rows: int | None) -> RawRows:
