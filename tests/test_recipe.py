@@ -409,6 +409,7 @@ def test_the_bundled_recipes_are_listed() -> None:
         "similarity",
         "small-at-once",
         "soft-tree",
+        "your-own",
     ]
 
 

@@ -182,7 +182,8 @@ def _teachers(sizes: Sizes) -> list[str]:
         "",
         "[[teacher]]",
         'name = "boosted"',
-        f'model = {{ kind = "gradient-boosting", iterations = {sizes.iterations} }}  # so many trees for each class',
+        f'model = {{ kind = "gradient-boosting", iterations = {sizes.iterations}, '
+        f"min_samples_leaf = {sizes.boosted_leaf} }}  # so many trees for each class",
         "folds = 3",
         "",
         "[[teacher]]",
@@ -221,7 +222,7 @@ def _transfer(sizes: Sizes, can_ask: bool) -> list[str]:
             "",
             "[[transfer]]",
             'name = "more-rows"  # these and synthetic ones, which the teacher labels',
-            f'views = {{ count = {sizes.views}, rows = "{rows}" }}  # so many for each row, altered {how}{why}',
+            f'views = {{ count = {sizes.views}, rows = "{rows}", swap = 0.2 }}  # so many for each, altered {how}{why}',
         ]
     return lines
 
@@ -235,6 +236,7 @@ def _students(sizes: Sizes, teacher: str, can_ask: bool) -> list[str]:
             f'transfer = "{transfer}"{why}',
             f'model = {{ kind = "mlp", widths = {sizes.widths} }}  # hidden layers; narrower is smaller and faster',
             'grid = { "distill.temperature" = [1, 2, 4] }  # ever softer targets; the best on the validation rows',
+            "distill = { hard = 1 }  # the weight of the labels, beside 1 for the teacher",
             f"train = {{ epochs = {sizes.epochs}, batch_size = {sizes.batch}, learning_rate = 3e-3 }}",
             "",
         ]
