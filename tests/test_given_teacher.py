@@ -120,6 +120,12 @@ def refused(recipe, tmp_path, kind=LimbeckError):
     return str(error.value)
 
 
+def shown(page):
+    """What a page says, without drawings and scripts."""
+    text = re.sub(r"<(script|style|svg).*?</\1>", "", page.read_text(), flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
 def described_as_planned(recipe, out):
     """A dry run before and after the run itself writes nothing, and counts a given teacher as there."""
     text = describe_plan(Road.open(recipe, out), "report")
@@ -136,11 +142,11 @@ def test_a_path_that_leads_nowhere_is_named(given, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("name", "shown"), [("model.pkl", ".pkl"), ("model", "no suffix")])
-def test_a_file_of_another_kind_is_refused(given, tmp_path, name, shown):
+@pytest.mark.parametrize(("name", "ending"), [("model.pkl", ".pkl"), ("model", "no suffix")])
+def test_a_file_of_another_kind_is_refused(given, tmp_path, name, ending):
     (tmp_path / name).write_bytes(b"x")
     assert refused(given(tmp_path / name), tmp_path) == (
-        f"teacher.given.from: {tmp_path / name} ends in {shown}, expected the folder of a saved model, an .onnx or "
+        f"teacher.given.from: {tmp_path / name} ends in {ending}, expected the folder of a saved model, an .onnx or "
         ".skops file, or predictions in one of .csv, .parquet, .npz"
     )
 
@@ -408,7 +414,7 @@ def test_predictions_are_recorded_as_they_are(given, split, predicted, tmp_path)
 
 def test_predictions_without_the_test_rows_have_a_row_of_nulls(given, split, predicted, tmp_path, limbeck):
     recipe, out = given(predicted(split.train)), tmp_path / "runs" / "given"
-    code, shown, _ = limbeck("run", recipe, "--out", out)
+    code, said, _ = limbeck("run", recipe, "--out", out)
     assert code == 0
     teacher, student, _ = json.loads((out / "results.json").read_text())["models"]
     assert (teacher.pop("role"), teacher.pop("name"), teacher.pop("variant"), teacher.pop("metrics")) == (
@@ -417,10 +423,12 @@ def test_predictions_without_the_test_rows_have_a_row_of_nulls(given, split, pre
     assert set(teacher.values()) == {None}
     assert [student[name] for name in ("agreement", "gap_recovered")] == [None, None]
     assert student["verdict"] is not None
-    assert re.search(r"^teacher +given +– +– +– ", shown, re.MULTILINE)
-    assert "small learnt from given makes" in shown
-    page = (out / "report.html").read_text()
-    assert "given" in page
+    assert re.search(r"^teacher +given +– +– +– ", said, re.MULTILINE)
+    assert "small learnt from given makes" in said
+    page = shown(out / "report.html")
+    assert re.search(r"given teacher( –){12}", page)
+    assert "None" not in page
+    assert "small learnt from given makes" in page
     assert verify(out) == []
     assert inspect(out).facts["state"] == "complete"
     code, _, err = limbeck("run", recipe, "--out", out)
@@ -545,6 +553,11 @@ def test_a_mean_with_predictions_for_training_rows_alone_has_a_row_of_nulls(give
     assert accuracy["a"] is not None
     assert (accuracy["given"], accuracy["both"]) == (None, None)
     assert verify(out) == []
+    page = shown(out / "report.html")
+    assert re.search(r"both teacher( –){12}", page)
+    assert "None" not in page
+    # What another teacher finds alike is not what the student learnt.
+    assert "finds alike" not in page
 
 
 def test_predictions_given_teach_nothing_that_depends_on_where_they_lie(given, split, predicted, tmp_path):

@@ -256,6 +256,17 @@ def test_a_mean_is_made_again_with_a_member_that_is_damaged(grapes_run, grapes):
     assert {name: after[name] for name in before} == before
 
 
+def test_a_mean_that_is_asked_first_has_its_damaged_member_made_again(grapes_run, grapes):
+    before = artifacts(grapes_run.parent)
+    damaged = artifact(grapes_run, "teacher/boosting") / "member-0.skops"
+    damaged.write_bytes(b"no zip")
+    road = Road.open(grapes, grapes_run)
+    mean = road.planner.teacher("both", False)
+    assert len(road.workshop.model(mean).members) == 2
+    after = artifacts(grapes_run.parent)
+    assert {name: after[name] for name in before} == before
+
+
 def test_a_member_that_is_gone_is_made_again(grapes_run, grapes):
     before = artifacts(grapes_run.parent)
     shutil.rmtree(artifact(grapes_run, "teacher/boosting"))

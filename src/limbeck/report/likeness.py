@@ -52,7 +52,10 @@ def likeness(found: Sequence[Family], models: Sequence[Model], classes: Sequence
 
 
 def who_and_at_what(found: Sequence[Family], models: Sequence[Model]) -> tuple[Model | None, float]:
-    """The first student's teacher and that student's temperature, or else the first teacher and T = 4."""
+    """The first student's teacher and its temperature; where students name none, the first teacher and T = 4.
+
+    None where the students' teachers have no predictions: another's say nothing about what they learnt.
+    """
     temperature = DEFAULT_TEMPERATURE
     for family in found:
         if family.teacher is not None and family.teacher.log_probs is not None:
@@ -60,6 +63,8 @@ def who_and_at_what(found: Sequence[Family], models: Sequence[Model]) -> tuple[M
             if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
                 temperature = float(given)
             return family.teacher, temperature
+    if any(family.teacher is not None for family in found):
+        return None, temperature
     return next((m for m in models if m.role == "teacher" and m.log_probs is not None), None), temperature
 
 
