@@ -402,13 +402,16 @@ def test_a_bundled_recipe_loads_and_is_the_same_when_written_and_read(name: str)
 
 def test_the_bundled_recipes_are_listed() -> None:
     assert bundled_recipes() == [
+        "diamonds",
         "digits",
         "few-labels",
         "hinton2015",
+        "letters",
         "mnist",
         "similarity",
         "small-at-once",
         "soft-tree",
+        "synthetic",
         "your-own",
     ]
 
