@@ -12,7 +12,7 @@ from limbeck.data.form import Form
 from limbeck.models.estimator import Estimator
 from limbeck.models.estimator_classes import classes_of
 
-EXTRACTION_BATCH = 2000
+EXTRACTION_BATCH = 8000
 """Rows asked at once: an estimator's own work for a call outweighs that for a row."""
 
 

@@ -18,8 +18,9 @@ from limbeck.precision import Precision, autocast, resolve_precision
 from limbeck.teachers.estimator_teacher import EstimatorTeacher, is_estimator
 from limbeck.teachers.protocol import Teacher
 
-# Rows asked at once, by kind of model: activations of a small batch stay in the cache (benchmarks/).
-EXTRACTION_BATCH = {"convnet": 250, "mlp": 500}
+# Rows asked at once, by kind of model: activations of a small batch stay in the cache (benchmarks/). Boosted trees meet
+# their threads once for every tree and batch, which costs more than the answers where batches are small.
+EXTRACTION_BATCH = {"convnet": 250, "mlp": 500, "random-forest": 8000, "gradient-boosting": 8000, "lightgbm": 8000}
 EXTRACTION_BATCH_OTHERWISE = 250
 
 
