@@ -15,10 +15,10 @@ import numpy as np
 from limbeck.artifacts import SUMS, read_checked
 from limbeck.data.form import form_from_json
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.files import DamagedFileError, sha256_hex, write_bytes, write_json
+from limbeck.files import DamagedFileError, sha256_hex, write_bytes
 from limbeck.models.booster import Booster
 from limbeck.models.estimator import OWN_KINDS, Estimator
-from limbeck.models.saving import DESCRIPTION, FORMAT, read_description
+from limbeck.models.saving import DESCRIPTION, describe, read_description
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "random-forest": ("sklearn.tree._tree.Tree",),
@@ -101,18 +101,7 @@ def save_estimator_model(
             name, content = f"{stem}.skops", _dumped(member)
         write_bytes(folder / name, content)
         members.append({"file": name, "sha256": sha256_hex(content), **described})
-    description = {
-        "format": FORMAT,
-        "kind": model.kind,
-        "settings": model.settings,
-        "input_shape": list(model.input_shape),
-        "classes": list(class_names),
-        "form": None if model.form is None else model.form.as_json(),
-        "labels": model.labels,
-        "members": members,
-        **(details or {}),
-    }
-    write_json(folder / DESCRIPTION, description)
+    describe(folder, model, class_names, labels=model.labels, members=members, **(details or {}))
 
 
 def load_estimator_model(folder: Path | str, trusted: Sequence[str] = ()) -> tuple[Estimator, tuple[str, ...]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from limbeck.data.form import Form, form_from_json
 from limbeck.errors import LimbeckError
-from limbeck.files import DamagedFileError, write_json
+from limbeck.files import DamagedFileError
 from limbeck.models.estimator import OWN_KINDS, Estimator
 from limbeck.models.estimator_file import load_estimator_model
 from limbeck.models.mean import MeanModel
 from limbeck.models.onnx_model import OnnxModel
-from limbeck.models.saving import DESCRIPTION, FORMAT, WEIGHTS, KnownModel, load_model, read_description
+from limbeck.models.saving import DESCRIPTION, WEIGHTS, KnownModel, describe, load_model, read_description
 
 ONNX = ".onnx"
 
@@ -48,16 +48,7 @@ def open_model(
 
 def save_mean(folder: Path, model: MeanModel, class_names: Sequence[str], identity: object) -> None:
     """Write the mean of models whose artifacts lie beside this one: model.json names them, nothing is copied."""
-    description = {
-        "format": FORMAT,
-        "kind": model.kind,
-        "settings": model.settings,
-        "input_shape": list(model.input_shape),
-        "classes": list(class_names),
-        "form": None if model.form is None else model.form.as_json(),
-        "identity": identity,
-    }
-    write_json(folder / DESCRIPTION, description)
+    describe(folder, model, class_names, identity=identity)
 
 
 def saved_files(path: Path | str) -> list[Path]:

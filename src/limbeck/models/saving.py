@@ -95,14 +95,19 @@ def save_model(
         raise UsageError(f"{len(class_names)} class names for a model of {model.classes} classes: give one for each")
     tensors = {name: tensor.detach().contiguous().cpu().numpy() for name, tensor in model.state_dict().items()}
     write_tensors(folder / WEIGHTS, tensors, {"model": model.kind})
+    describe(folder, model, class_names, **(details or {}))
+
+
+def describe(folder: Path, model: Any, class_names: Sequence[str], **more: Any) -> None:
+    """Write model.json: kind, settings, input_shape and form of a model of any kind, and more that it should say."""
     description = {
         "format": FORMAT,
         "kind": model.kind,
         "settings": model.settings,
         "input_shape": list(model.input_shape),
         "classes": list(class_names),
-        **({"form": form.as_json()} if (form := model.form) is not None else {}),
-        **(details or {}),
+        **({"form": model.form.as_json()} if model.form is not None else {}),
+        **more,
     }
     write_json(folder / DESCRIPTION, description)
 
