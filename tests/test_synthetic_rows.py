@@ -151,6 +151,14 @@ def test_views_that_do_not_fit_are_refused(views, message):
     assert wrong.replace("views.", "views: ", 1) == f"transfer.v.views: {message}"
 
 
+def test_synthetic_rows_of_some_classes_are_refused_because_they_would_be_made_from_the_others():
+    views = {"count": 2, "rows": "munge"}
+    assert problem(transfer=[{"name": "plain"}, {"name": "v", "select": {"without": ["class_1"]}, "views": views}]) == (
+        "transfer.v: found classes left out by select and synthetic rows in views, expected one of them: rows are made "
+        "from their neighbours, which may be of any class"
+    )
+
+
 def test_synthetic_rows_of_some_rows_are_told_apart_by_a_name_of_their_own():
     some = {"name": "plain", "select": {"rows": 10}, "views": {"count": 2, "rows": "munge"}}
     (row,) = [row for row in wine_recipe(transfer=[some]).rows() if row.role == "student"]

@@ -256,6 +256,15 @@ class Transfer(Table):
     dtype: Literal["float16", "float32"] = "float16"
 
     @model_validator(mode="after")
+    def _rows_left_out_teach_nothing(self) -> Transfer:
+        if self.views.rows and self.select is not None and (self.select.without or self.select.only):
+            raise misfit(
+                "found classes left out by select and synthetic rows in views, expected one of them: rows are made "
+                "from their neighbours, which may be of any class"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_exist(self) -> Transfer:
         if self.parts != ["train"]:
             raise misfit(found(self.parts, '["train"], so far the only part there is'), "parts")

@@ -44,7 +44,10 @@ class Recordings:
         for teacher, recordings in stage.recorded():
             self.make(recordings, teacher)
             for recording in recordings:
-                self.opened(recording, teacher)
+                if recording.view:
+                    self.opened(recording, teacher)
+                else:  # a teacher that does not fit the labels is refused before anything learns from it
+                    self._checked(recording, teacher)
 
     def make(self, recordings: Sequence[Recording], teacher: ModelStage) -> None:
         """Make the recordings of a transfer set that are not whole, as one work."""
@@ -100,16 +103,21 @@ class Recordings:
         part = recordings[0].part
         log_probs = np.empty((len(recordings), len(part), len(part.classes)), recordings[0].dtype)
         for number, recording in enumerate(recordings):
-            knowledge = self.opened(recording, teacher)
+            knowledge, log_probs[number] = self._checked(recording, teacher)
             where = f"knowledge {self.store.folder(recording.identity)}"
-            try:
-                log_probs[number] = knowledge.log_probs()
-            except DamagedFileError:
-                knowledge = self._repaired(recording, teacher)
-                log_probs[number] = knowledge.log_probs()
-            check_knowledge(knowledge, recording.labelled, where)
             spot_check(self.answering(teacher), knowledge, recording, inputs[number], where)
         return log_probs
+
+    def _checked(self, recording: Recording, teacher: ModelStage) -> tuple[Knowledge, npt.NDArray[Any]]:
+        """A recording that fits the rows and labels, and its log-probabilities; damaged shards are made again."""
+        knowledge = self.opened(recording, teacher)
+        try:
+            log_probs = knowledge.log_probs()
+        except DamagedFileError:
+            knowledge = self._repaired(recording, teacher)
+            log_probs = knowledge.log_probs()
+        check_knowledge(knowledge, recording.labelled, f"knowledge {self.store.folder(recording.identity)}")
+        return knowledge, log_probs
 
     def mend(self, recording: Recording, teacher: ModelStage) -> bool:
         """Make a recording again where it is damaged or missing; whether it was."""

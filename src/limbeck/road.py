@@ -35,6 +35,9 @@ from limbeck.teachers.out_of_fold import memorised
 from limbeck.threads import use_available_cores
 
 CACHE = "cache"
+OTHER_ROWS = (
+    'teach by rows that it was not fitted to: synthetic ones (views = { rows = "munge", … }), or a model with folds'
+)
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
 
 
@@ -120,6 +123,12 @@ class Road:
         data = checked.data
         beside = Path(recipe).parent if isinstance(recipe, str | Path) and Path(recipe).suffix == ".toml" else None
         dataset = _dataset(data, beside, progress.line if progress else None)
+        if progress is not None:
+            for note in dataset.notes:
+                progress.line(note)
+        if len(dataset.classes) < 2:
+            has = f"one class, {dataset.classes[0]}" if dataset.classes else "no labels"
+            raise LimbeckError(f"{data.source} has {has}: a teacher and its students tell at least two classes apart")
         split = dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
         if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
@@ -251,7 +260,7 @@ class Road:
             recording.part.labels,
             on_validation,
             validation.labels,
-            **({} if can_be_refitted else {"remedy": "let it label rows that it was not fitted to"}),
+            **({} if can_be_refitted else {"remedy": OTHER_ROWS}),
         )
         if said is not None:
             self.progress.line(f"teacher {teacher.name}: {said}")

@@ -141,3 +141,15 @@ def test_as_many_rows_as_there_are_are_all_of_them(digits):
 def test_more_rows_than_there_are_are_refused(digits):
     with pytest.raises(UsageError, match="rows = 51 of part .* were asked for, but select leaves 50: ask for fewer"):
         some_rows(digits.train, np.arange(50), 51, seed=0)
+
+
+def test_rows_without_a_label_are_to_train_on():
+    inputs = np.arange(40, dtype=np.float32).reshape(20, 2)
+    labels = np.array([0, 1] * 5 + [-1] * 10)
+    part = Part("train", inputs, labels, np.arange(20), ("a", "b"))
+    split = Dataset("some", part, None, ("a", "b")).split(validation=2, test=0.3, seed=1)
+    assert len(split.test) == 3
+    assert (split.test.labels >= 0).all()
+    assert (split.validation.labels >= 0).all()
+    assert len(split.train) == 15
+    assert set(range(10, 20)) <= set(split.train.ids.tolist())

@@ -44,7 +44,7 @@ class Dataset:
         The test rows are cut first, so that they stay the same whatever the validation is; then the
         validation from what is left. Both cuts are stratified by class; where that cannot be, because
         a class has a single row or a side would have fewer rows than there are classes, the rows are
-        drawn plainly. Rows keep the order of the source's file, and their row numbers in it as ids.
+        drawn plainly. Where only some rows have a label, both are cut from these. Rows keep the order of the source's file, and their row numbers in it as ids.
 
         Args:
             validation: rows (an integer), or a fraction in (0, 1) of the rows left after the test is
@@ -57,7 +57,10 @@ class Dataset:
                 fraction that is missing or that is not wanted.
         """
         _check_seed(seed)
-        rows = np.arange(len(self.train))
+        labelled = self.train.labels >= 0
+        # Choices and measurements need labels: where some rows have none, those are to train on.
+        unlabelled = np.flatnonzero(~labelled) if labelled.any() else np.empty(0, np.int64)
+        rows = np.setdiff1d(np.arange(len(self.train)), unlabelled)
         if self.test is not None:
             if test is not None:
                 raise UsageError(
@@ -66,24 +69,25 @@ class Dataset:
                 )
             test_part = self.test
         else:
-            rows, cut = _cut(rows, self._test_rows(test), self.train.labels, seed)
+            rows, cut = _cut(rows, self._test_rows(test, len(rows)), self.train.labels, seed)
             test_part = self.train.take(cut).named("test")
         rows, cut = _cut(rows, self._validation_rows(validation, len(rows)), self.train.labels, seed)
+        rows = np.union1d(rows, unlabelled)
         train = self.train if len(rows) == len(self.train) else self.train.take(rows)
         return Split(train, self.train.take(cut).named("validation"), test_part)
 
-    def _test_rows(self, test: float | None) -> int:
+    def _test_rows(self, test: float | None, available: int) -> int:
         if test is None:
             raise UsageError(
-                f"{self.name} has no test set of its own: set test to the fraction of its {len(self.train)} "
+                f"{self.name} has no test set of its own: set test to the fraction of its {available} "
                 "rows to set aside, for example test = 0.2"
             )
         if isinstance(test, bool) or not isinstance(test, int | float) or not 0 < test < 1:
             raise UsageError(f"test = {test!r} is not a fraction between 0 and 1, such as 0.2: change test")
-        count = math.ceil(test * len(self.train))
-        if count >= len(self.train):
+        count = math.ceil(test * available)
+        if count >= available:
             raise UsageError(
-                f"test = {test} takes all {len(self.train)} rows of {self.name} and leaves none to train on: "
+                f"test = {test} takes all {available} rows of {self.name} and leaves none to train on: "
                 "ask for a smaller fraction"
             )
         return count
