@@ -14,6 +14,7 @@ from sklearn.svm import LinearSVC
 
 import limbeck
 from limbeck.artifacts import TIMES
+from limbeck.data import load_dataset
 from limbeck.dry_run import describe_plan
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.inspection import inspect, verify
@@ -21,7 +22,8 @@ from limbeck.knowledge import Knowledge
 from limbeck.models import build_model, save_model
 from limbeck.models.estimator_file import save_estimator
 from limbeck.progress import Lines
-from limbeck.road import Road, run_split
+from limbeck.recipe_toml import toml_document
+from limbeck.road import Road, run, run_split
 
 RECIPE = """
 title = "Given"
@@ -232,6 +234,20 @@ def test_a_mean_by_its_path_teaches_as_it_did_where_it_was_made(given, grapes_fi
         name: theirs[name] for name in ("errors", "bytes", "parameters")
     }
     assert describe_plan(Road.open(recipe, out), "report").endswith("nothing to do: all 13 stages are there")
+
+
+def test_a_mean_by_its_path_is_no_member_of_another(given, grapes_finished, grapes, tmp_path):
+    text = grapes.read_text()
+    start, stop = text.index("[[teacher]]"), text.index("[[transfer]]")
+    teachers = (
+        f'[[teacher]]\nname = "a"\nfrom = "{grapes_finished}/models/teacher/both"\n[[teacher]]\nname = "f2"\n'
+        'model = { kind = "random-forest", trees = 5 }\n[[teacher]]\nname = "both"\nof = ["a", "f2"]\n\n'
+    )
+    given()
+    (tmp_path / "given.toml").write_text(text[:start] + teachers + text[stop:])
+    assert refused(tmp_path / "given.toml", tmp_path, UsageError) == (
+        'teacher.both.of: "a" is a mean itself, expected those that it is of'
+    )
 
 
 # ---------------------------------------------------------------- skops
@@ -575,3 +591,22 @@ def test_predictions_given_teach_nothing_that_depends_on_where_they_lie(given, s
     ]
     assert found[0] == found[1]
     assert run_split(tmp_path / "two" / "given").train.inputs_hash == split.train.inputs_hash
+
+
+def test_a_relative_path_is_looked_for_beside_the_recipe_first(tmp_path, monkeypatch):
+    train = load_dataset("digits").split(validation=200, test=0.25).train
+    (tmp_path / "work").mkdir()
+    (tmp_path / "recipes").mkdir()
+    probabilities = np.full((len(train), 10), 0.01)
+    probabilities[np.arange(len(train)), train.labels] = 0.91
+    np.savez(tmp_path / "recipes" / "p.npz", ids=train.ids, probabilities=probabilities)
+    recipe = {
+        "title": "x",
+        "data": {"source": "digits", "validation": 200, "test": 0.25},
+        "teacher": [{"name": "t", "from": "p.npz"}],
+        "student": [{"name": "s", "model": {"kind": "mlp", "widths": [4]}, "train": {"epochs": 1}}],
+    }
+    (tmp_path / "recipes" / "r.toml").write_text(toml_document(recipe))
+    monkeypatch.chdir(tmp_path / "work")
+    run("../recipes/r.toml", tmp_path / "runs" / "x", until="extract")
+    assert list((tmp_path / "runs" / "artifacts" / "knowledge").iterdir())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from limbeck.artifacts import Identity
 from limbeck.data import Part, TableForm
 from limbeck.data.form import form_from_json
+from limbeck.data.sources import found_beside
 from limbeck.errors import LimbeckError
 from limbeck.files import sha256_hex
 from limbeck.model_stage import ModelStage, Rows
@@ -55,15 +56,20 @@ class PredictionsModel(nn.Module):
         )
 
 
-def given_teacher(teacher: Teacher, rows: Rows) -> ModelStage:
+def given_teacher(teacher: Teacher, rows: Rows, beside: Path | None = None) -> ModelStage:
     """The stage of a teacher `from` a path.
 
     An artifact keeps its own key; any other saved model is known by its content.
 
+    Args:
+        teacher: as in the recipe.
+        rows: that it is to be asked about.
+        beside: the recipe's folder: a relative path is looked for there, then in the working folder.
+
     Raises:
         LimbeckError: there is no model there, or its classes or inputs are not those of the rows.
     """
-    path = Path(str(teacher.from_))
+    path = found_beside(str(teacher.from_), beside)
     where = f"teacher.{teacher.name}.from"
     if not path.exists():
         raise LimbeckError(f"{where}: there is no {path}: give the path of a saved model, or of a file of predictions")

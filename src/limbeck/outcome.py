@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import combined
 from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
-from limbeck.recipe import Claim
+from limbeck.recipe import Claim, Recipe
 from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
 from limbeck.rows import ERRORS_ON, row_id
@@ -239,14 +240,21 @@ def _can_be_asked(stage: ModelStage) -> bool:
     return not any(isinstance(asked.given, PredictionsModel) for asked in stage.asked)
 
 
-def versions() -> dict[str, str]:
-    """What decides numbers: limbeck, python, torch, numpy, scikit-learn."""
-    from importlib.metadata import version
+def versions(recipe: Recipe) -> dict[str, str]:
+    """What decides numbers: limbeck, python, torch, numpy, scikit-learn; and what else the recipe's teachers need."""
+    from importlib.metadata import PackageNotFoundError, version
 
+    found = {}
+    needed = {"lightgbm" for teacher in recipe.teacher if teacher.kind == "lightgbm"}
+    needed |= {"onnxruntime" for teacher in recipe.teacher if str(teacher.from_).endswith(".onnx")}
+    for name in sorted(needed):
+        with contextlib.suppress(PackageNotFoundError):  # whoever needs it says so
+            found[name] = version(name)
     return {
         "limbeck": __version__,
         "python": ".".join(map(str, sys.version_info[:3])),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scikit-learn": version("scikit-learn"),
+        **found,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from limbeck.artifacts import Identity
@@ -65,11 +66,13 @@ class Planner:
         recipe: checked.
         split: the data, cut.
         seed: of everything but the split.
+        beside: the recipe's folder, where a teacher's path is looked for first.
     """
 
     recipe: Recipe
     split: Split
     seed: int
+    beside: Path | None = None
 
     def __post_init__(self) -> None:
         self.rows = RowSets(self.split, self.recipe.data.split_seed)
@@ -139,7 +142,7 @@ class Planner:
             teacher = next(part for part in self.recipe.teacher if part.name == name)
             rows = self.rows.of(refit)
             if teacher.from_ is not None:
-                stage = given_teacher(teacher, rows)
+                stage = given_teacher(teacher, rows, self.beside)
             elif teacher.of is not None:
                 stage = _mean(teacher, rows, tuple(self.teacher(member, refit) for member in teacher.of))
             elif teacher.kind in ESTIMATORS:
@@ -321,10 +324,14 @@ def _mean(teacher: Teacher, rows: Rows, members: tuple[ModelStage, ...]) -> Mode
     """The mean of several teachers.
 
     Raises:
-        UsageError: two of them are one and the same.
+        UsageError: one of them is a mean itself, or two are one and the same.
     """
     names: dict[str, str] = {}
     for member in members:
+        if member.members:
+            raise UsageError(
+                f"teacher.{teacher.name}.of: {shown(member.name)} is a mean itself, expected those that it is of"
+            )
         if (same := names.setdefault(member.identity.key, member.name)) != member.name:
             raise UsageError(
                 f"teacher.{teacher.name}.of: {shown(same)} and {shown(member.name)} are the same model, with the same "

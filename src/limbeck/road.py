@@ -86,13 +86,19 @@ class Road:
     progress: Progress = field(default_factory=Silent)
     sets: Sequence[str] = ()
     fresh: bool = False
+    beside: Path | None = None
 
     def __post_init__(self) -> None:
-        self.planner = Planner(self.recipe, self.split, self.seed)
+        self.planner = Planner(self.recipe, self.split, self.seed, self.beside)
         self.store = ArtifactStore(self.folder.path.parent / ARTIFACTS)
         cache = ViewCache(self.folder.path.parent / CACHE)
         self.workshop = Workshop(self.store, cache, self.progress)
-        about = {"recipe": self.name, "settings": settings_key(self.recipe), "seed": self.seed, "versions": versions()}
+        about = {
+            "recipe": self.name,
+            "settings": settings_key(self.recipe),
+            "seed": self.seed,
+            "versions": versions(self.recipe),
+        }
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
         self.outcome = Outcome(
@@ -136,7 +142,7 @@ class Road:
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
         # A fresh run that was cut off is gone on with, not begun once more.
         fresh = fresh and not folder.fresh_is_under_way(checked, seed)
-        road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets, fresh)
+        road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets, fresh, beside)
         road._check_models()
         return road
 

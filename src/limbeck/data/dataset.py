@@ -44,7 +44,8 @@ class Dataset:
         The test rows are cut first, so that they stay the same whatever the validation is; then the
         validation from what is left. Both cuts are stratified by class; where that cannot be, because
         a class has a single row or a side would have fewer rows than there are classes, the rows are
-        drawn plainly. Where only some rows have a label, both are cut from these. Rows keep the order of the source's file, and their row numbers in it as ids.
+        drawn plainly. Where only some rows have a label, both are cut from these. Rows keep the order of the
+        source's file, and their row numbers in it as ids.
 
         Args:
             validation: rows (an integer), or a fraction in (0, 1) of the rows left after the test is

@@ -52,7 +52,7 @@ def load_dataset(
     if kind in _FOLDERS and colon:
         if not rest:
             raise UsageError(f'data source "{source}" names no folder: write "{kind}:FOLDER"')
-        folder = _found(rest, beside)
+        folder = found_beside(rest, beside)
         if kind == "idx":
             _check_reading(source, reading, ())
             return load_idx_folder(folder, source)
@@ -71,16 +71,16 @@ def load_dataset(
         _check_reading(source, reading, _OF_TABLES)
         from limbeck.data.table import load_table
 
-        return load_table(_found(source, beside), source, reading)
+        return load_table(found_beside(source, beside), source, reading)
     if source.lower().endswith(_ARRAYS):
         _check_reading(source, reading, ())
         from limbeck.data.arrays import load_arrays
 
-        return load_arrays(_found(source, beside), source, reading)
+        return load_arrays(found_beside(source, beside), source, reading)
     raise _unknown(source, beside)
 
 
-def _found(given: str, beside: Path | None) -> Path:
+def found_beside(given: str, beside: Path | None) -> Path:
     """Where a path leads: beside the recipe where there is something, else from the working folder."""
     path = Path(given).expanduser()
     if beside is not None and (beside / path).exists():
@@ -102,7 +102,7 @@ def _check_reading(source: str, reading: Reading, allowed: tuple[str, ...]) -> N
 
 def _unknown(source: str, beside: Path | None) -> UsageError:
     kind, colon, _ = source.partition(":")
-    path = _found(source, beside)
+    path = found_beside(source, beside)
     if source and path.is_dir():
         hint = f': write "idx:{source}" or "images:{source}" to read this folder'
     elif source and path.is_file():

@@ -16,8 +16,8 @@ from limbeck.exporting.card import MARK, Source, card
 from limbeck.exporting.checking import Check, Session, check
 from limbeck.exporting.graph import finished, need_onnx, numeric_graph
 from limbeck.exporting.origin import Rows, checking_rows, key_of_artifact, origin_of
+from limbeck.exporting.placing import is_own_int8, place
 from limbeck.exporting.quantising import How, how_to_quantise, quantised
-from limbeck.files import write_bytes
 from limbeck.models import read_description
 from limbeck.models.opening import open_model
 from limbeck.models.saving import KINDS, KnownModel
@@ -28,6 +28,7 @@ from limbeck.threads import use_available_cores
 Array = npt.NDArray[Any]
 
 _HALF_A_POINT = 0.005
+_WORTH_IT = 1.5  # times smaller
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Exported:
         accuracy: of the file on these rows; None where their labels are not known.
         int8: the file of 8 bits, where one was asked for and there is something to quantise.
         not_int8: why there is none although it was asked for.
+        removed: the file of 8 bits of an earlier export, which would have been left beside another model's.
     """
 
     path: Path
@@ -76,6 +78,7 @@ class Exported:
     accuracy: float | None
     int8: Int8 | None = None
     not_int8: str | None = None
+    removed: Path | None = None
 
     def lines(self) -> list[str]:
         """What the command prints."""
@@ -83,6 +86,7 @@ class Exported:
             f"{self.path}: {scaled(self.bytes, 'B')}, a model of kind {self.kind}",
             *self.measured(),
             *([] if self.not_int8 is None else [self.not_int8]),
+            *([] if self.removed is None else [f"{self.removed}: removed, it was an earlier export's"]),
             f"card: {self.card}",
         ]
 
@@ -100,15 +104,16 @@ class Exported:
             f"model ({_threads(found.threads)}, median)",
         ]
         if (int8 := self.int8) is not None:
-            known = ""
+            known, lost = "", False
             if int8.accuracy is not None and self.accuracy is not None:
-                lost = ", more than half a point lost" if self.accuracy - int8.accuracy > _HALF_A_POINT else ""
-                known = f"accuracy {percent(int8.accuracy, 2)}%, in float32 {percent(self.accuracy, 2)}%{lost}; "
-            size = _size(self.bytes / int8.bytes)
+                lost = self.accuracy - int8.accuracy > _HALF_A_POINT
+                much = ", more than half a point lost" if lost else ""
+                known = f"accuracy {percent(int8.accuracy, 2)}%, in float32 {percent(self.accuracy, 2)}%{much}; "
+            ratio = self.bytes / int8.bytes
             lines.append(
-                f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {size} ({int8.how} quantisation); {known}"
+                f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {_size(ratio)} ({int8.how} quantisation); {known}"
                 f"{whole(int8.changed)} of {whole(found.rows)} rows have another class than in float32; one row takes "
-                f"{significant(int8.milliseconds)} ms"
+                f"{significant(int8.milliseconds)} ms{_advice(ratio, lost)}"
             )
         return lines
 
@@ -226,12 +231,11 @@ def _written(
                 accuracy=_accuracy(answers, classes, rows),
                 milliseconds=small_session.milliseconds(rows.inputs),
             )
-    exported = Exported(path, page, kind, len(data), checked, rows.what, accuracy, small, reason)
+    eight_bits = path.with_suffix(".int8.onnx")
+    stale = eight_bits if small is None and is_own_int8(eight_bits) else None
+    exported = Exported(path, page, kind, len(data), checked, rows.what, accuracy, small, reason, stale)
     text = card(exported.path.name, model, classes, rows.inputs, exported.measured(), reason, source)
-    write_bytes(path, data)
-    if small is not None:
-        write_bytes(small.path, small_data)
-    write_bytes(page, text.encode())
+    place({path: data} | ({} if small is None else {small.path: small_data}), page, text.encode(), stale)
     return exported
 
 
@@ -274,3 +278,11 @@ def _size(ratio: float) -> str:
     if 0.95 < ratio < 1.05:
         return "as large"
     return f"{significant(max(ratio, 1 / ratio), 2)} times {'smaller' if ratio > 1 else 'larger'}"
+
+
+def _advice(ratio: float, lost: bool) -> str:
+    """What to do where 8 bits gain little, or lose much; empty where they do what they are for."""
+    if ratio < _WORTH_IT:
+        size = "not smaller" if ratio < 1.05 else "hardly smaller"
+        return f"; {size}{' and less accurate' if lost else ''}: use the float32 file"
+    return "; less accurate: use the float32 file, unless size counts more" if lost else ""

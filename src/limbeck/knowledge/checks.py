@@ -83,7 +83,7 @@ def check_agreement(
     if chance < 1 - 1e-9 and agreement <= chance + 2 * deviation and agreement < 1 - 1e-9:
         raise LimbeckError(
             f"{where}: the teacher agrees with the labels on {agreement:.1%} of {n} rows, and chance would give "
-            f"{chance:.1%}: rows or classes are misaligned, or this is no teacher for these data"
+            f"{chance:.1%}: rows or classes are misaligned, this is no teacher for these data, or it has learnt nothing"
         )
     renamed, original = linear_sum_assignment(-table)
     best = float(table[renamed, original].sum())
