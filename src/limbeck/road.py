@@ -35,9 +35,7 @@ from limbeck.teachers.out_of_fold import memorised
 from limbeck.threads import use_available_cores
 
 CACHE = "cache"
-OTHER_ROWS = (
-    'teach by rows that it was not fitted to: synthetic ones (views = { rows = "munge", … }), or a model with folds'
-)
+OTHER_ROWS = 'let it label rows that it was not fitted to, such as synthetic ones: views = { rows = "munge", … }'
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
 
 
