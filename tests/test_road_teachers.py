@@ -154,6 +154,28 @@ def test_training_rows_are_recorded_out_of_fold(grapes_finished, teacher):
     assert np.abs(np.exp(asked) - np.exp(own)).max() > 0.1  # it knows its rows better than that
 
 
+@pytest.mark.parametrize("teacher", ["forest", "boosting", "both"])
+def test_a_teacher_that_is_opened_in_python_knows_its_own_rows(grapes_finished, tmp_path, teacher):
+    train = run_split(grapes_finished).train
+    kept = limbeck.extract(
+        open_model(artifact(grapes_finished, f"teacher/{teacher}"))[0], train, tmp_path, name=teacher, dtype="float32"
+    )
+    members = ["forest", "boosting"] if teacher == "both" else [teacher]
+    own = [
+        np.exp(OwnRows.load(artifact(grapes_finished, f"teacher/{name}") / OWN_ROWS).answers_for(train)[1])
+        for name in members
+    ]
+    np.testing.assert_allclose(np.exp(kept.log_probs()), np.mean(own, axis=0), atol=1e-6)
+
+
+def test_a_mean_of_estimators_cannot_be_told_from_another_by_weights(grapes_finished, tmp_path):
+    train, (both, _) = run_split(grapes_finished).train, open_model(artifact(grapes_finished, "teacher/both"))
+    with pytest.raises(
+        UsageError, match=r"^MeanModel cannot be told from another teacher by its weights: pass name=…$"
+    ):
+        limbeck.extract(both, train, tmp_path)
+
+
 def test_other_rows_are_recorded_as_the_mean_of_the_folds_says(grapes_finished, grapes):
     road = Road.open(grapes, grapes_finished)
     recordings = road.planner.students()[1].trials[0].recorded()

@@ -30,6 +30,7 @@ from limbeck.knowledge import (
 from limbeck.knowledge import extract as extract_recording
 from limbeck.knowledge.store import StoredDtype
 from limbeck.models.estimator import Estimator
+from limbeck.models.onnx_model import OnnxModel
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
 from limbeck.teachers import EstimatorTeacher, Teacher, answers_about, as_teacher, own_answers
@@ -126,7 +127,7 @@ def extract(
     check_part(part, "part")
     if dtype not in get_args(StoredDtype):
         raise UsageError(f"dtype = {dtype!r}: expected one of {', '.join(get_args(StoredDtype))}")
-    if isinstance(teacher, nn.Module) and not isinstance(teacher, Estimator):
+    if isinstance(teacher, nn.Module) and not any(isinstance(one, Estimator | OnnxModel) for one in teacher.modules()):
         key = key_of({"module": _module_digest(teacher), "name": name})
     elif name is not None:
         key = key_of({"name": name})

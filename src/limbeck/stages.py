@@ -34,7 +34,6 @@ from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings
 from limbeck.teacher_making import make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher
-from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
 from limbeck.tree_forms import FORM, form_facts, tree_form
@@ -106,10 +105,7 @@ class Workshop:
         """A teacher in the form in which it answers."""
         key = stage.identity.key
         if key not in self._teachers:
-            model = self.model(stage)
-            if (path := self.folder(stage) / OWN_ROWS).is_file():
-                setattr(model, "own_rows", OwnRows.load(path))  # noqa: B010 – no module, though torch would take it
-            self._teachers[key] = TorchTeacher(model)
+            self._teachers[key] = TorchTeacher(self.model(stage))
         return self._teachers[key]
 
     def mend(self, stage: ModelStage) -> int:

@@ -6,10 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from limbeck.data import Part
 from limbeck.data.form import Form
+from limbeck.models.estimator import RowAnswers
 from limbeck.models.hard_labels import FLOOR
 from limbeck.models.outputs import Outputs, logits_of
 
@@ -53,9 +57,51 @@ class MeanModel(nn.Module):
         return Outputs(mean.clamp_min(math.log(FLOOR)))
 
     @property
+    def own_rows(self) -> MeanRows | None:
+        """What is said about rows that members were fitted to, by those that have not seen them."""
+        return MeanRows(self) if any(_own(member) is not None for member in self.members) else None
+
+    @property
     def parameter_count(self) -> int:
         """The sum of its members' numbers."""
         return sum(_count(member, "parameter_count") for member in self.members)
+
+
+class MeanRows:
+    """What a mean says about rows that members of it were fitted to: there each of these says what it does unseen.
+
+    Args:
+        mean: of the members.
+    """
+
+    def __init__(self, mean: MeanModel) -> None:
+        self.mean = mean
+
+    def answers_for(self, part: Part) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+        """Which rows of a part a member has an answer of its own for, and the mean, to which others add theirs.
+
+        Returns:
+            A mask, shape (n,), and log-probabilities, shape (n, classes), 0 outside of the mask.
+        """
+        from limbeck.training import predict_log_probs  # training is of models
+
+        found = [None if (own := _own(member)) is None else own.answers_for(part) for member in self.mean.members]
+        known = np.logical_or.reduce([one[0] for one in found if one is not None])
+        log_probs = np.zeros((len(part), self.mean.classes), dtype=np.float32)
+        total = np.zeros((int(known.sum()), self.mean.classes))
+        for member, said in zip(self.mean.members, found, strict=True):
+            answers = np.zeros_like(log_probs) if said is None else said[1].copy()
+            asked = known if said is None else known & ~said[0]
+            if asked.any():
+                answers[asked] = predict_log_probs(member, part.inputs[asked])
+            total += np.exp(answers[known].astype(np.float64))
+        log_probs[known] = np.log(np.maximum(total / len(found), FLOOR))
+        return known, log_probs
+
+
+def _own(member: nn.Module) -> RowAnswers | None:
+    own: RowAnswers | None = getattr(member, "own_rows", None)
+    return own
 
 
 def _count(member: nn.Module, name: str) -> int:

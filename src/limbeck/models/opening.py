@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from limbeck.artifacts import SUMS, read_checked
 from limbeck.data.form import Form, form_from_json
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError
@@ -34,15 +35,17 @@ def open_model(
     """
     path = Path(path)
     if path.is_file() and path.resolve().suffix == ONNX:
-        model = OnnxModel.open(path.resolve(), classes, form)
-        return model, model.class_names or tuple(str(number) for number in range(model.classes or 0))
+        onnx = OnnxModel.open(path.resolve(), classes, form)
+        return onnx, onnx.class_names or tuple(str(number) for number in range(onnx.classes or 0))
     if path.is_file():
         raise LimbeckError(f"{path} is no saved model: expected the folder of one, or an {ONNX} file")
     kind = read_description(path)["kind"]
     if kind == MeanModel.kind:
         return _open_mean(path)
     if kind in (*OWN_KINDS, "estimator"):
-        return load_estimator_model(path)
+        model, names = load_estimator_model(path)
+        _read_own_rows(path, model)
+        return model, names
     return load_model(path)
 
 
@@ -81,6 +84,21 @@ def mean_members(folder: Path | str) -> list[Path]:
                 f"{folder} is the mean of models beside it, and there is no {member}: keep them together"
             )
     return found
+
+
+def _read_own_rows(folder: Path, model: Estimator) -> None:
+    """Hand an estimator its answers for rows that it was fitted to, where they are kept beside it."""
+    from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows  # teachers are made of models
+
+    path = folder / OWN_ROWS
+    if not path.is_file():
+        return
+    if (folder / SUMS).exists():
+        read_checked(folder, OWN_ROWS)
+    own = OwnRows.load(path)
+    if own.log_probs.shape[1] != model.classes:
+        raise DamagedFileError(path, f"expected answers for {model.classes} classes")
+    model.own_rows = own
 
 
 def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
