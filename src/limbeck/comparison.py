@@ -31,7 +31,7 @@ class _Numbers(_Form):
 
 
 # No times: those of several runs are of several moments; benchmarks/ has speed as ratios within one run.
-COLUMNS = tuple(_Numbers.model_fields)
+COLUMNS = (*_Numbers.model_fields, "auc")
 
 
 class _Row(_Numbers):
@@ -109,13 +109,15 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
             odd = sorted(set(ids) ^ set(rows[0])) or ["their order"]
             raise LimbeckError(f"{path} has other rows than {runs[0]} ({odd[0]}): compare runs of one recipe")
     seeds = ", ".join(str(found["seed"]) for found in results)
-    shown = [name for name in COLUMNS if any(row[name] is not None for found in results for row in found["models"])]
+    shown = [
+        name for name in COLUMNS if any(_value(row, name) is not None for each in results for row in each["models"])
+    ]
     head = ["role", "model", *(name.replace("_", " ") for name in shown), "verdict"]
     body = []
     for index, first in enumerate(results[0]["models"]):
         same = [found["models"][index] for found in results]
         verdicts = [row["verdict"] for row in same if row["verdict"]]
-        cells = [_spread([row[name] for row in same], name) for name in shown]
+        cells = [_spread([_value(row, name) for row in same], name) for name in shown]
         counted = ", ".join(f"{verdicts.count(v)} × {v}" for v in dict.fromkeys(verdicts))
         body.append([first["role"], _label(same), *cells, counted if len(same) > 1 else "".join(verdicts)])
     of = "median (lowest to highest)" if len(results) > 1 else "one run"
@@ -126,6 +128,12 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
     if claims := claim_lines([found.get("claims", []) for found in results]):
         tables.append(plain_table(HEAD, claims, markdown=markdown))
     return "\n\n".join([caption, *tables])
+
+
+def _value(row: dict[str, Any], name: str) -> float | None:
+    """A number of a row; the area under the curve is among those by name."""
+    found: float | None = (row.get("metrics") or {}).get(name) if name == "auc" else row[name]
+    return found
 
 
 def _row_id(row: dict[str, Any]) -> str:
@@ -154,6 +162,8 @@ def _number(value: float, name: str) -> str:
         return f"{value:.2%}"
     if name == "errors":
         return f"{value:g}"
+    if name == "auc":
+        return f"{value:.5f}"
     if name == "gap_recovered":
         return f"{value:.0%}"
     return f"{value:.3g}"

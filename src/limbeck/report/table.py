@@ -80,7 +80,8 @@ def columns(models: Sequence[Model], test_rows: int) -> list[Column]:
     names = [name for m in models for name, value in (m.row.get("metrics") or {}).items() if finite(value) is not None]
     few_first = sorted(dict.fromkeys(names), key=lambda name: name.startswith(ERRORS_ON))
     for name in few_first[:METRIC_COLUMNS]:
-        found.append(Column(f"metrics.{name}", name.replace("_", " "), "Further", name, significant_or_whole))
+        form = _area if name == "auc" else significant_or_whole
+        found.append(Column(f"metrics.{name}", name.replace("_", " "), "Further", name, form))
     return found
 
 
@@ -123,6 +124,10 @@ def _cell(model: Model, column: Column) -> Cell:
 def significant_or_whole(value: float) -> str:
     """A count as a count, anything else with three digits."""
     return whole(value) if isinstance(value, int) else significant(value)
+
+
+def _area(value: float) -> str:
+    return f"{value:.5f}"
 
 
 def _gap(value: float) -> str:
