@@ -33,7 +33,7 @@ from limbeck.models.estimator import Estimator
 from limbeck.models.onnx_model import OnnxModel
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
-from limbeck.teachers import EstimatorTeacher, Teacher, answers_about, as_teacher, own_answers
+from limbeck.teachers import EstimatorTeacher, Teacher, answers_about, as_teacher, own_answers, own_answers_by_content
 from limbeck.training import History, TrainSettings, predict_log_probs, train
 
 
@@ -192,7 +192,8 @@ def distill(
         probe(student, part.inputs, None, "the student")
         asked = as_teacher(teacher, part if isinstance(inputs, Part) else None)
         _warn(asked, progress)
-        answers = answers_about(asked, part.inputs, own_answers(asked, part))
+        own = own_answers(asked, part) if isinstance(inputs, Part) else own_answers_by_content(asked, part)
+        answers = answers_about(asked, part.inputs, own)
         prepare(student, part.inputs, answers.shape[1], "the student")
         known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]
         names = list(part.classes) if known else [str(number) for number in range(answers.shape[1])]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.compose import ColumnTransformer
@@ -16,8 +18,17 @@ from limbeck.data.form import Column, TableForm
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError
 from limbeck.models import MLP, Estimator
+from limbeck.models.mean import MeanModel
 from limbeck.progress import Silent
-from limbeck.teachers import EstimatorTeacher, OwnRows, as_teacher, log_probabilities, memorised, out_of_fold
+from limbeck.teachers import (
+    EstimatorTeacher,
+    OwnRows,
+    Predictions,
+    as_teacher,
+    log_probabilities,
+    memorised,
+    out_of_fold,
+)
 from limbeck.teachers.out_of_fold import OWN_ROWS, fold_rows
 from limbeck.training import TrainSettings
 
@@ -220,6 +231,42 @@ def test_knowledge_out_of_fold_is_honest_where_the_teacher_s_own_is_not(neighbou
     ):
         share = (knowledge.log_probs().argmax(axis=1) == wine.labels).mean()
         assert 0.6 < share < 0.85
+
+
+def test_an_array_s_rows_are_known_by_their_content(neighbour, wine):
+    order = np.arange(178)[::-1]
+    of_part = distill(neighbour, MLP((13,), 3, [4]), wine.take(order), QUICK).knowledge.log_probs()
+    of_array = distill(neighbour, MLP((13,), 3, [4]), wine.inputs[order], QUICK).knowledge.log_probs()
+    np.testing.assert_array_equal(of_array, of_part)
+    mean = MeanModel([neighbour.model, neighbour.model])
+    of_mean = distill(mean, MLP((13,), 3, [4]), wine.inputs[order], QUICK).knowledge.log_probs()
+    np.testing.assert_allclose(np.exp(of_mean), np.exp(of_part), atol=1e-6)
+
+
+def test_equal_rows_with_different_answers_are_asked_for_with_their_numbers(wine):
+    twins = Part("twins", wine.inputs[[0, 1, 1]], np.full(3, -1), np.arange(3), WINES)
+    teacher = out_of_fold(GaussianNB(), wine, folds=2)
+    answers = np.log(np.float32([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5]]))
+    teacher.model.own_rows = OwnRows(twins.ids, twins.row_hashes, answers)
+    with pytest.raises(UsageError) as error:
+        distill(teacher, MLP((13,), 3, [4]), wine.inputs, QUICK)
+    assert str(error.value) == (
+        "1 of 178 inputs, the first in row 1, are equal to several rows that the teacher was fitted to, with different "
+        "answers: hand over the part, with its row numbers, in place of an array"
+    )
+    kept = distill(teacher, MLP((13,), 3, [4]), twins, QUICK, validation=0).knowledge
+    np.testing.assert_array_equal(kept.log_probs(), answers)
+
+
+def test_a_teacher_that_knows_rows_by_numbers_alone_asks_for_the_part(wine):
+    teacher = out_of_fold(GaussianNB(), wine, folds=2)
+    teacher.model.own_rows = Predictions(wine.ids, np.zeros((178, 3), np.float32), WINES, "hard", Path("p.csv"))
+    with pytest.raises(UsageError) as error:
+        distill(teacher, MLP((13,), 3, [4]), wine.inputs, QUICK)
+    assert str(error.value) == (
+        "the teacher has answers for rows by their numbers, and an array has none: hand over the part, with its row "
+        "numbers, in place of an array"
+    )
 
 
 def test_rows_without_a_label_are_not_fitted_to_and_get_the_mean(wine):

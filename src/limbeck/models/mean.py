@@ -83,9 +83,31 @@ class MeanRows:
         Returns:
             A mask, shape (n,), and log-probabilities, shape (n, classes), 0 outside of the mask.
         """
+        return self._mean(
+            part, [None if own is None else own.answers_for(part) for own in map(_own, self.mean.members)]
+        )
+
+    def answers_by_content(self, part: Part) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+        """As `answers_for`, of rows without ids of their own.
+
+        Raises:
+            UsageError: a member knows its rows by ids alone, or has several answers for equal rows.
+        """
+        from limbeck.teachers import TorchTeacher, own_answers_by_content  # teachers are made of models
+
+        none = np.zeros(len(part), dtype=bool), np.zeros((len(part), self.mean.classes), dtype=np.float32)
+        found = [
+            None if _own(member) is None else own_answers_by_content(TorchTeacher(member), part) or none
+            for member in self.mean.members
+        ]
+        return self._mean(part, found)
+
+    def _mean(
+        self, part: Part, found: Sequence[tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]] | None]
+    ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+        """The mean of what members said about their own rows and, where they did not, of what they say."""
         from limbeck.training import predict_log_probs  # training is of models
 
-        found = [None if (own := _own(member)) is None else own.answers_for(part) for member in self.mean.members]
         known = np.logical_or.reduce([one[0] for one in found if one is not None])
         log_probs = np.zeros((len(part), self.mean.classes), dtype=np.float32)
         total = np.zeros((int(known.sum()), self.mean.classes))

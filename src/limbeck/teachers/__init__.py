@@ -3,7 +3,15 @@
 from limbeck.teachers.estimator_teacher import EstimatorTeacher
 from limbeck.teachers.out_of_fold import OwnRows, memorised, out_of_fold
 from limbeck.teachers.predictions import Predictions, read_predictions
-from limbeck.teachers.protocol import FLOOR, OwnAnswers, Teacher, answers_about, log_probabilities, own_answers
+from limbeck.teachers.protocol import (
+    FLOOR,
+    OwnAnswers,
+    Teacher,
+    answers_about,
+    log_probabilities,
+    own_answers,
+    own_answers_by_content,
+)
 from limbeck.teachers.torch_module import FunctionTeacher, TorchTeacher, as_teacher
 
 __all__ = [
@@ -21,5 +29,6 @@ __all__ = [
     "memorised",
     "out_of_fold",
     "own_answers",
+    "own_answers_by_content",
     "read_predictions",
 ]

@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 
 OWN_ROWS = "own_rows.safetensors"
 """What the file is called in a teacher's folder."""
+_ALIKE = 1e-4  # nats: equal rows that were answered in batches of other sizes
 _ODD = np.uint64(0x9E3779B97F4A7C15)  # spreads ids over 64 bits (Steele, Lea and Flood 2014)
 
 
@@ -61,6 +62,25 @@ class OwnRows:
         row = order[np.minimum(at, len(order) - 1)]
         known = (self.ids[row] == part.ids) & (self.row_hashes[row] == part.row_hashes)
         return known, np.where(known[:, np.newaxis], self.log_probs[row], np.float32(0))
+
+    def answers_by_content(self, part: Part) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+        """As `answers_for`, of rows without ids of their own: by hash alone.
+
+        Raises:
+            UsageError: equal rows among these have different answers.
+        """
+        hashes, first, group = np.unique(self.row_hashes, return_index=True, return_inverse=True)
+        differ = np.abs(self.log_probs - self.log_probs[first][group.ravel()]).max(axis=1) > _ALIKE
+        clashing = np.isin(part.row_hashes, self.row_hashes[differ])
+        if clashing.any():
+            raise UsageError(
+                f"{int(clashing.sum())} of {len(part)} inputs, the first in row {int(clashing.argmax())}, are equal to "
+                "several rows that the teacher was fitted to, with different answers: hand over the part, with its row "
+                "numbers, in place of an array"
+            )
+        at = first[np.minimum(np.searchsorted(hashes, part.row_hashes), len(hashes) - 1)]
+        known = self.row_hashes[at] == part.row_hashes
+        return known, np.where(known[:, np.newaxis], self.log_probs[at], np.float32(0))
 
     def save(self, path: Path | str) -> None:
         """Write them as safetensors."""

@@ -93,6 +93,25 @@ def own_answers(teacher: Teacher, part: Part) -> Known | None:
     return (known, log_probs) if known.any() else None
 
 
+def own_answers_by_content(teacher: Teacher, inputs: Part) -> Known | None:
+    """As `own_answers`, about rows whose ids are none: those of an array, which says no more than what is in them.
+
+    Raises:
+        UsageError: the teacher knows its rows by ids alone, or has several answers for equal rows.
+    """
+    own: OwnAnswers | None = getattr(getattr(teacher, "model", teacher), "own_rows", None)
+    if own is None:
+        return None
+    by_content = getattr(own, "answers_by_content", None)
+    if by_content is None:
+        raise UsageError(
+            "the teacher has answers for rows by their numbers, and an array has none: hand over the part, with its "
+            "row numbers, in place of an array"
+        )
+    known, log_probs = by_content(inputs)
+    return (known, log_probs) if known.any() else None
+
+
 def answers_about(
     teacher: Teacher, inputs: npt.NDArray[Any], own: Known | None, first_row: int = 0
 ) -> npt.NDArray[np.float32]:
