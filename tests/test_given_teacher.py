@@ -527,6 +527,25 @@ def test_a_refitted_student_needs_predictions_for_validation_rows_too(given, spl
 # ---------------------------------------------------------------- means of what is given
 
 
+def test_a_mean_of_a_given_file_can_be_asked_in_its_run_alone(given, fitted, tmp_path, limbeck):
+    skops = fitted(LogisticRegression(max_iter=1000))
+    teachers = (
+        '[[teacher]]\nname = "forest"\nmodel = { kind = "random-forest", trees = 20 }\n'
+        f'[[teacher]]\nname = "a"\nfrom = "{skops}"\n[[teacher]]\nname = "both"\nof = ["forest", "a"]'
+    )
+    out = tmp_path / "runs" / "given"
+    walked(given(teachers=teachers, taught_by="both"), out)
+    both = out / "models" / "teacher" / "both"
+    code, shown, said = limbeck("predict", str(both), str(tmp_path / "grapes.csv"))
+    assert (code, shown) == (1, "")
+    assert said.endswith(
+        f"{both} is a mean of which member 2 is a file (.skops) that lies elsewhere, where the recipe of its run says "
+        "(from): this mean can be asked only in its run\n"
+    )
+    assert said.count("\n") == 1
+    assert verify(out) == []
+
+
 def test_a_mean_of_predictions_and_an_estimator(given, fitted, split, predicted, tmp_path):
     skops = fitted(LogisticRegression(max_iter=1000))
     path = predicted(split.train, split.validation, split.test)

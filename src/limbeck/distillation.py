@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -33,7 +34,15 @@ from limbeck.models.estimator import Estimator
 from limbeck.models.onnx_model import OnnxModel
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
-from limbeck.teachers import EstimatorTeacher, Teacher, answers_about, as_teacher, own_answers, own_answers_by_content
+from limbeck.teachers import (
+    EstimatorTeacher,
+    Teacher,
+    answers_about,
+    as_teacher,
+    memorised,
+    own_answers,
+    own_answers_by_content,
+)
 from limbeck.training import History, TrainSettings, predict_log_probs, train
 
 
@@ -168,7 +177,8 @@ def distill(
         validation: the rows on which the epoch is chosen: a part, or the fraction of these rows that is held out,
             judged by their labels, or by the teacher's class where there are none. 0 keeps the last epoch.
         seed: of order, dropout and the validation rows.
-        progress: told by step.
+        progress: told by step, and of a teacher that knows the labels of these rows by heart and not those of the
+            validation part; without it, that is a UserWarning.
 
     Raises:
         UsageError: if the arguments do not fit each other.
@@ -215,6 +225,12 @@ def distill(
         )
     check_knowledge(knowledge, part, str(knowledge.folder or "the teacher's output"))
     log_probs = knowledge.log_probs()
+    if not isinstance(teacher, Knowledge) and isinstance(validation, Part):
+        said = _memory(asked, log_probs, part.labels, validation)
+        if said is not None and progress is not None:
+            progress.line(said)
+        elif said is not None:
+            warnings.warn(said, UserWarning, stacklevel=2)
     kept, judged = _held_out(part, log_probs, validation, seed)
     history = train(
         student,
@@ -276,6 +292,18 @@ def evaluate(
 def _warn(teacher: Teacher, progress: Progress | None) -> None:
     if progress is not None and isinstance(teacher, EstimatorTeacher) and teacher.warning:
         progress.line(teacher.warning)
+
+
+def _memory(teacher: Teacher, log_probs: npt.NDArray[Any], labels: npt.NDArray[Any], validation: Part) -> str | None:
+    """What there is to say of a teacher that knows these labels by heart; nothing of one that answers no other rows."""
+    if not (labels >= 0).any():
+        return None
+    try:
+        on_validation = answers_about(teacher, validation.inputs, own_answers(teacher, validation))
+    except LimbeckError:
+        return None
+    remedy = "fit it by limbeck.teachers.out_of_fold, or let it label rows that it was not fitted to"
+    return memorised(log_probs, labels, on_validation, validation.labels, remedy=remedy)
 
 
 def _held_out(

@@ -39,5 +39,10 @@ def mean_of(stage: ModelStage, members: Sequence[nn.Module]) -> MeanModel:
 
 
 def make_mean(stage: ModelStage, folder: Path, members: Sequence[nn.Module]) -> None:
-    """Write the mean of teachers into a folder: their keys, for they lie beside it."""
-    save_mean(folder, mean_of(stage, members), stage.rows.train.classes, stage.identity.as_json())
+    """Write the mean of teachers into a folder: their keys, for they lie beside it, or how they were given."""
+    given = {
+        member.identity.key: member.path.suffix.lower() or "folder"
+        for member in stage.members
+        if member.path is not None
+    }
+    save_mean(folder, mean_of(stage, members), stage.rows.train.classes, stage.identity.as_json(), given)

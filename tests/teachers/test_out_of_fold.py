@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -397,6 +398,28 @@ def test_a_teacher_that_memorised_its_rows_is_warned_of_with_both_numbers():
 @pytest.mark.parametrize(("own", "others"), [(0.95, 0.95), (0.99, 0.965), (0.9, 0.82), (0.8, 0.9), (0.7, 0.45)])
 def test_a_teacher_that_did_not_is_not(own, others):
     assert memorised(*agreeing(own), *agreeing(others)) is None
+
+
+def test_one_who_distils_what_memorised_its_rows_is_warned(wine):
+    train, validation = wine.take(np.arange(0, 178, 2)), wine.take(np.arange(1, 178, 2))
+    by_heart, heard = KNeighborsClassifier(1).fit(train.inputs, train.labels), Heard()
+    start, end = (
+        "the teacher agrees with 100.0% of the labels on its training rows, but with ",
+        ("; fit it by limbeck.teachers.out_of_fold, or let it label rows that it was not fitted to"),
+    )
+    with pytest.warns(UserWarning, match="memorised") as warned:
+        distill(by_heart, MLP((13,), 3, [4]), train, QUICK, validation=validation)
+    (one,) = warned
+    assert str(one.message).startswith(start)
+    assert str(one.message).endswith(end)
+    assert one.filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept = distill(by_heart, MLP((13,), 3, [4]), train, QUICK, validation=validation, progress=heard).knowledge
+        assert str(one.message) in heard.said
+        distill(kept, MLP((13,), 3, [4]), train, QUICK, validation=validation)
+        folds = out_of_fold(KNeighborsClassifier(1), train)
+        distill(folds, MLP((13,), 3, [4]), train, QUICK, validation=validation)
 
 
 def test_rows_without_labels_do_not_count():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from limbeck.artifacts import SUMS, read_checked
@@ -49,9 +49,24 @@ def open_model(
     return load_model(path)
 
 
-def save_mean(folder: Path, model: MeanModel, class_names: Sequence[str], identity: object) -> None:
-    """Write the mean of models whose artifacts lie beside this one: model.json names them, nothing is copied."""
-    describe(folder, model, class_names, identity=identity)
+def save_mean(
+    folder: Path,
+    model: MeanModel,
+    class_names: Sequence[str],
+    identity: object,
+    given: Mapping[str, str] | None = None,
+) -> None:
+    """Write the mean of models whose artifacts lie beside this one: model.json names them, nothing is copied.
+
+    Args:
+        folder: of the mean.
+        model: with its members' keys.
+        class_names: in the order of the answers.
+        identity: of the artifact.
+        given: members from elsewhere, by key: the ending of the file, or "folder". Without these files the mean can be
+            asked only in its run, which knows their paths.
+    """
+    describe(folder, model, class_names, identity=identity, **({"given": dict(given)} if given else {}))
 
 
 def saved_files(path: Path | str) -> list[Path]:
@@ -74,11 +89,18 @@ def mean_members(folder: Path | str) -> list[Path]:
         LimbeckError: it does not name them, or one is not there.
     """
     folder = Path(folder)
-    beside, names = folder.resolve().parent, read_description(folder)["settings"].get("members")
+    description = read_description(folder)
+    beside, names, given = folder.resolve().parent, description["settings"].get("members"), description.get("given")
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise DamagedFileError(folder / DESCRIPTION, "it does not name the members of a mean")
     found = [beside / Path(name).name for name in names]
-    for member in found:
+    for number, member in enumerate(found, 1):
+        if not member.is_dir() and isinstance(given, dict) and member.name in given:
+            kind = "a folder" if given[member.name] == "folder" else f"a file ({given[member.name]})"
+            raise LimbeckError(
+                f"{folder} is a mean of which member {number} is {kind} that lies elsewhere, where the recipe of its "
+                "run says (from): this mean can be asked only in its run"
+            )
         if not member.is_dir():
             raise LimbeckError(
                 f"{folder} is the mean of models beside it, and there is no {member}: keep them together"
