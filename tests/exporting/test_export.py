@@ -43,7 +43,8 @@ def test_a_runs_model_is_checked_on_the_runs_test_rows(finished, limbeck, away):
     )
     assert re.fullmatch(
         rf"{ROW}\.int8\.onnx: [\d.]+ kB, [\d.]+ times smaller \(dynamic quantisation\); accuracy [\d.]+%, in float32 "
-        r"[\d.]+%; \d+ of 450 rows have another class than in float32; one row takes [\d.]+ ms",
+        r"[\d.]+%; \d+ of 450 rows have another class than in float32; one row takes [\d.]+ ms; "
+        r"(not|hardly) smaller( and less accurate)?: use the float32 file",
         small,
     )
     assert card == f"card: {ROW}.md"
@@ -236,8 +237,49 @@ def test_what_8_bits_cost_is_said_where_it_is_much():
     found = Exported(Path("m.onnx"), Path("m.md"), "mlp", 1200, checked, "rows", 0.95, small)
     assert found.measured()[-1] == (
         "m.int8.onnx: 300 B, 4.0 times smaller (dynamic quantisation); accuracy 94.00%, in float32 95.00%, more than "
-        "half a point lost; 9 of 200 rows have another class than in float32; one row takes 0.100 ms"
+        "half a point lost; 9 of 200 rows have another class than in float32; one row takes 0.100 ms; less accurate: use "
+        "the float32 file, unless size counts more"
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "accuracy", "said"),
+    [
+        (300, 0.95, "0.100 ms"),
+        (900, 0.95, "0.100 ms; hardly smaller: use the float32 file"),
+        (1200, 0.95, "0.100 ms; not smaller: use the float32 file"),
+        (1500, 0.94, "0.100 ms; not smaller and less accurate: use the float32 file"),
+    ],
+)
+def test_8_bits_that_gain_little_are_advised_against(size, accuracy, said):
+    checked = Check(200, 0.0, 0, 0, (1, 7, 500), 0.1, 0.2, 1)
+    small = Int8(Path("m.int8.onnx"), "dynamic", size, 9, accuracy, 0.1)
+    found = Exported(Path("m.onnx"), Path("m.md"), "mlp", 1200, checked, "rows", 0.95, small)
+    assert found.measured()[-1].endswith(f"one row takes {said}")
+
+
+def test_a_file_of_8_bits_of_an_earlier_export_does_not_stay_beside_another_model(away, digits):
+    export_module(made("mlp", digits), "m.onnx", digits.classes, digits.inputs[:50], int8=True)
+    found = export_module(made("tree", digits), "m.onnx", digits.classes, digits.inputs[:50])
+    assert sorted(path.name for path in away.iterdir()) == ["m.md", "m.onnx"]
+    assert "m.int8.onnx: removed, it was an earlier export's" in found.lines()
+
+
+def test_a_file_of_that_name_that_is_no_export_of_8_bits_stays(away, digits):
+    export_module(made("mlp", digits), "m.int8.onnx", digits.classes, digits.inputs[:50])  # in float32
+    (away / "n.int8.onnx").write_bytes(b"somebody's")
+    for name in ("m", "n"):
+        found = export_module(made("mlp", digits), f"{name}.onnx", digits.classes, digits.inputs[:50])
+        assert found.removed is None
+        assert (away / f"{name}.int8.onnx").exists()
+
+
+def test_no_card_is_left_that_speaks_of_another_file(away, digits):
+    export_module(made("tree", digits), "m.onnx", digits.classes, digits.inputs[:50])
+    (away / "m.int8.onnx").mkdir()  # so that the second file cannot be put in place
+    with pytest.raises(IsADirectoryError):
+        export_module(made("mlp", digits), "m.onnx", digits.classes, digits.inputs[:50], int8=True)
+    assert sorted(path.name for path in away.iterdir()) == ["m.int8.onnx", "m.onnx"]
 
 
 def test_a_model_that_is_itself_an_onnx_file_is_refused(refused, away, digits):
