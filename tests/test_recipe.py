@@ -124,7 +124,11 @@ def test_a_recipe_cannot_be_changed_by_accident() -> None:
             "teacher.convnet.members: unknown key, valid are name, model, from, of, train, views, folds, trust",
         ),
         ("data", "Validaton", 'data.Validaton: unknown key, did you mean "validation"?'),
-        ("data", "a b", 'data."a b": unknown key, valid are source, label, id, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, split_seed'),
+        (
+            "data",
+            "a b",
+            'data."a b": unknown key, valid are source, label, id, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, split_seed',
+        ),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_valid_one(path: str, key: str, message: str) -> None:
