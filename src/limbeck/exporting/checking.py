@@ -105,7 +105,7 @@ class Session:
 
 
 def check(session: Session, model: nn.Module, classes: Sequence[str], rows: Array) -> Check:
-    """Hold a file against its model on raw rows (n, …): all in batches of 500, and the first in five of 1 and five of 7.
+    """Hold a file against its model on raw rows (n, …): all in batches of 500, the first in five of 1 and five of 7.
 
     Raises:
         LimbeckError: a probability differs by more than `TOLERANCE`, or a class where the model is not undecided.
