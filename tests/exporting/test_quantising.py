@@ -9,7 +9,7 @@ import pytest
 import torch
 from models_to_export import learnt, made, table
 
-from limbeck import build_model
+from limbeck import Part, build_model, predict_log_probs
 from limbeck.exporting import export_module
 
 
@@ -108,3 +108,19 @@ def test_a_table_is_quantised_behind_its_columns(tmp_path):
     assert found.int8.accuracy >= found.accuracy - 0.01
     inputs = [one.name for one in onnxruntime.InferenceSession(found.int8.path).get_inputs()]
     assert inputs == list(part.form.names)
+
+
+def test_a_far_value_leaves_the_other_rows_of_its_batch_their_bits(tmp_path):
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(600, 6)).astype(np.float32)
+    labels = (inputs @ draw.normal(size=6) > 0).astype(np.int64)
+    train = Part("train", inputs, labels, np.arange(600), ("no", "yes"))
+    torch.manual_seed(0)
+    model = build_model({"kind": "mlp", "widths": [64, 64]}, (6,), 2, inputs)
+    learnt(model, train, epochs=5)
+    far = np.concatenate([inputs[:99], np.full((1, 6), 300, np.float32)])  # hundreds of deviations away
+    exported = export_module(model, tmp_path / "m.onnx", train.classes, far, int8=True)
+    session = onnxruntime.InferenceSession(exported.int8.path)
+    _, classes = session.run(None, {"inputs": far})
+    of_model = np.array(train.classes)[predict_log_probs(model, far).argmax(axis=1)]
+    assert (classes[:99] == of_model[:99]).mean() > 0.95
