@@ -228,11 +228,13 @@ def test_classes_of_too_few_rows_and_rows_without_a_class_are_refused(tmp_path: 
 
 
 def test_what_is_no_table_by_its_name_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.xlsx").write_text("x")
-    with pytest.raises(
-        UsageError, match=r"t\.xlsx does not end in \.csv, \.csv\.gz, .*: give a table, by such a name$"
-    ):
-        write_recipe(tmp_path / "t.xlsx", "y")
+    for name in ("t.xlsx", "t.toml"):  # by default a recipe would lie where the second one does
+        (tmp_path / name).write_text("x")
+        with pytest.raises(UsageError) as error:
+            write_recipe(tmp_path / name, "y")
+        assert str(error.value) == (
+            f"{tmp_path / name} is no table: its name does not end in .csv, .csv.gz, .tsv, .tsv.gz, .parquet"
+        )
 
 
 @pytest.mark.parametrize("count", [10, 178, 999, 5000, 20_000, 53_940, 500_000, 10_000_000])

@@ -118,6 +118,21 @@ def test_a_run_of_another_table_is_refused(student, finished):
     assert refused(student, finished).startswith(f"{finished} has other columns or categories than {student}")
 
 
+def test_a_file_of_another_sort_is_refused_with_what_the_model_takes(student, seeing, finished, pictures, written):
+    text, table, image = written([["x"]], "new.txt"), written([["x"], ["1"]]), pictures / "cat" / "0.png"
+    assert refused(student, text) == f"{student} takes a table (.csv, .parquet), and {text} is none"
+    assert refused(student, image) == f"{student} takes a table (.csv, .parquet), and {image} is none"
+    net = seeing(ImageForm("grey", 4, 4, resized=True))
+    for path in (text, table):
+        assert refused(net, path) == (
+            f"{net} takes images (.png, .jpg, .jpeg, .bmp, .gif, .webp, .tif, .tiff) or a folder of them, and {path} is "
+            "none"
+        )
+    model = finished / "models" / "student" / "2x16-temperature=4"
+    for path, sort in ((table, "a table"), (image, "an image")):
+        assert refused(model, path) == f"{model} takes arrays (an idx, .npy or .npz file), and {path} is {sort}"
+
+
 # ---------------------------------------------------------------- images and data sets
 
 

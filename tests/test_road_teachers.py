@@ -259,7 +259,7 @@ def test_a_damaged_file_of_a_teacher_is_named_and_made_again(grapes_run, grapes,
     heard = said(grapes, grapes_run)
     assert f"{path} is damaged: set aside as " in heard
     assert f"teacher {teacher} is made again" in heard
-    assert "1 damaged artifacts made again" in heard
+    assert "1 damaged artifact made again" in heard
     assert "other weights" not in heard
     after = artifacts(grapes_run.parent)
     assert {name: after[name] for name in before} == before

@@ -294,7 +294,7 @@ def test_the_chosen_of_a_grid_is_mended_too(tiny, tiny_run, refit):
     chosen = next((out / "models" / "student").iterdir()).resolve()
     before = made(tiny_run.parent)
     flip(chosen / "model.safetensors")
-    assert "1 damaged artifacts made again" in walked(tiny, out, sets=sets).lines
+    assert "1 damaged artifact made again" in walked(tiny, out, sets=sets).lines
     assert made(tiny_run.parent) == before
     assert verify(out) == []
 
@@ -523,7 +523,7 @@ def test_another_model_in_a_teacher_s_place_is_noticed_and_made_again(tiny, tiny
     (other,) = (folder for folder in (tiny_run.parent / "artifacts" / "teacher").iterdir() if folder.name != ours.name)
     shutil.rmtree(ours)
     shutil.copytree(other, ours)
-    assert "1 damaged artifacts made again" in walked(tiny, tiny_run).lines
+    assert "1 damaged artifact made again" in walked(tiny, tiny_run).lines
     after = made(tiny_run.parent)
     assert {name: after[name] for name in before} == before
 

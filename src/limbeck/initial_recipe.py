@@ -74,12 +74,12 @@ def write_recipe(
         LimbeckError: the table cannot be used as it is; names column and row, and says how to mend it.
     """
     path = Path(table)
+    if not is_table(path.name):
+        raise UsageError(f"{path} is no table: its name does not end in {', '.join(TABLE_SUFFIXES)}")
     target = _target(path, out)
     given = None if teacher is None else _given(Path(teacher), trust)
     if given is None and trust:
         raise UsageError("trust is about the types in a .skops file: give one as the teacher")
-    if not is_table(path.name):
-        raise UsageError(f"{path} does not end in {', '.join(TABLE_SUFFIXES)}: give a table, by such a name")
     uses = column_uses(path, describe_table(path), label)
     reading = Reading(
         label=label,

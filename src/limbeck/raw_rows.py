@@ -92,9 +92,33 @@ def rows_for(
     if not path.exists() and (inputs.startswith(("idx:", "images:")) or not (path.suffix or "/" in inputs)):
         dataset = load_dataset(inputs, _reading(inputs, form))
         return _of_part(dataset.test or dataset.train, model, classes, inputs, where, rows)
+    _check_sort(path, form, where)
     raw, labels = read_rows(inputs)
     raw = fitting(raw, model.input_shape, inputs, where, rows)
     return _first(RawRows(raw, labels, [str(number) for number in range(len(raw))]), rows)
+
+
+def _check_sort(path: Path, form: Form | None, where: Path) -> None:
+    """Whether a file is of the sort that a model takes, as far as its name and first bytes say.
+
+    Raises:
+        LimbeckError: it is none; numpy's files are looked into by whoever reads them.
+    """
+    if not path.is_file() or path.suffix in (".npy", ".npz"):
+        return
+    if isinstance(form, TableForm):
+        raise LimbeckError(f"{where} takes a table (.csv, .parquet), and {path} is none")
+    with path.open("rb") as file:
+        begins = file.read(2)
+    if begins in (b"\x00\x00", b"\x1f\x8b") and not is_table(path.name):  # an idx file, or one that is packed
+        return
+    if isinstance(form, ImageForm):
+        from limbeck.data.images import EXTENSIONS
+
+        raise LimbeckError(f"{where} takes images ({', '.join(EXTENSIONS)}) or a folder of them, and {path} is none")
+    if is_table(path.name) or _is_image(path):
+        sort = "a table" if is_table(path.name) else "an image"
+        raise LimbeckError(f"{where} takes arrays (an idx, .npy or .npz file), and {path} is {sort}")
 
 
 def run_test_rows(folder: Path) -> Part:

@@ -191,7 +191,7 @@ class Road:
                 walked(regression, self.store, self.progress)
                 mended += 1
         if mended:
-            self.progress.line(f"{mended} damaged artifacts made again")
+            self.progress.line(f"{mended} damaged {'artifact' if mended == 1 else 'artifacts'} made again")
         if mended or not self.folder.is_finished():
             return None  # what was made again may have come out otherwise: the rest is quickly done
         self.progress.line(f"nothing to do: {self.folder.path} is complete")

@@ -61,12 +61,34 @@ def test_an_onnx_file_says_what_its_classes_are(net, tmp_path, digits):
     assert saved_files(tmp_path / "net.onnx") == [tmp_path / "net.onnx"]
 
 
-@pytest.mark.parametrize("name", ["model.skops", "rows.csv", "net.pt", "noend"])
+@pytest.mark.parametrize("name", ["rows.csv", "net.pt", "noend"])
 def test_another_file_is_no_saved_model(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(LimbeckError) as error:
         open_model(tmp_path / name)
     assert str(error.value) == f"{tmp_path / name} is no saved model: expected the folder of one, or an .onnx file"
+
+
+def test_a_file_that_only_teaches_is_called_what_it_is(tmp_path):
+    for name in ("model.skops", "said.csv"):
+        (tmp_path / name).write_bytes(b"x")
+        (tmp_path / name.partition(".")[0]).symlink_to(tmp_path / name)
+    for name, what in (
+        ("model.skops", "is a skops file, whose fitted estimator is only asked as a teacher in a run"),
+        ("model", "is a skops file, whose fitted estimator is only asked as a teacher in a run"),
+        ("said", "is a file of predictions, which answers no rows but its own"),
+    ):
+        with pytest.raises(LimbeckError) as error:
+            open_model(tmp_path / name)
+        assert str(error.value) == f"{tmp_path / name} {what}: expected the folder of a saved model, or an .onnx file"
+
+
+def test_an_onnx_file_is_named_as_it_was_given(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "e.onnx").write_bytes(b"x")
+    with pytest.raises(LimbeckError, match=r"^e\.onnx cannot be read as an ONNX model"):
+        open_model("e.onnx")
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

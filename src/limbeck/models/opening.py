@@ -35,10 +35,11 @@ def open_model(
     """
     path = Path(path)
     if path.is_file() and path.resolve().suffix == ONNX:
-        onnx = OnnxModel.open(path.resolve(), classes, form)
+        # Weights in files beside it lie where a link leads; messages name any other file as it was given.
+        onnx = OnnxModel.open(path.resolve() if path.is_symlink() else path, classes, form)
         return onnx, onnx.class_names or tuple(str(number) for number in range(onnx.classes or 0))
     if path.is_file():
-        raise LimbeckError(f"{path} is no saved model: expected the folder of one, or an {ONNX} file")
+        raise _no_model(path)
     kind = read_description(path)["kind"]
     if kind == MeanModel.kind:
         return _open_mean(path)
@@ -47,6 +48,18 @@ def open_model(
         _read_own_rows(path, model)
         return model, names
     return load_model(path)
+
+
+def _no_model(path: Path) -> LimbeckError:
+    """The error for a file that is no ONNX file: what a run's link to a given teacher leads to is said."""
+    suffix = path.resolve().suffix.lower()
+    if suffix == ".skops":
+        what = f"{path} is a skops file, whose fitted estimator is only asked as a teacher in a run"
+    elif path.is_symlink() and suffix in (".csv", ".parquet", ".npz"):
+        what = f"{path} is a file of predictions, which answers no rows but its own"
+    else:
+        return LimbeckError(f"{path} is no saved model: expected the folder of one, or an {ONNX} file")
+    return LimbeckError(f"{what}: expected the folder of a saved model, or an {ONNX} file")
 
 
 def save_mean(
