@@ -34,6 +34,39 @@ def named(path):
 # ---------------------------------------------------------------- what it is
 
 
+def test_an_onnx_file_says_what_it_takes_and_gives(finished, grapes_finished, tmp_path, limbeck):
+    pytest.importorskip("onnxruntime")
+    from limbeck.exporting import export
+
+    model = finished / "models" / "student" / "2x16-temperature=4"
+    export(model, tmp_path / "m.onnx")
+    code, out, _ = limbeck("inspect", tmp_path / "m.onnx")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            f"{tmp_path / 'm.onnx'}: ONNX model",
+            f"  key          {model.resolve().name}",
+            "  kind         mlp",
+            "  input shape  (8, 8)",
+            "  classes      10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+            f"  bytes        {(tmp_path / 'm.onnx').stat().st_size:,}",
+        ],
+    )
+    assert verify(tmp_path / "m.onnx") == []
+    export(grapes_finished / "models" / "student" / "plain-temperature=4", tmp_path / "g.onnx")
+    assert inspect(tmp_path / "g.onnx").facts["columns"].startswith("5: ")
+
+
+@pytest.mark.parametrize("ask", [inspect, verify])
+def test_a_file_that_is_no_onnx_model_is_refused(tmp_path, ask):
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(LimbeckError) as error:
+        ask(tmp_path / "notes.txt")
+    assert str(error.value) == (
+        f"{tmp_path / 'notes.txt'} is neither an artifact nor a run, and no .onnx file: give the path of one of these"
+    )
+
+
 def test_a_teacher_is_described(finished):
     folder = artifact(finished, "teacher")
     found = inspect(folder)

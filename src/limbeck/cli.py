@@ -193,7 +193,7 @@ def init(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="An artifact, wherever it lies, or a run.")],
+    path: Annotated[Path, typer.Argument(help="An artifact, wherever it lies, a run, or an ONNX file.")],
     verify: Annotated[bool, typer.Option("--verify", help="Exit 0 if whole, 1 if damaged, each file named.")] = False,
 ) -> None:
     """What an artifact or a run is."""

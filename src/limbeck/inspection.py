@@ -23,6 +23,7 @@ from limbeck.models.mean import MeanModel
 from limbeck.models.opening import mean_members, open_model, saved_files
 from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import read_description
+from limbeck.onnx_facts import is_onnx, onnx_facts
 from limbeck.regression import REGRESSION, steps_to
 from limbeck.rows import kind_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
@@ -47,14 +48,16 @@ class Inspection:
 
 
 def inspect(path: Path | str) -> Inspection:
-    """Describe an artifact, finished or not, wherever it lies, or a run.
+    """Describe an artifact, finished or not, wherever it lies, a run, or an ONNX file.
 
     Raises:
-        LimbeckError: if it is neither, or its description is damaged.
+        LimbeckError: if it is none of these, or its description is damaged.
     """
     path = Path(path)
     if not path.exists():
         raise LimbeckError(f"{path} does not exist: give the path of an artifact or of a run")
+    if is_onnx(path):
+        return Inspection(path, "ONNX model", onnx_facts(path))
     if (path / KNOWLEDGE).is_file():
         return _knowledge(path)
     if (path / MODEL).is_file():
@@ -66,6 +69,8 @@ def inspect(path: Path | str) -> Inspection:
     if path.suffix == ".part" and path.is_dir():
         kept = ", ".join(sorted(file.name for file in path.iterdir() if not file.name.startswith(".")))
         return Inspection(path, "unfinished artifact", {"key": path.stem, "files": kept or "none"})
+    if path.is_file():
+        raise LimbeckError(f"{path} is neither an artifact nor a run, and no .onnx file: give the path of one of these")
     raise LimbeckError(
         f"{path} is neither an artifact nor a run: expected {MODEL}, {KNOWLEDGE}, {REGRESSION} or recipe.toml in it"
     )
@@ -78,6 +83,9 @@ def verify(path: Path | str) -> list[DamagedFileError]:
         LimbeckError: if the path is neither.
     """
     path = Path(path)
+    if is_onnx(path):
+        onnx_facts(path)  # it has no digests: that it can be read is all that can be said
+        return []
     if RunFolder(path).is_run():
         return _run_damages(path)
     if (path / MODEL).is_file() and not (path / SUMS).exists() and "identity" not in read_description(path):

@@ -51,6 +51,7 @@ class OnnxModel(nn.Module):
             it leaves sizes other than the batch free. Rows may come in another shape that fits: `check_takes`.
         hard: whether it gives a label and no probabilities.
         gives: "probabilities" or "logits", once that is known.
+        about: what a file of `limbeck export` says of itself; empty of any other.
         settings: none.
         multiply_adds: 0: not known.
 
@@ -69,6 +70,7 @@ class OnnxModel(nn.Module):
         self._session: Any = None
         session = self._opened()
         about = _about(self.path, session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
+        self.about: Mapping[str, Any] = about
         self.class_names = _agreed_classes(self.path, about.get("classes"), classes)
         inputs, outputs = (list(map(Declared.of, nodes)) for nodes in (session.get_inputs(), session.get_outputs()))
         of_file = _form(self.path, about.get("form"))
