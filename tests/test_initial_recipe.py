@@ -271,11 +271,33 @@ def test_a_teacher_that_exists_takes_the_place_of_those_to_be_fitted(tmp_path: P
 
 def test_a_teacher_of_which_there_are_predictions_alone_is_not_asked_about_synthetic_rows(tmp_path: Path) -> None:
     wine().to_csv(tmp_path / "wine.csv", index=False)
-    (tmp_path / "said.csv").write_text("id,label\n")
+    (tmp_path / "said.csv").write_text("id,label\n" + "".join(f"{row},class_0\n" for row in range(178)))
     found = write_recipe(tmp_path / "wine.csv", "cultivar", teacher=tmp_path / "said.csv")
     recipe = load_recipe(found.path)
     assert [one.name for one in recipe.transfer] == ["rows"]
     assert [(one.name, one.transfer) for one in recipe.student] == [("mlp", "rows"), ("tree", "rows")]
+
+
+def test_a_teacher_s_file_is_looked_at_before_a_recipe_is_written(tmp_path: Path) -> None:
+    wine().to_csv(tmp_path / "wine.csv", index=False)
+    (tmp_path / "other.csv").write_text("id,p_x,p_y\n0,0.5,0.5\n")
+    (tmp_path / "few.csv").write_text("id,label\n" + "".join(f"{row},class_0\n" for row in range(1000, 1178)))
+    (tmp_path / "no.onnx").write_text("no")
+    (tmp_path / "no.txt").write_text("no")
+    for name, message in (
+        ("other.csv", "class_0"),
+        ("few.csv", "few.csv has no row for "),
+        ("no.onnx", "no.onnx cannot be read as an ONNX model"),
+        (
+            "no.txt",
+            "no.txt ends in .txt, expected the folder of a saved model, an .onnx or .skops file, or predictions",
+        ),
+    ):
+        with pytest.raises(LimbeckError) as error:
+            write_recipe(tmp_path / "wine.csv", "cultivar", teacher=tmp_path / name)
+        assert message in str(error.value)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "wine.toml").exists()
 
 
 def test_a_teacher_that_cannot_be_is_refused(tmp_path: Path) -> None:

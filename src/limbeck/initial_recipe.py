@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from limbeck.data.dataset import Dataset
 from limbeck.data.reading import Reading
 from limbeck.data.table import describe_table, load_table
 from limbeck.data.table_file import TABLE_SUFFIXES, is_table
@@ -17,7 +18,7 @@ from limbeck.files import write_bytes
 from limbeck.initial_columns import column_uses
 from limbeck.initial_sizes import Sizes
 from limbeck.initial_text import GivenTeacher, recipe_text
-from limbeck.recipe import parse_recipe
+from limbeck.recipe import Recipe, parse_recipe
 
 FEWEST = 5
 """Rows of a class: one for each fold of a teacher, one to choose on, one to test on."""
@@ -71,7 +72,8 @@ def write_recipe(
 
     Raises:
         UsageError: no such file, column or teacher; trust without a .skops file; the recipe is there already.
-        LimbeckError: the table cannot be used as it is; names column and row, and says how to mend it.
+        LimbeckError: the table cannot be used as it is; names column and row, and says how to mend it. Or the teacher
+            cannot be read, or does not fit the table's columns, classes or training rows.
     """
     path = Path(table)
     if not is_table(path.name):
@@ -87,12 +89,15 @@ def write_recipe(
         ignore=tuple(one.name for one in uses if one.use == "ignore"),
         categorical=tuple(one.name for one in uses if one.use == "categorical"),
     )
-    part = load_table(path, str(path), reading).train
+    dataset = load_table(path, str(path), reading)
+    part = dataset.train
     counts = {name: int((part.labels == number).sum()) for number, name in enumerate(part.classes)}
     _check_labels(path, label, part.labels, counts)
     sizes = Sizes(len(part), len(counts))
     text = recipe_text(path, target, uses, reading, counts, sizes, given)
-    parse_recipe(tomllib.loads(text), str(target))
+    recipe = parse_recipe(tomllib.loads(text), str(target))
+    if given is not None and (given.trust or not given.untrusted):  # what nobody trusts is not opened
+        _check_teacher(recipe, dataset, target.parent)
     write_bytes(target, text.encode())
     return InitialRecipe(target, len(part), part.inputs.shape[1], counts, sizes.minutes)
 
@@ -107,6 +112,16 @@ def _given(path: Path, trust: bool) -> GivenTeacher:
     from limbeck.models.estimator_file import untrusted_types  # loads torch
 
     return GivenTeacher(path, tuple(untrusted_types(path)), trust)
+
+
+def _check_teacher(recipe: Recipe, dataset: Dataset, beside: Path) -> None:
+    """Open the recipe's teacher as its run will, for the rows that the run will train on."""
+    from limbeck.given_teacher import given_teacher  # loads torch
+    from limbeck.model_stage import Rows
+
+    data = recipe.data
+    split = dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
+    given_teacher(recipe.teacher[0], Rows(split.train, split.validation), beside)
 
 
 def _target(path: Path, out: Path | str | None) -> Path:
