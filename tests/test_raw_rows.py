@@ -182,6 +182,28 @@ def test_an_image_of_another_size_is_named_where_sizes_are_kept(seeing, pictures
     assert refused(net, pictures).startswith(f"{pictures / 'cat' / '1.png'} has ")
 
 
+def test_damaged_images_are_left_out_and_named_where_that_is_asked_for(seeing, pictures, limbeck):
+    net, broken = seeing(ImageForm("grey", 4, 4, resized=True)), pictures / "cat" / "1.png"
+    whole = read(net, pictures)
+    broken.write_bytes(b"x")
+    assert refused(net, pictures).startswith(f"{broken} is no image, or damaged")
+    found = read(net, pictures, skip_damaged=True)
+    assert found.names == [name for name in whole.names if name != "cat/1.png"]
+    np.testing.assert_array_equal(found.inputs, whole.inputs[[0, 2, 3, 4, 5]])
+    code, out, err = limbeck("predict", net, pictures, "--skip-damaged")
+    assert (code, len(out.splitlines())) == (0, 5)
+    assert err.startswith(f"{broken} is no image, or damaged")
+    assert err.endswith(": left out\n")
+
+
+def test_a_folder_of_damaged_images_alone_is_refused(seeing, pictures):
+    net = seeing(ImageForm("grey", 4, 4, resized=True))
+    (pictures / "cat" / "1.png").write_bytes(b"x")
+    assert refused(net, pictures / "cat" / "1.png", skip_damaged=True) == (
+        f"every image in {pictures / 'cat' / '1.png'} is damaged (1.png): get them anew"
+    )
+
+
 def test_a_folder_named_as_a_source_has_labels_as_the_model_counts(seeing, pictures):
     form = ImageForm("grey", 4, 4, resized=True)
     assert read(seeing(form), f"images:{pictures}").labels.tolist() == [0, 0, 0, 1, 1, 1]

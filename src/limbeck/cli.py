@@ -230,11 +230,14 @@ def predict(
     ],
     top: Annotated[int, typer.Option(help="Classes to show for each row.", min=1)] = 3,
     rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1, show_default=False)] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out damaged images, and name them, in place of an error.")
+    ] = False,
 ) -> None:
     """Classes with probabilities, a line for each row of the inputs."""
     from limbeck.prediction import predictions
 
-    for line in predictions(model, inputs, top=top, rows=rows, say=_say):
+    for line in predictions(model, inputs, top=top, rows=rows, skip_damaged=skip_damaged, say=_say):
         typer.echo(line)
 
 

@@ -22,6 +22,7 @@ def predictions(
     *,
     top: int = 3,
     rows: int | None = None,
+    skip_damaged: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Iterator[str]:
     """A line for each row: its number or file, the class and its probability, then the next likely ones.
@@ -31,13 +32,14 @@ def predictions(
         inputs: as for `limbeck.raw_rows.rows_for`.
         top: classes in a line.
         rows: only the first so many.
-        say: told what was met that the model has never seen.
+        skip_damaged: leave out damaged images, in place of an error.
+        say: told what was met that the model has never seen, and what was left out.
 
     Raises:
         LimbeckError: if the model or the inputs cannot be read or do not fit each other.
     """
     loaded, classes = open_model(model)
-    found = rows_for(loaded, classes, inputs, model, rows=rows)
+    found = rows_for(loaded, classes, inputs, model, rows=rows, skip_damaged=skip_damaged)
     _tell(found.notes, say)
     return _lines(found.names, np.exp(predict_log_probs(loaded, found.inputs)), classes, top)
 

@@ -39,7 +39,7 @@ class RawRows:
         inputs: shape (n, *input_shape).
         labels: shape (n,), int64, −1 for none; None where the source has none.
         names: what each row is called: its number, or its image's file.
-        notes: what was met that the model has never seen, a line each.
+        notes: what was met that the model has never seen, and what was left out, a line each.
     """
 
     inputs: npt.NDArray[Any]
@@ -56,6 +56,7 @@ def rows_for(
     *,
     label: str | None = None,
     rows: int | None = None,
+    skip_damaged: bool = False,
 ) -> RawRows:
     """Read rows as a model was taught with them: a table's columns by name, images in its mode and size.
 
@@ -69,6 +70,7 @@ def rows_for(
         where: the model's path, for messages.
         label: of a table, the column of labels.
         rows: only the first so many.
+        skip_damaged: of an image or a folder of images, leave out damaged ones, each with a note, in place of an error.
 
     Raises:
         LimbeckError: the rows cannot be read, or do not fit the model.
@@ -87,8 +89,9 @@ def rows_for(
     if isinstance(form, ImageForm) and path.exists() and (path.is_dir() or _is_image(path)):
         from limbeck.data.images import read_images
 
-        pixels, files = read_images(path, form)
-        return _first(RawRows(pixels, None, files), rows)
+        damaged: list[str] = []
+        pixels, files = read_images(path, form, damaged if skip_damaged else None)
+        return _first(RawRows(pixels, None, files, [f"{one}: left out" for one in damaged]), rows)
     if not path.exists() and (inputs.startswith(("idx:", "images:")) or not (path.suffix or "/" in inputs)):
         dataset = load_dataset(inputs, _reading(inputs, form))
         return _of_part(dataset.test or dataset.train, model, classes, inputs, where, rows)

@@ -81,12 +81,15 @@ def load_image_folder(folder: Path, source: str, reading: Reading) -> Dataset:
     return Dataset(source, train, test, classes, notes)
 
 
-def read_images(path: Path, form: ImageForm) -> tuple[npt.NDArray[np.uint8], list[str]]:
+def read_images(
+    path: Path, form: ImageForm, damaged: list[str] | None = None
+) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """Images as a model takes them that was taught with others.
 
     Args:
         path: one image, or a folder with images in it or deeper.
         form: how the model's were read: these are brought to its mode, and to its size if those were.
+        damaged: None to refuse a damaged image; else it is left out, and what is wrong with it added here.
 
     Returns:
         uint8 of shape (n, height, width), or (n, height, width, 3) in colour; and the images' paths within the folder
@@ -100,18 +103,25 @@ def read_images(path: Path, form: ImageForm) -> tuple[npt.NDArray[np.uint8], lis
     wanted = (form.height, form.width)
     shape = (len(files), *wanted, 3) if form.mode == "colour" else (len(files), *wanted)
     pixels = room_for(shape, np.uint8)
-    for row, file in enumerate(files):
+    kept: list[str] = []
+    for file in files:
         try:
             image = decoded_image(folder / file, form.mode, wanted if form.resized else None)
         except DamagedImageError as damage:
-            raise LimbeckError(f"{damage}: mend it or take it out") from None
+            if damaged is None:
+                raise LimbeckError(f"{damage}: mend it or take it out") from None
+            damaged.append(str(damage))
+            continue
         if image.shape[:2] != wanted:
             raise LimbeckError(
                 f"{folder / file} has {_size(image.shape[:2])} pixels, expected {_size(wanted)} as in the images that "
                 "the model was taught with: bring it to that size"
             )
-        pixels[row] = image
-    return pixels, [str(file) for file in files]
+        pixels[len(kept)] = image
+        kept.append(str(file))
+    if not kept:
+        raise LimbeckError(f"every image in {path} is damaged ({_listed(files)}): get them anew")
+    return pixels[: len(kept)], kept
 
 
 class _Kind:
