@@ -3,12 +3,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from limbeck.artifacts import damages
+from limbeck.artifacts import ArtifactStore, damages
 from limbeck.data import Part, ViewSettings, view_pixels
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import content_digest, read_tensors, write_tensors
@@ -58,6 +59,17 @@ def test_a_view_is_asked_about_in_its_own_pixels(teacher, view, part, store):
     pixels = view_pixels(part.inputs, part.ids, view=1, seed=3, settings=ViewSettings(rotate=10, shift=1))
     expected = log_probabilities(teacher, pixels).astype(np.float16)
     np.testing.assert_array_equal(extract(teacher, view, store).log_probs(), expected)
+
+
+def test_a_view_of_rows_mapped_from_a_file_is_made_step_by_step_and_is_the_same(teacher, view, part, store, tmp_path):
+    np.save(tmp_path / "rows.npy", part.inputs)
+    mapped = replace(view, part=replace(part, inputs=np.load(tmp_path / "rows.npy", mmap_mode="r")))
+
+    def whole():
+        raise AssertionError("all of the view was made at once")
+
+    found = extract(teacher, mapped, ArtifactStore(tmp_path / "mapped"), pixels=whole)
+    np.testing.assert_array_equal(found.log_probs(), extract(teacher, view, store).log_probs())
 
 
 def test_the_description_says_what_it_is(teacher, view, part, store):

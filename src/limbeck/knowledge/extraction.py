@@ -159,7 +159,9 @@ def _record(
     """Write the missing shards; `missing` says which digests each may have, any where none is known."""
     if not missing:
         return
-    inputs = pixels() if pixels else recording.pixels(None)
+    # Views of rows that are too many for memory are made as they are asked about: the same, whatever the batch.
+    by_step = recording.view > 0 and isinstance(recording.part.inputs, np.memmap)
+    inputs = None if by_step else pixels() if pixels else recording.pixels(None)
     own = own_answers(teacher, recording.part) if recording.view == 0 else None
     done = sum(stop - start for number, (start, stop) in enumerate(ranges) if number not in missing)
     key, classes = recording.identity.key, len(recording.part.classes)
@@ -171,7 +173,8 @@ def _record(
         for first in range(start, stop, step):
             last = min(first + step, stop)
             known = None if own is None else (own[0][first:last], own[1][first:last])
-            answers = answers_about(teacher, inputs[first:last], known, first)
+            asked = recording.pixels_of(np.arange(first, last)) if inputs is None else inputs[first:last]
+            answers = answers_about(teacher, asked, known, first)
             if answers.shape[1] != classes:
                 raise LimbeckError(
                     f"the teacher answers with {answers.shape[1]} classes, but the data has {classes} "
