@@ -122,14 +122,14 @@ def test_an_ensembles_facts_are_those_worked_out_by_hand() -> None:
     assert facts["members_errors"] == [2, 2, 1]
     assert (facts["lowest"], facts["highest"], facts["mean_errors"]) == (1, 2, pytest.approx(5 / 3))
     assert facts["spread"] == pytest.approx(3**-0.5)
-    assert (facts["rows"], facts["errors"], facts["all_wrong"], facts["same_wrong"]) == (4, 1, 1, 1)
+    assert (facts["test_rows"], facts["errors"], facts["all_wrong"], facts["same_wrong"]) == (4, 1, 1, 1)
     assert facts["pairwise_disagreement"] == pytest.approx(4 / 12)
     # Wrong in {1, 3}, {2, 3} and {3}: correlations 0, 1/√3 and 1/√3.
     assert facts["error_correlation"] == pytest.approx(2 / 3 / 3**0.5)
     assert facts["divergence"] == pytest.approx(member_disagreement(members).mean())
 
 
-def test_facts_are_plain_json(tmp_path: object) -> None:
+def test_facts_are_plain_json() -> None:
     members = [member.astype(np.float32) for member in drawn(3, rows=30, classes=4)]
     facts = ensemble_facts(members, members[0], np.arange(30) % 4)
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts

@@ -37,7 +37,7 @@ def test_row_facts_are_those_worked_out_by_hand() -> None:
     assert facts["class_shares"] == [0.25, 0.5, 0.25]
     assert (facts["labelled"], facts["agreement"]) == (3, pytest.approx(2 / 3))
     assert sum(facts["histogram"]) == 4
-    assert facts["histogram"][9] == 1
+    assert facts["histogram"][9] == 2
 
 
 def test_bins_of_confidence_are_closed_on_the_right() -> None:

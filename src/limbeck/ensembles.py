@@ -145,7 +145,7 @@ def ensemble_facts(
         mean: likewise.
 
     Returns:
-        `rows`; `members_errors`, of each in order, and of these the `lowest`, the `mean_errors`, the `highest` and
+        `test_rows`; `members_errors`, of each in order, and of these the `lowest`, the `mean_errors`, the `highest` and
         the `spread` (their standard deviation, of the sample; None for a single member); `errors` of the ensemble;
         `pairwise_disagreement`; `divergence`, the mean of `member_disagreement` in nats; `error_correlation`;
         `all_wrong`, the rows for which no member is right (what choosing the right member each time would leave);
@@ -160,7 +160,7 @@ def ensemble_facts(
     votes = member_votes(members)
     none_right = votes[np.arange(len(labels)), labels] == 0
     return {
-        "rows": len(labels),
+        "test_rows": len(labels),
         "members_errors": each,
         "lowest": min(each),
         "mean_errors": float(np.mean(each)),

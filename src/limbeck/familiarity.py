@@ -164,14 +164,23 @@ def part_words(name: str, facts: dict[str, Any]) -> str:
 
     `file:letters.npz: 5,000 rows, the teacher is 61% sure on the average, of validation rows 97%: far from what it
     knows`. By `familiarity`; beside it is said where classes come in other proportions (`OTHER_PROPORTIONS`).
+    A `kept` is said in brackets.
     """
     rows = f"{facts['rows']:,} row{'' if facts['rows'] == 1 else 's'}"
     if facts.get("kept") is not None:
         rows += f" ({facts['kept']:,} kept)"
     sure = f"{name}: {rows}, the teacher is {percent(facts['confidence'])} sure on the average"
+    known = familiarity_words(facts)
+    return (
+        sure if known is None else f"{sure}, of validation rows {percent(facts['validation']['confidence'])}: {known}"
+    )
+
+
+def familiarity_words(facts: dict[str, Any]) -> str | None:
+    """`familiarity` in words, and whether classes come in other proportions; None without validation rows."""
     known = familiarity(facts)
     if known is None:
-        return sure
+        return None
     said = {
         FAR: "far from what it knows",
         UNLIKE: "somewhat unlike the validation rows",
@@ -180,7 +189,7 @@ def part_words(name: str, facts: dict[str, Any]) -> str:
     }[known]
     if facts["difference"]["class_shares"] - facts["difference"]["class_shares_by_chance"] >= OTHER_PROPORTIONS:
         said += f", {'but' if known == ALIKE else 'and'} classes come in other proportions"
-    return f"{sure}, of validation rows {percent(facts['validation']['confidence'])}: {said}"
+    return said
 
 
 def percent(share: float) -> str:
