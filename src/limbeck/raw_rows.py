@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.data import Form, ImageForm, Part, TableForm, load_dataset
+from limbeck.data.file_kind import kind_of
 from limbeck.data.reading import Reading
 from limbeck.data.table_file import is_table
 from limbeck.errors import LimbeckError
@@ -86,7 +87,7 @@ def rows_for(
         return _first(RawRows(found.inputs, found.labels, names, found.notes), rows)
     if label is not None:
         raise LimbeckError(f"{inputs} is no table with columns: leave label out")
-    if isinstance(form, ImageForm) and path.exists() and (path.is_dir() or _is_image(path)):
+    if isinstance(form, ImageForm) and path.exists() and (path.is_dir() or kind_of(path) == "image"):
         from limbeck.data.images import read_images
 
         damaged: list[str] = []
@@ -107,20 +108,18 @@ def _check_sort(path: Path, form: Form | None, where: Path) -> None:
     Raises:
         LimbeckError: it is none; numpy's files are looked into by whoever reads them.
     """
-    if not path.is_file() or path.suffix in (".npy", ".npz"):
+    if not path.is_file() or (kind := kind_of(path)) == "arrays":
         return
     if isinstance(form, TableForm):
         raise LimbeckError(f"{where} takes a table (.csv, .parquet), and {path} is none")
-    with path.open("rb") as file:
-        begins = file.read(2)
-    if begins in (b"\x00\x00", b"\x1f\x8b") and not is_table(path.name):  # an idx file, or one that is packed
+    if kind == "idx":
         return
     if isinstance(form, ImageForm):
         from limbeck.data.images import EXTENSIONS
 
         raise LimbeckError(f"{where} takes images ({', '.join(EXTENSIONS)}) or a folder of them, and {path} is none")
-    if is_table(path.name) or _is_image(path):
-        sort = "a table" if is_table(path.name) else "an image"
+    if kind in ("table", "image"):
+        sort = "a table" if kind == "table" else "an image"
         raise LimbeckError(f"{where} takes arrays (an idx, .npy or .npz file), and {path} is {sort}")
 
 
@@ -161,9 +160,3 @@ def _labels(part: Part, classes: tuple[str, ...]) -> npt.NDArray[np.int64] | Non
 def _first(found: RawRows, rows: int | None) -> RawRows:
     labels = None if found.labels is None else found.labels[:rows]
     return RawRows(found.inputs[:rows], labels, found.names[:rows], found.notes)
-
-
-def _is_image(path: Path) -> bool:
-    from limbeck.data.images import EXTENSIONS
-
-    return path.suffix.lower() in EXTENSIONS

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.data import load_dataset
-from limbeck.data.idx import IMAGES, parse_idx, unpack
+from limbeck.data.idx import read_idx_images
 from limbeck.errors import LimbeckError
 
 
@@ -74,10 +74,7 @@ def read_rows(inputs: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64] | No
         raise LimbeckError(f"{inputs} is a folder: give one file, or idx:{inputs} for its test rows")
     if path.suffix in (".npy", ".npz"):
         return _numpy_array(path), None
-    content, complete = path.read_bytes(), True
-    if path.suffix == ".gz":
-        content, complete = unpack(content, str(path))
-    return parse_idx(content, str(path), dimensions=IMAGES, complete=complete), None
+    return read_idx_images(path), None
 
 
 def read_features(inputs: str) -> tuple[str, ...] | None:

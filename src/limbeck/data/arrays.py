@@ -44,11 +44,8 @@ def load_arrays(path: Path, source: str, reading: Reading) -> Dataset:
         LimbeckError: a file that is damaged, or arrays that do not fit each other.
     """
     file = opened_arrays(path)
-    split = file.find(INPUTS, "_train") is not None
-    if split == (file.find(INPUTS, "") is not None):
-        held = "inputs with and without _train" if split else f"no inputs ({', '.join(file.arrays) or 'nothing'})"
-        raise LimbeckError(f'{path} holds {held}, expected one array of them: name it "inputs"')
-    kind, tested = "_train" if split else "", split and file.find(INPUTS, "_test") is not None
+    kind = training_rows(file)
+    tested = kind == "_train" and file.find(INPUTS, "_test") is not None
     fitting = {name + rows for name in (*INPUTS, *LABELS, *IDS) for rows in ([kind, "_test"] if tested else [kind])}
     for name in file.arrays:
         if name not in fitting and name not in OF_ALL_ROWS:
@@ -56,28 +53,41 @@ def load_arrays(path: Path, source: str, reading: Reading) -> Dataset:
                 f"{file.place(name)} belongs to no inputs, expected inputs of the same ending: take it out"
             )
     features = list_of_texts(file, "features")
-    inputs = _inputs(file, kind, as_table=features is not None)
+    inputs = inputs_of(file, kind, as_table=features is not None)
     raw = _raw_labels(file, kind, len(inputs))
     classes = _classes(file, kind, raw)
     test_inputs = None
     if tested:
-        test_inputs = _inputs(file, "_test", as_table=features is not None)
+        test_inputs = inputs_of(file, "_test", as_table=features is not None)
         if test_inputs.shape[1:] != inputs.shape[1:] or test_inputs.dtype != inputs.dtype:
             raise LimbeckError(
                 f"the test inputs of {path} are {test_inputs.dtype} with rows of shape {test_inputs.shape[1:]}, but "
                 f"the training inputs {inputs.dtype} of shape {inputs.shape[1:]}: they must be alike"
             )
     form = None if features is None else _form(file, features, inputs, test_inputs)
-    train = Part("train", inputs, _labels(file, kind, raw, classes), _ids(file, kind, len(inputs)), classes, form)
+    train = Part("train", inputs, _labels(file, kind, raw, classes), ids_of(file, kind, len(inputs)), classes, form)
     test = None
     if test_inputs is not None:
         raw = _raw_labels(file, "_test", len(test_inputs))
         labels = _labels(file, "_test", raw, classes)
-        test = Part("test", test_inputs, labels, _ids(file, "_test", len(test_inputs)), classes, form)
+        test = Part("test", test_inputs, labels, ids_of(file, "_test", len(test_inputs)), classes, form)
     return Dataset(source, train, test, classes)
 
 
-def _inputs(file: ArrayFile, rows: str, *, as_table: bool) -> npt.NDArray[Any]:
+def training_rows(file: ArrayFile) -> str:
+    """How the names of the arrays of a file's (training) rows end: "" or "_train".
+
+    Raises:
+        LimbeckError: it holds both, or neither.
+    """
+    split = file.find(INPUTS, "_train") is not None
+    if split == (file.find(INPUTS, "") is not None):
+        held = "inputs with and without _train" if split else f"no inputs ({', '.join(file.arrays) or 'nothing'})"
+        raise LimbeckError(f'{file.path} holds {held}, expected one array of them: name it "inputs"')
+    return "_train" if split else ""
+
+
+def inputs_of(file: ArrayFile, rows: str, *, as_table: bool) -> npt.NDArray[Any]:
     """The inputs as uint8 or float32 (a table's always), in C order."""
     name = file.find(INPUTS, rows)
     assert name is not None
@@ -167,7 +177,8 @@ def _labels(
     return np.array([numbers[str(text)] for text in texts], dtype=np.int64)[places.reshape(-1)]
 
 
-def _ids(file: ArrayFile, rows: str, count: int) -> npt.NDArray[np.int64]:
+def ids_of(file: ArrayFile, rows: str, count: int) -> npt.NDArray[np.int64]:
+    """The rows' ids, shape (count,): those in the file, or row numbers from 0."""
     name = file.find(IDS, rows)
     if name is None:
         return np.arange(count)
@@ -186,19 +197,26 @@ def _ids(file: ArrayFile, rows: str, count: int) -> npt.NDArray[np.int64]:
     return ids
 
 
-def _form(
-    file: ArrayFile, features: tuple[str, ...], inputs: npt.NDArray[Any], test_inputs: npt.NDArray[Any] | None
-) -> TableForm:
+def check_features(file: ArrayFile, features: tuple[str, ...], inputs: npt.NDArray[Any]) -> None:
+    """Raise a LimbeckError unless every column of the inputs, shape (rows, columns), has its name."""
     if inputs.shape[1:] != (len(features),):
         raise LimbeckError(
             f"{file.place('features')} names {len(features)} columns, but the inputs have shape {inputs.shape}, "
             "expected (rows, columns): give every column its name"
         )
-    missing = _missing(inputs) if test_inputs is None else _missing(inputs) | _missing(test_inputs)
+
+
+def _form(
+    file: ArrayFile, features: tuple[str, ...], inputs: npt.NDArray[Any], test_inputs: npt.NDArray[Any] | None
+) -> TableForm:
+    check_features(file, features, inputs)
+    missing = (
+        columns_with_nan(inputs) if test_inputs is None else columns_with_nan(inputs) | columns_with_nan(test_inputs)
+    )
     return TableForm(tuple(Column(name, None, bool(one)) for name, one in zip(features, missing, strict=True)))
 
 
-def _missing(inputs: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def columns_with_nan(inputs: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Which columns have a NaN, shape (columns,)."""
     found = np.zeros(inputs.shape[1], dtype=bool)
     for start in range(0, len(inputs), _CHECKED_ROWS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,7 +38,14 @@ class Dataset:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    def split(self, *, validation: int | float = 0, test: float | None = None, seed: int = 0) -> Split:
+    def split(
+        self,
+        *,
+        validation: int | float = 0,
+        test: float | None = None,
+        seed: int = 0,
+        labels: int | float | None = None,
+    ) -> Split:
         """Cut validation rows, and test rows where the source has none of its own, off the training rows.
 
         The test rows are cut first, so that they stay the same whatever the validation is; then the
@@ -47,15 +54,21 @@ class Dataset:
         drawn plainly. Where only some rows have a label, both are cut from these. Rows keep the order of the
         source's file, and their row numbers in it as ids.
 
+        Of the training rows that are left, `labels` may keep some labelled, and the others count as unlabelled (−1).
+        These are drawn by class in proportion to the classes' sizes, but at least one of each. Of one seed and the
+        same cuts, a larger number has all rows of a smaller one among its own.
+
         Args:
             validation: rows (an integer), or a fraction in (0, 1) of the rows left after the test is
                 cut, rounded up; 0 for none.
             test: the fraction in (0, 1) to set aside, rounded up; only for a source without a test set.
             seed: decides, and nothing else does, which rows go where.
+            labels: so many training rows keep their labels (an integer), or a fraction in (0, 1) of those that have
+                one after the cuts, rounded up; None for all.
 
         Raises:
             UsageError: a validation that leaves nothing to train on, a fraction outside (0, 1), a test
-                fraction that is missing or that is not wanted.
+                fraction that is missing or that is not wanted, more labels than there are or fewer than classes.
         """
         _check_seed(seed)
         labelled = self.train.labels >= 0
@@ -73,8 +86,14 @@ class Dataset:
             rows, cut = _cut(rows, self._test_rows(test, len(rows)), self.train.labels, seed)
             test_part = self.train.take(cut).named("test")
         rows, cut = _cut(rows, self._validation_rows(validation, len(rows)), self.train.labels, seed)
+        whole = self.train
+        if labels is not None:
+            kept = rows[self._labelled_rows(labels, whole.labels[rows], seed)]
+            few = np.full(len(whole), -1, dtype=np.int64)
+            few[kept] = whole.labels[kept]
+            whole = replace(whole, labels=few)
         rows = np.union1d(rows, unlabelled)
-        train = self.train if len(rows) == len(self.train) else self.train.take(rows)
+        train = whole if len(rows) == len(whole) else whole.take(rows)
         return Split(train, self.train.take(cut).named("validation"), test_part)
 
     def _test_rows(self, test: float | None, available: int) -> int:
@@ -111,6 +130,54 @@ class Dataset:
                 "and at least one must be left to train on: ask for fewer"
             )
         return count
+
+    def _labelled_rows(self, wanted: int | float, labels: np.ndarray, seed: int) -> np.ndarray:
+        """Which of some rows keep their labels, shape (n,); `labels` are theirs, shape (rows,)."""
+        if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
+            raise UsageError(
+                f"labels = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: change labels"
+            )
+        if isinstance(wanted, float) and wanted >= 1:
+            raise UsageError(
+                f"labels = {wanted!r} is not a fraction between 0 and 1: give a fraction such as 0.1, or a whole "
+                "number of rows"
+            )
+        if not (labels >= 0).any():
+            raise UsageError(f"labels = {wanted} was given, but no row of {self.name} has a label: leave labels out")
+        count = math.ceil(wanted * len(labels)) if isinstance(wanted, float) else wanted
+        if count > len(labels):
+            raise UsageError(
+                f"labels = {wanted} were asked for, but {self.name} has {len(labels)} labelled training rows beside "
+                "its validation and test rows: ask for fewer"
+            )
+        classes = len(np.unique(labels))
+        if count < classes:
+            raise UsageError(
+                f"labels = {wanted} keeps {count} of {len(labels)} labels, but the training rows of {self.name} have "
+                f"{classes} classes, expected at least one of each class: ask for {classes} or more"
+            )
+        return nested_order(labels, seed)[:count]
+
+
+def nested_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """An order of rows of which every beginning is stratified.
+
+    It starts with one row of each class. After that, a class's next row comes where the method of Webster and
+    Sainte-Laguë gives its next seat to a party with as many votes as the class has rows.
+
+    Args:
+        labels: shape (n,).
+        seed: decides which of a class's rows come first.
+
+    Returns:
+        Each row number once, shape (n,).
+    """
+    drawn = np.random.default_rng(seed).random(len(labels))
+    by_class = np.lexsort((drawn, labels))
+    _, starts, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    place = np.arange(len(labels)) - np.repeat(starts, sizes)  # of a row within its class
+    share = np.where(place == 0, 0, (place + 0.5) / np.repeat(sizes, sizes))
+    return by_class[np.lexsort((drawn[by_class], share))]
 
 
 def some_rows(part: Part, rows: np.ndarray, count: int | float, seed: int) -> np.ndarray:

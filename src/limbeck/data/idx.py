@@ -69,6 +69,30 @@ def load_idx_folder(folder: Path, name: str) -> Dataset:
     return Dataset(name, train, Part("test", images, labels, np.arange(len(images)), classes), classes)
 
 
+def has_idx_images(folder: Path) -> bool:
+    """Whether a folder holds images in this format, by its files' names."""
+    matches = (_FILE_NAME.fullmatch(path.name) for path in folder.iterdir())
+    return any(match["what"] == "images" for match in matches if match)
+
+
+def read_idx_images(path: Path) -> np.ndarray:
+    """The images of one file, or the training images of a folder, whether it has labels or not.
+
+    Args:
+        path: a file, plain or gzipped (`.gz`), of any name; or a folder as `load_idx_folder` has it.
+
+    Returns:
+        uint8, shape (rows, height, width).
+
+    Raises:
+        UsageError: a folder that has not (exactly) one set of training images.
+        LimbeckError: a file that is damaged.
+    """
+    if path.is_dir():
+        path = _files_of_one_set(path, needed=("images",))["train", "images"]
+    return _read_idx(path, IMAGES)
+
+
 def parse_idx(content: bytes, where: str, *, dimensions: int, complete: bool = True) -> np.ndarray:
     """The values in an IDX file's content.
 
@@ -129,7 +153,7 @@ def unpack(content: bytes, where: str) -> tuple[bytes, bool]:
     return b"".join(members), True
 
 
-def _files_of_one_set(folder: Path) -> dict[tuple[str, str], Path]:
+def _files_of_one_set(folder: Path, needed: tuple[str, ...] = ("images", "labels")) -> dict[tuple[str, str], Path]:
     """The files by ("train", "t10k" or "test"; "images" or "labels"); pairs are complete, train is there."""
     if not folder.is_dir():
         found = "is not a folder" if folder.exists() else "does not exist"
@@ -150,7 +174,7 @@ def _files_of_one_set(folder: Path) -> dict[tuple[str, str], Path]:
         raise UsageError(f"folder {folder} has several data sets ({names}), expected one: put each into its own folder")
     (files,) = sets.values()
     for rows in ["train", *(r for r, _ in files)]:
-        missing = [what for what in ("images", "labels") if (rows, what) not in files]
+        missing = [what for what in needed if (rows, what) not in files]
         if missing:
             raise UsageError(
                 f"folder {folder} has no {rows} {' and '.join(missing)}, looked for "

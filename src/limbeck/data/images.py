@@ -47,14 +47,9 @@ def load_image_folder(folder: Path, source: str, reading: Reading) -> Dataset:
             pillow thinks safe; classes that do not agree. Names files.
     """
     files = _image_files(folder)
-    tops = {file.parts[0] for file in files if len(file.parts) > 1}
-    kinds = {top.lower() for top in tops}
-    if (
-        not any(len(file.parts) == 1 for file in files)
-        and "train" in kinds
-        and kinds <= {"train", "test"} | _VALIDATION
-    ):
-        if kinds & _VALIDATION:
+    tops = _parts_of_a_data_set(files)
+    if tops:
+        if {top.lower() for top in tops} & _VALIDATION:
             raise LimbeckError(
                 f"{folder} has the folders {', '.join(sorted(tops))}, expected train and test: validation rows are cut "
                 "off the training rows (data.validation), so move these images into train, or take the folder out"
@@ -82,7 +77,7 @@ def load_image_folder(folder: Path, source: str, reading: Reading) -> Dataset:
 
 
 def read_images(
-    path: Path, form: ImageForm, damaged: list[str] | None = None
+    path: Path, form: ImageForm, damaged: list[str] | None = None, *, taught: str = "the model"
 ) -> tuple[npt.NDArray[np.uint8], list[str]]:
     """Images as a model takes them that was taught with others.
 
@@ -90,6 +85,7 @@ def read_images(
         path: one image, or a folder with images in it or deeper.
         form: how the model's were read: these are brought to its mode, and to its size if those were.
         damaged: None to refuse a damaged image; else it is left out, and what is wrong with it added here.
+        taught: who was taught with other images, for messages.
 
     Returns:
         uint8 of shape (n, height, width), or (n, height, width, 3) in colour; and the images' paths within the folder
@@ -115,13 +111,24 @@ def read_images(
         if image.shape[:2] != wanted:
             raise LimbeckError(
                 f"{folder / file} has {_size(image.shape[:2])} pixels, expected {_size(wanted)} as in the images that "
-                "the model was taught with: bring it to that size"
+                f"{taught} was taught with: bring it to that size"
             )
         pixels[len(kept)] = image
         kept.append(str(file))
     if not kept:
         raise LimbeckError(f"every image in {path} is damaged ({_listed(files)}): get them anew")
     return pixels[: len(kept)], kept
+
+
+def training_images(folder: Path) -> Path:
+    """Where in a folder the images to train on are: its `train` where it is laid out so, else the folder itself.
+
+    Raises:
+        UsageError: no such folder.
+        LimbeckError: no images in it.
+    """
+    trains = [top for top in _parts_of_a_data_set(_image_files(folder)) if top.lower() == "train"]
+    return folder / trains[0] if len(trains) == 1 else folder
 
 
 class _Kind:
@@ -220,6 +227,14 @@ def _image_files(folder: Path) -> list[PurePosixPath]:
             f"folder {folder} holds no images, {held}, expected names in {', '.join(EXTENSIONS)}: check the path"
         )
     return sorted(images, key=lambda file: [(unicodedata.normalize("NFC", one), one) for one in file.parts])
+
+
+def _parts_of_a_data_set(files: Sequence[PurePosixPath]) -> set[str]:
+    """The folders that images lie in where these are `train` and `test` or the like; else nothing."""
+    tops = {file.parts[0] for file in files if len(file.parts) > 1}
+    kinds = {top.lower() for top in tops}
+    is_split = "train" in kinds and kinds <= {"train", "test"} | _VALIDATION
+    return tops if is_split and not any(len(file.parts) == 1 for file in files) else set()
 
 
 def _cannot_list(error: OSError) -> None:

@@ -43,6 +43,7 @@ def read_table_rows(
     classes: tuple[str, ...] | None = None,
     *,
     id: str | None = None,
+    taught: str = "the model",
 ) -> TableRows:
     """A table's rows as a saved model takes them: columns found by name, in any order, further ones left aside.
 
@@ -52,6 +53,7 @@ def read_table_rows(
         label: the column of labels, where they are wanted; then with `classes`, the model's.
         classes: in the order of the labels.
         id: the column of ids; without it, row numbers from 0.
+        taught: who was taught with rows of this form, for messages.
 
     Raises:
         UsageError: no such file.
@@ -61,14 +63,14 @@ def read_table_rows(
     for column in [*form.names, *(one for one in (label, id) if one is not None)]:
         if column not in table.names:
             raise LimbeckError(
-                f'{path} has no column "{column}", expected {_role(column, label, id)}'
+                f'{path} has no column "{column}", expected {_role(column, label, id, taught)}'
                 f"{did_you_mean(column, table.names) or f': found {listed(table.names)}'}"
             )
     table.check_usable([*form.names, *(one for one in (label, id) if one is not None)])
     rows = table.count_rows()
     if not rows:
         raise no_rows(path)
-    return all_rows(table, rows, form, label, {name: name for name in classes or ()}, id)
+    return all_rows(table, rows, form, label, {name: name for name in classes or ()}, id, taught)
 
 
 def to_frame(inputs: npt.NDArray[np.float32], form: TableForm) -> Any:
@@ -114,6 +116,7 @@ def all_rows(
     label: str | None = None,
     classes: Mapping[str, str] | None = None,
     id_column: str | None = None,
+    taught: str = "the model",
 ) -> TableRows:
     """Every row of a table whose columns are known, in one pass.
 
@@ -124,6 +127,7 @@ def all_rows(
         label: the label column.
         classes: the class of each text in it, classes in their order.
         id_column: the column of ids.
+        taught: who was taught with rows of this form, for notes.
 
     Raises:
         LimbeckError: a number, label or id that cannot be (names column and row); the file has changed.
@@ -163,7 +167,7 @@ def all_rows(
         raise LimbeckError(f"{table.path} changed while it was read: try again when nothing writes to it")
     if id_column is not None:
         _check_each_once(table, id_column, ids)
-    return TableRows(inputs, labels, ids, unseen.notes(form))
+    return TableRows(inputs, labels, ids, unseen.notes(form, taught))
 
 
 def _label_places(
@@ -206,10 +210,10 @@ def _check_each_once(table: TableFile, column: str, ids: npt.NDArray[np.int64]) 
         )
 
 
-def _role(column: str, label: str | None, id_column: str | None) -> str:
+def _role(column: str, label: str | None, id_column: str | None, taught: str) -> str:
     if column == label:
         return "it to hold the labels"
-    return "it to hold the ids" if column == id_column else "every column that the model was trained on"
+    return "it to hold the ids" if column == id_column else f"every column that {taught} was trained on"
 
 
 class _Unseen:
@@ -227,7 +231,7 @@ class _Unseen:
             rows = np.flatnonzero(codes == UNKNOWN)
             self._texts.setdefault(column.name, Counter()).update(texts(values).take(rows).to_pylist())
 
-    def notes(self, form: TableForm) -> list[str]:
+    def notes(self, form: TableForm, taught: str) -> list[str]:
         """A line for each column with unknown texts, and for each with values missing that had none missing before."""
         notes = []
         for name in form.names:
@@ -236,12 +240,12 @@ class _Unseen:
                 some = [text for text, _ in counts.most_common(3)]
                 more = f", … ({len(counts)} different texts)" if len(counts) > len(some) else ""
                 notes.append(
-                    f'column "{name}": {_rows(counts.total())} {listed(some)}{more}, which the model has never seen: '
+                    f'column "{name}": {_rows(counts.total())} {listed(some)}{more}, which {taught} has never seen: '
                     f"{'it counts' if counts.total() == 1 else 'they count'} as unknown"
                 )
             if self._missing[name]:
                 notes.append(
-                    f'column "{name}": {_rows(self._missing[name])} no value, which the model has never met here'
+                    f'column "{name}": {_rows(self._missing[name])} no value, which {taught} has never met here'
                 )
         return notes
 
