@@ -73,26 +73,34 @@ class StoredBatches:
         views: raw inputs, shape (views, rows, …); not copied.
         batch_size: rows in a step.
         selected: the row numbers to use; all by default.
+        passes: over these rows in an epoch, each in an order and in views of its own.
     """
 
-    def __init__(self, views: npt.NDArray[Any], batch_size: int, selected: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(
+        self,
+        views: npt.NDArray[Any],
+        batch_size: int,
+        selected: npt.NDArray[np.int64] | None = None,
+        passes: int = 1,
+    ) -> None:
         self.count, self.of_each = views.shape[:2]
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nor is it written to
             self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
         self.selected = np.arange(self.of_each) if selected is None else selected
-        self.rows = len(self.selected)
+        self.rows, self.passes = len(self.selected), passes
         self.bounds = batch_bounds(self.rows, batch_size)
-        self.steps = len(self.bounds)
+        self.steps = len(self.bounds) * passes
 
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
-        rows = torch.from_numpy(self.selected[epoch_order(seed, epoch, self.rows)])
-        first = np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each)
-        view = (torch.from_numpy(first)[rows] + epoch) % self.count
-        flat = view * self.of_each + rows
-        for start, stop in self.bounds[start_step:]:
-            yield Batch(self.inputs.index_select(0, flat[start:stop]), rows[start:stop], view[start:stop])
+        first = torch.from_numpy(np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each))
+        for turn, begin in _passes(self.passes, len(self.bounds), epoch, start_step):
+            rows = torch.from_numpy(self.selected[epoch_order(seed, turn, self.rows)])
+            view = (first[rows] + turn) % self.count
+            flat = view * self.of_each + rows
+            for start, stop in self.bounds[begin:]:
+                yield Batch(self.inputs.index_select(0, flat[start:stop]), rows[start:stop], view[start:stop])
 
 
 class FreshBatches:
@@ -102,8 +110,9 @@ class FreshBatches:
         part: the rows.
         settings: how far a view strays.
         batch_size: rows in a step.
-        view_seed: of the views; epoch e, counted from 0, shows view `FRESH_VIEWS` + e.
+        view_seed: of the views; pass p over the rows, counted from 0 through all epochs, shows view `FRESH_VIEWS` + p.
         selected: the row numbers to use; all by default.
+        passes: over these rows in an epoch.
     """
 
     def __init__(
@@ -113,20 +122,25 @@ class FreshBatches:
         batch_size: int,
         view_seed: int,
         selected: npt.NDArray[np.int64] | None = None,
+        passes: int = 1,
     ) -> None:
         self.part, self.settings, self.view_seed = part, settings, view_seed
         self.selected = np.arange(len(part)) if selected is None else selected
-        self.rows = len(self.selected)
+        self.rows, self.passes = len(self.selected), passes
         self.bounds = batch_bounds(self.rows, batch_size)
-        self.steps = len(self.bounds)
+        self.steps = len(self.bounds) * passes
 
     # Views of several batches are drawn together: large enough to be fast, small enough to stay in the cache.
     TOGETHER = 8
 
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
-        rows = self.selected[epoch_order(seed, epoch, self.rows)]
-        for first in range(start_step, self.steps, self.TOGETHER):
+        for turn, begin in _passes(self.passes, len(self.bounds), epoch, start_step):
+            yield from self._pass(seed, turn, begin)
+
+    def _pass(self, seed: int, turn: int, begin: int) -> Iterator[Batch]:
+        rows = self.selected[epoch_order(seed, turn, self.rows)]
+        for first in range(begin, len(self.bounds), self.TOGETHER):
             bounds = self.bounds[first : first + self.TOGETHER]
             offset, end = bounds[0][0], bounds[-1][1]
             drawn = rows[offset:end]
@@ -134,13 +148,18 @@ class FreshBatches:
                 view_pixels(
                     self.part.inputs[drawn],
                     self.part.ids[drawn],
-                    view=FRESH_VIEWS + epoch,
+                    view=FRESH_VIEWS + turn,
                     seed=self.view_seed,
                     settings=self.settings,
                 )
             )
             for start, stop in bounds:
                 chosen = torch.from_numpy(rows[start:stop])
-                yield Batch(
-                    pixels[start - offset : stop - offset], chosen, torch.full_like(chosen, FRESH_VIEWS + epoch)
-                )
+                yield Batch(pixels[start - offset : stop - offset], chosen, torch.full_like(chosen, FRESH_VIEWS + turn))
+
+
+def _passes(passes: int, steps: int, epoch: int, start_step: int) -> Iterator[tuple[int, int]]:
+    """The passes of an epoch that are left from `start_step` on, by their number through all epochs; where each begins."""
+    done, begin = divmod(start_step, steps)
+    for number in range(done, passes):
+        yield epoch * passes + number, begin if number == done else 0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from limbeck.data import Part, SyntheticSettings, ViewSettings
 from limbeck.knowledge import Recording
 from limbeck.objectives import Objective
 from limbeck.recipe import Train
+from limbeck.recipe_settings import Confidence
 from limbeck.rows import model_id, row_label
 from limbeck.training import TrainSettings
 from limbeck.trees import Predict
@@ -48,6 +49,32 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Combination:
+    """How several teachers become one.
+
+    Attributes:
+        mean: of what.
+        weights: given, one for each member; None for equal ones, or where they are fitted.
+        fitted: whether they are fitted to the validation rows.
+        judge: the same of members that were not trained on these rows, whose weights are taken where members were
+            refitted on all.
+    """
+
+    mean: Literal["probabilities", "logits"] = "probabilities"
+    weights: tuple[float, ...] | None = None
+    fitted: bool = False
+    judge: ModelStage | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the mean of probabilities with equal weights."""
+        return self.mean == "probabilities" and self.weights is None and not self.fitted
+
+
+PLAIN = Combination()
+
+
+@dataclass(frozen=True)
 class ModelStage:
     """A model to train, or one that exists: a teacher, a student or a baseline.
 
@@ -63,13 +90,15 @@ class ModelStage:
         fresh_views: new views in every epoch, None for the rows as they are (or in stored views, for a student).
         seed: of initialisation, order and dropout.
         selected: row numbers it trains on; None for all.
-        recordings: the knowledge a student learns from, for each of its teachers one for every view.
+        recordings: the knowledge a student learns from, for each of its teachers one for every part and view.
+        confidence: what is made of how sure the teacher is of rows without labels.
         variant: what tells its row apart from others of the name.
         tried: of a grid, the values that this stage stands for, by dotted path.
         path: the folder or file of a teacher given by path.
         given: such a teacher from a file, read already.
         folds: of an estimator, how often it is fitted, each time without a part of its rows.
         members: of a teacher that is the mean of others, those.
+        combination: how they become one.
         teacher: a student's, which records its knowledge; a baseline's is its student's, for comparison alone.
         made: for a student that is made from a trained one, how: its biases corrected, or a tree that answers in
             another way or is pruned.
@@ -93,6 +122,8 @@ class ModelStage:
     given: nn.Module | None = None
     folds: int | None = None
     members: tuple[ModelStage, ...] = ()
+    combination: Combination = PLAIN
+    confidence: Confidence | None = None
     teacher: ModelStage | None = None
     made: BiasCorrection | TreeForm | None = None
 
@@ -111,6 +142,8 @@ class ModelStage:
     def needs(self) -> tuple[ModelStage, ...]:
         """The models that have to be there first, a teacher before its student."""
         first = self.made.needs if self.made else ()
+        if self.combination.judge is not None:
+            first = (*first, self.combination.judge)
         taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
         return tuple(stage for one in (*self.members, *taught, *first) for stage in (*one.needs, one))
 
@@ -120,7 +153,7 @@ class ModelStage:
         return self.members or (self,)
 
     def recorded(self) -> list[tuple[ModelStage, tuple[Recording, ...]]]:
-        """The knowledge that a student learns from, by the teacher it is of: for each, a recording for every view."""
+        """The knowledge that a student learns from, by the teacher it is of: for each, every view of every part."""
         if self.teacher is None or not self.recordings:
             return []
         by_key: dict[str, list[Recording]] = {}
@@ -142,7 +175,7 @@ class ModelStage:
     def settings(self) -> TrainSettings:
         """The loop's settings; `refit`, which decides what rows there are, and `snapshot_every` are not among them."""
         assert self.train is not None
-        values = self.train.model_dump(exclude={"refit", "snapshot_every"})
+        values = self.train.model_dump(exclude={"refit", "snapshot_every"}, exclude_none=True)
         return TrainSettings(**(values if len(self.rows.validation) else {**values, "keep": "last"}))
 
 

@@ -10,12 +10,13 @@ from limbeck.derived import derived
 from limbeck.model_stage import ModelStage
 from limbeck.plan import Planner, StudentPlan
 from limbeck.recipe_rows import setting
-from limbeck.rows import model_id
+from limbeck.rows import model_id, plain
 
 
 def planned_parts(planner: Planner) -> dict[str, str]:
     """The key of every artifact that a run needs, by name, as far as that is known before anything is made."""
-    parts = {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
+    parts = {stage.id: stage.identity.key for stage in planner.members()}
+    parts |= {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
     trials: Counter[str] = Counter()  # students of one name may each have a grid
     for plan in planner.students():
         parts |= _behind(planner, plan.trials[0], plan.student.transfer)
@@ -66,18 +67,23 @@ def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[s
     if stage.teacher is not None and transfer is not None:
         made_here = (member for member in stage.teacher.members if member.path is None)
         for taught in (*made_here, stage.teacher):
-            parts[f"teacher/{_label(planner, taught)}"] = taught.identity.key
+            role = "reference" if taught.role == "reference" else "teacher"
+            parts[f"{role}/{_label(planner, taught)}"] = taught.identity.key
         for teacher, recordings in stage.recorded():
             label = _label(planner, teacher)
-            parts |= {f"knowledge/{label}-{transfer}-view={r.view}": r.identity.key for r in recordings}
+            several = len({recording.part.inputs_hash for recording in recordings}) > 1
+            for one in recordings:
+                part = f"-{plain(one.part.name)}" if several else ""
+                parts[f"knowledge/{label}-{transfer}{part}-view={one.view}"] = one.identity.key
     return parts
 
 
 def _label(planner: Planner, teacher: ModelStage) -> str:
     """A teacher's name; one that only trials have, before the refit, is told apart."""
-    for shown in planner.teachers():
-        if shown.identity.key == teacher.identity.key:
-            return shown.id.removeprefix("teacher/")
+    for shown in (*planner.teachers(), *planner.members()):
+        if shown.identity.key == teacher.identity.key and (shown.role == "reference") == (teacher.role == "reference"):
+            return shown.id.partition("/")[2]
     if teacher.path is not None:  # a member of a mean that is given
         return teacher.name
-    return f"{teacher.name}-trials"
+    number = f"-member={teacher.variant['member']}" if "member" in teacher.variant else ""
+    return f"{teacher.name}{number}-trials"

@@ -25,12 +25,17 @@ PLAIN_TRANSFER = {"name": "train"}
 """The transfer set where a recipe has none."""
 
 
+def _rows_or_none(value: object) -> object:
+    return None if value is None else rows_or_fraction(value)
+
+
 class Data(Table):
     """Where the rows come from and how they are cut.
 
     `validation` rows (a count, or a fraction) are cut from the training rows: every choice is made on
     them. `test` is the fraction held out where the source has no test set of its own. `split_seed`
-    alone moves the cut, so that runs with different seeds validate on the same rows.
+    alone moves the cut, so that runs with different seeds validate on the same rows. With `labels` (a count, or a
+    fraction) so many of the training rows keep theirs, drawn by class, and the others are rows without.
 
     Of a table, `label` is the column of class names, `id` one of row numbers; columns to `ignore`, and to read as
     `numeric` or `categorical` where the file alone would say otherwise. Of a folder of images, the `size` (height and
@@ -50,6 +55,7 @@ class Data(Table):
     skip_damaged: bool | None = None
     validation: Annotated[int | float, BeforeValidator(rows_or_fraction)] = 0.1
     test: float | None = Field(default=None, gt=0, lt=1)
+    labels: Annotated[int | float | None, BeforeValidator(_rows_or_none)] = None
     split_seed: int = Field(default=0, ge=0, le=LARGEST)
 
     def reading(self) -> Reading:
@@ -122,6 +128,15 @@ class Recipe(Table):
         filled = dict(data)
         if filled.get("transfer", []) == []:
             filled["transfer"] = [dict(PLAIN_TRANSFER)]
+        given = filled.get("data")
+        if isinstance(given, dict) and given.get("labels") is not None and isinstance(filled["transfer"], list):
+            # Labelled and unlabelled rows are parts of their own, so that other transfer sets share what is known of them.
+            filled["transfer"] = [
+                {**part, "parts": ["labelled", "unlabelled"]}
+                if isinstance(part, dict) and part.get("parts", ["train"]) == ["train"]
+                else part
+                for part in filled["transfer"]
+            ]
         only = {key: _only_name(filled.get(key)) for key in ("teacher", "transfer")}
         for section, defaults in (("student", only), ("reference", {"transfer": only["transfer"]})):
             known = {key: name for key, name in defaults.items() if name is not None}
@@ -146,22 +161,91 @@ class Recipe(Table):
                     problems.append(f"{where}.teacher: {no_such_part('teacher', part.teacher, teachers)}")
                 if part.transfer not in transfers:
                     problems.append(f"{where}.transfer: {no_such_part('transfer', part.transfer, transfers)}")
-        problems += self._mean_problems(teachers)
+        problems += [*self._mean_problems(teachers), *self._called_problems()]
+        problems = problems or [*self._taught_problems()]
         if not problems:
-            problems = [*self._bias_problems(), *self._view_problems(), *self._row_problems()]
+            problems = [*self._bias_problems(), *self._view_problems(), *self._member_problems(), *self._row_problems()]
         if problems:
             raise misfit("; ".join(dict.fromkeys(problems)))
         return self
 
     def _mean_problems(self, teachers: Sequence[str]) -> Iterator[str]:
         """What is wrong with the teachers that are the mean of others."""
-        means = {part.name for part in self.teacher if part.of is not None}
+        means = {part.name for part in self.teacher if part.of is not None or part.members is not None}
         for part in self.teacher:
             for name in part.of or []:
                 if name not in teachers:
                     yield f"teacher.{part.name}.of: {no_such_part('teacher', name, teachers)}"
                 elif name in means:
                     yield f"teacher.{part.name}.of: {shown(name)} is a mean itself, expected those that it is of"
+
+    def _called_problems(self) -> Iterator[str]:
+        """What is wrong with the names of members, which are rows among the references."""
+        taken = {part.name.lower(): f"a reference is named {shown(part.name)}" for part in self.reference}
+        taken |= {part.name.lower(): f"a regression is named {shown(part.name)}" for part in self.regression}
+        for part in self.teacher:
+            if part.members is None:
+                continue
+            where = f"teacher.{part.name}.member_name"
+            if (other := taken.get(part.called.lower())) is not None:
+                yield f"{where}: found {shown(part.called)}, and {other}, too: expected another name"
+            taken[part.called.lower()] = f"members of {shown(part.name)} are named {shown(part.called)}"
+
+    def _taught_problems(self) -> Iterator[str]:
+        """What is wrong with the teachers that are students."""
+        for part in self.teacher:
+            if part.student is None:
+                continue
+            where = f"teacher.{part.name}.student"
+            named = [student for student in self.student if student.name == part.student]
+            if not named:
+                yield f"{where}: {no_such_part('student', part.student, [student.name for student in self.student])}"
+            elif len(named) > 1:
+                yield f"{where}: found {len(named)} students named {shown(part.student)}, expected one: rename the others"
+            elif named[0].grid or named[0].sweep:
+                key = "grid" if named[0].grid else "sweep"
+                yield f"{where}: {shown(part.student)} has a {key}, expected a student of one setting"
+            elif part.name in self._behind(part):
+                yield f"{where}: {shown(part.name)} would be taught by itself, expected a student of another teacher"
+
+    def _behind(self, teacher: Teacher) -> set[str]:
+        """The names of the teachers that a teacher comes from, its own among them if it comes from itself."""
+        found: set[str] = set()
+        left = [teacher]
+        while left:
+            one = left.pop()
+            taught_by = [student.teacher for student in self.student if student.name == one.student]
+            for part in self.teacher:
+                if part.name in (*(one.of or ()), *taught_by) and part.name not in found:
+                    found.add(part.name)
+                    left.append(part)
+        return found
+
+    def _member_problems(self) -> Iterator[str]:
+        """What is wrong with students that learn from some members alone."""
+        for student in self.student:
+            (teacher,) = (part for part in self.teacher if part.name == student.teacher)
+            for asked in self._members_asked(student):
+                where = f"student.{student.name}.distill.members"
+                if teacher.from_ is not None:
+                    yield f"{where}: teacher {shown(teacher.name)} is given, expected one that is made here, with members"
+                elif teacher.count < 2:
+                    yield f"{where}: teacher {shown(teacher.name)} is one, expected one with members, or the mean of several"
+                elif asked > teacher.count:
+                    yield f"{where}: found {asked}, expected at most {teacher.count}, as many as {shown(teacher.name)} has"
+                elif isinstance(teacher.weights, list) and not any(teacher.weights[:asked]):
+                    yield f"{where}: the first {asked} members of {shown(teacher.name)} have no weight, expected more"
+
+    @staticmethod
+    def _members_asked(student: Student) -> list[int]:
+        tried = [trial.distill.members for part in student.swept() for trial in part.trials()]
+        return sorted({members for members in tried if members is not None})
+
+    def members_asked(self, name: str) -> list[int]:
+        """How many members of a teacher, where not all, some student learns from; rising, each number once."""
+        (teacher,) = (part for part in self.teacher if part.name == name)
+        asked = {members for part in self.student if part.teacher == name for members in self._members_asked(part)}
+        return sorted(members for members in asked if members < teacher.count)
 
     def _bias_problems(self) -> Iterator[str]:
         complete = {
@@ -183,15 +267,23 @@ class Recipe(Table):
                         f"{section}.{part.name}.transfer: {shown(part.transfer)} has views, expected one without: a "
                         f"{part.model.kind} is fitted to the rows as they are"
                     )
-        synthetic = {part.name for part in self.transfer if part.views.rows is not None}
+        without = {part.name: "synthetic rows" for part in self.transfer if part.views.rows is not None}
+        without |= {part.name: "rows" for part in self.transfer if part.unlabelled}
         for student in self.student:
-            if student.transfer in synthetic:
-                yield from _unlabelled_problems(student)
+            if student.transfer in without:
+                yield from _unlabelled_problems(student, without[student.transfer])
+        for part in self.transfer:
+            if part.confidence is not None and part.parts == ["labelled"]:
+                yield (
+                    f"transfer.{part.name}.confidence: all of its rows have labels, expected it with others: it is "
+                    "about rows without"
+                )
 
     def rows(self) -> list[PlannedRow]:
         """The rows that the results will have, and those that a grid may choose instead."""
         rows = [row for _, row in self._trained_rows()]
-        rows += teacher_rows({part.name: (part.train, self.teacher_refits(part.name)) for part in self.teacher})
+        for part in self.teacher:
+            rows += teacher_rows(part, self.teacher_refits(part.name), self.members_asked(part.name))
         return rows + [
             PlannedRow("reference", part.name, {"depth": depth, "power": power}, {}, regression=True)
             for part in self.regression
@@ -201,7 +293,13 @@ class Recipe(Table):
 
     def teaches_refitted(self, name: str) -> bool:
         """Whether a teacher's students learn from it refitted: it, or one that it is the mean of, says so."""
-        return any(part.train is not None and part.train.refit for part in self._with_members(name))
+        return any(self._refitted(part) for part in self._with_members(name))
+
+    def _refitted(self, teacher: Teacher) -> bool:
+        if teacher.student is not None:
+            (student,) = (part for part in self.student if part.name == teacher.student)
+            return student.train.refit or self.teaches_refitted(student.teacher)
+        return teacher.train is not None and teacher.train.refit
 
     def teacher_refits(self, name: str) -> set[bool]:
         """Whether a teacher is refitted on all rows: as its students ask, and those of means that it is part of."""
@@ -224,12 +322,12 @@ class Recipe(Table):
         yield from claim_problems(self.claim, self.rows())
 
 
-def _unlabelled_problems(student: Student) -> Iterator[str]:
-    """What a student cannot learn from synthetic rows."""
+def _unlabelled_problems(student: Student, rows: str) -> Iterator[str]:
+    """What a student cannot learn from rows that have no labels."""
     tried = [trial.distill for part in student.swept() for trial in part.trials()]
     where = f"student.{student.name}.distill"
     if not all(distill.soft for distill in tried):
-        yield f"{where}.soft: found 0, expected more: the synthetic rows of {shown(student.transfer)} have no labels"
+        yield f"{where}.soft: found 0, expected more: {rows} of {shown(student.transfer)} have no labels"
     if any(distill.targets == "smoothed_labels" for distill in tried):
         yield (
             f'{where}.targets: found "smoothed_labels", expected others: the synthetic rows of '

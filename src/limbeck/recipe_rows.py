@@ -9,6 +9,7 @@ from typing import Any
 from limbeck.recipe_errors import shown
 from limbeck.recipe_settings import Distill, Select, SoftTree, Train, Transfer
 from limbeck.recipe_student import Reference, Student
+from limbeck.recipe_teacher import Teacher
 from limbeck.rows import model_id, row_label
 
 Variant = dict[str, Any]
@@ -52,7 +53,7 @@ class PlannedRow:
 def student_variant(student: Student, transfer: Transfer) -> Variant:
     """What tells a student's row apart: what it was taught at, the rows it saw, and what the recipe names."""
     distill = student.distill
-    variant: Variant = {}
+    variant: Variant = {} if distill.members is None else {"members": distill.members}
     if distill.soft and distill.loss == "soft_targets":
         variant["temperature"] = _tidy(distill.temperature)
     elif distill.soft:
@@ -135,19 +136,25 @@ def _what_comes_of(train: Train, refit: bool) -> dict[str, bool]:
     return {"judged": not refit, "curve": train.snapshot_every is not None}
 
 
-def teacher_rows(teachers: Mapping[str, tuple[Train | None, Collection[bool]]]) -> list[PlannedRow]:
-    """The rows of teachers: the one refitted where a student of it is, and beside it, if one is not, the other.
+def teacher_rows(teacher: Teacher, wanted: Collection[bool], members: Sequence[int] = ()) -> list[PlannedRow]:
+    """The rows of a teacher: refitted where a student of it is, and beside it, if one is not, the other.
+
+    Those of its members, which are references, come before it; after it, the mean of the first so many.
 
     Args:
-        teachers: by name, how the teacher is trained, None where no loop trains it; and whether it is refitted, or
-            both.
+        teacher: as in the recipe.
+        wanted: whether it is refitted, or both.
+        members: how many of its members some student learns from, where not from all.
     """
     rows = []
-    for name, (train, wanted) in teachers.items():
-        for refit in sorted(wanted, reverse=True):
-            variant = {} if refit is max(wanted) else {"refit": False}
-            trained = {} if train is None else _what_comes_of(train, refit)
-            rows.append(PlannedRow("teacher", name, variant, {}, **trained))
+    for refit in sorted(wanted, reverse=True):
+        apart = {} if refit is max(wanted) else {"refit": False}
+        trained = {} if teacher.train is None else _what_comes_of(teacher.train, refit)
+        for number in range(1, (teacher.members or 0) + 1):
+            rows.append(PlannedRow("reference", teacher.called, {"member": number, **apart}, {}, **trained))
+        own = {} if teacher.count > 1 else trained
+        rows.append(PlannedRow("teacher", teacher.name, apart, {}, **own))
+        rows += [PlannedRow("teacher", teacher.name, {"members": number, **apart}, {}) for number in members]
     return rows
 
 
@@ -176,6 +183,7 @@ def _on_labels(student: Student, transfer: Transfer) -> dict[str, Any]:
     settings = {
         **student.model_dump(include={"model", "train"}),
         "select": transfer.select,
+        "parts": [part for part in transfer.parts if part != "train"],
         "views": views and views.model_dump(exclude={"count"}),
     }
     return {**settings, "label_smoothing": student.distill.label_smoothing, "grid": grid}
@@ -191,7 +199,9 @@ def _selected(select: Select | None) -> Variant:
 
 
 def _named(part: Student | Reference, transfer: Transfer) -> Variant:
-    settings: Variant = {"views": transfer.views.count, "transfer": part.transfer}
+    settings: Variant = {
+        "views": transfer.views.count, "unlabelled": transfer.unlabelled, "transfer": part.transfer
+    }  # fmt: skip
     if isinstance(part, Student):
         settings |= {"teacher": part.teacher, **part.distill.model_dump()}
     settings |= {**part.train.model_dump(), **part.model.model_dump(exclude={"kind"})}

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from limbeck.recipe_errors import NAME_PATTERN, found, misfit
+from limbeck.errors import did_you_mean
+from limbeck.recipe_errors import NAME_PATTERN, found, misfit, shown
 
 LARGEST = 2**31 - 1
 """Whole numbers above this are slips, and would overflow further on."""
@@ -130,10 +131,12 @@ class Train(Table):
     `warmup` is a fraction of all steps. `momentum` is SGD's; AdamW does not use it. `keep`: the epoch
     best on the validation rows, or the last. `refit`: choose on the validation rows, then train
     anew on all training rows. `snapshot_every` so many epochs, and after the last, the weights are kept, so that the
-    results can say how the test errors went over the epochs.
+    results can say how the test errors went over the epochs. With `passes`, an epoch goes so many times over the rows:
+    for few rows, of which a single pass is hardly worth being judged on the validation rows.
     """
 
     epochs: Count = Field(description="a count of epochs")
+    passes: Count | None = None
     batch_size: Count = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -223,7 +226,8 @@ class Select(Table):
     """Rows of the transfer set: all `without` some classes, or these `only`, named or numbered; and of those, `rows`.
 
     `rows` (a count, or a fraction) are drawn at random, stratified by class where there is a row for each;
-    `data.split_seed` decides which.
+    `data.split_seed` decides which. Of a transfer set that names labelled rows and others, those with labels come
+    first, and the more rows, the more of the others: a larger number has those of a smaller one among them.
     """
 
     without: list[Annotated[int | str, BeforeValidator(_class)]] = []
@@ -243,17 +247,47 @@ class Select(Table):
         return self
 
 
+class Confidence(Table):
+    """What is made of how sure the teacher is of a row without a label: its top class's probability at T = 1.
+
+    `least`: rows of which it is less sure are left out. `weight`: those that stay count by it.
+    """
+
+    least: float | None = Field(default=None, gt=0, le=1)
+    weight: bool = False
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Confidence:
+        if self.least is None and not self.weight:
+            raise misfit('found neither "least" nor "weight = true", expected one of them, or no confidence')
+        return self
+
+
+FILE = "file:"
+"""What the name of a part begins with that is read from a file."""
+_PARTS = ("train", "labelled", "unlabelled")
+
+
 class Transfer(Table):
     """What the teacher labels: parts of the data, perhaps some classes only, and views of every row.
 
-    `dtype`: in which its log-probabilities are stored; they are widened to float32 when read.
+    `parts`: "train" is the training rows, "labelled" and "unlabelled" are those of them with and without labels, and
+    "file:PATH" is rows without labels from elsewhere: a file or a folder of the data's own kind. `confidence`: what is
+    made of how sure the teacher is of rows without labels. `dtype`: in which its log-probabilities are stored; they
+    are widened to float32 when read.
     """
 
     name: Name
-    parts: list[str] = Field(default_factory=lambda: ["train"])
+    parts: list[str] = Field(default_factory=lambda: ["train"], min_length=1, description="a list of parts")
     select: Select | None = None
     views: TransferViews = TransferViews()
+    confidence: Confidence | None = None
     dtype: Literal["float16", "float32"] = "float16"
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether it names rows without labels."""
+        return any(part not in ("train", "labelled") for part in self.parts)
 
     @model_validator(mode="after")
     def _rows_left_out_teach_nothing(self) -> Transfer:
@@ -266,8 +300,22 @@ class Transfer(Table):
 
     @model_validator(mode="after")
     def _parts_exist(self) -> Transfer:
-        if self.parts != ["train"]:
-            raise misfit(found(self.parts, '["train"], so far the only part there is'), "parts")
+        for part in self.parts:
+            if part not in _PARTS and not part.startswith(FILE):
+                nearest = did_you_mean(part, _PARTS) or f', there are {", ".join(_PARTS)} and "{FILE}PATH"'
+                raise misfit(f"no part is named {shown(part)}{nearest}", "parts")
+            if part == FILE:
+                raise misfit(f'found "{FILE}" without a path, expected "{FILE}PATH"', "parts")
+        if len(set(self.parts)) < len(self.parts):
+            raise misfit(found(self.parts, "every part once"), "parts")
+        if "train" in self.parts and {"labelled", "unlabelled"} & {*self.parts}:
+            raise misfit(found(self.parts, 'no other rows of the data beside "train", which is all of them'), "parts")
+        if len(self.parts) > 1 and self.views.rows is not None:
+            raise misfit(
+                f"found {len(self.parts)} parts with synthetic rows in views, expected one: rows are made from their "
+                "neighbours in one part",
+                "parts",
+            )
         return self
 
 
@@ -280,7 +328,7 @@ class Distill(Table):
 
     `targets` other than the teacher's own show what it is in them that teaches: `permuted` has the probabilities of
     all classes but the teacher's own shuffled within each row; `smoothed_labels` has the label at the teacher's mean
-    confidence and all other classes alike.
+    confidence and all other classes alike. `members`: of a teacher that is several, only the first so many.
     """
 
     loss: Literal["soft_targets", "logit_matching"] = "soft_targets"
@@ -289,6 +337,7 @@ class Distill(Table):
     soft: float = Field(default=1.0, ge=0)
     hard: float = Field(default=0.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    members: Count | None = None
 
     @model_validator(mode="after")
     def _learns_something(self) -> Distill:

@@ -77,7 +77,8 @@ class Student(Table):
     `grid` lists values to try for settings inside this student, by dotted path; the trial best on the
     validation rows is the student. `sweep` lists values likewise, and each of them is a student of its own.
     `variant` names settings that tell its rows apart from others of its name: those of `distill`, `train` and
-    `model`, `teacher`, `transfer`, and `views`. A temperature, and classes left out, always do.
+    `model`, `teacher`, `transfer`, `unlabelled` (whether the transfer set names rows without labels) and `views`. A
+    temperature, a number of members, and classes left out, always do.
 
     `bias` adds rows in which the biases of the classes that are missing in the transfer set are raised by one
     number (Hinton et al. 2015, sec. 3): the best on the validation rows, or, as in the paper, on the test rows. The
@@ -225,7 +226,8 @@ def _check_once(values: Sequence[str], key: str) -> None:
 
 
 def _check_variant(part: Student | Reference) -> None:
-    own = ["teacher", "transfer", "views"] if isinstance(part, Student) else ["transfer", "views"]
+    own = ["transfer", "unlabelled", "views"]
+    own = ["teacher", *own] if isinstance(part, Student) else own
     forms = _tables(part)
     _check_once(part.variant, "variant")
     settings = [*own, *(key for form in forms.values() for key in keys_of(form) if key not in _NOT_TRIED)]

@@ -1,10 +1,11 @@
-"""What teaches: a network or an estimator to be trained, one that exists already, or the mean of several."""
+"""What teaches: networks or estimators to be trained, what exists already, a student, or the mean of several."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Literal, TypeGuard
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from limbeck.recipe_errors import found, misfit
 from limbeck.recipe_settings import (
@@ -25,6 +26,25 @@ from limbeck.recipe_settings import (
 )
 
 Folds = Annotated[int, Field(ge=2, le=100)]
+Members = Annotated[int, Field(ge=2, le=1000)]
+Mean = Literal["probabilities", "logits"]
+_WEIGHTS = ("equal", "fitted")
+
+
+def _weights(value: object) -> object:
+    if value is None or (isinstance(value, str) and value in _WEIGHTS):
+        return value
+    if isinstance(value, list) and len(value) > 1 and all(_is_number(one) and one >= 0 for one in value) and any(value):
+        return [float(one) for one in value]
+    expected = '"equal", "fitted", or a list of numbers of 0 or more, one for each member, some above 0'
+    raise ValueError(found(value, expected))
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+Weights = Annotated[list[float] | str | None, BeforeValidator(_weights)]
 
 
 class RandomForest(Table):
@@ -74,6 +94,12 @@ TeacherModel = Annotated[
 class Teacher(Table):
     """A network or an estimator to be trained, one that exists already, `from` a path, or the mean `of` several.
 
+    With `members`, so many are trained that differ in their seed, the first with the run's own, and the teacher is
+    their mean; with `bootstrap` each on as many training rows drawn with replacement (Breiman 1996). `member_name` is
+    what the results call one. The `mean` is that of the softened probabilities or that of the logits (Hinton et al.
+    2015, sec. 3), with `weights` that are equal, given as a list, or fitted to the validation rows. `student`: a
+    student of this recipe teaches (Furlanello et al. 2018).
+
     `from` names the folder of a saved model, an ONNX file, a skops file with a fitted estimator (`trust`: types in it
     that are not known to be safe, and are to be loaded all the same), or a file of predictions. `views`: fresh random
     views of every row in each epoch of a network's training. `folds`: an estimator is fitted as often, each time
@@ -85,6 +111,12 @@ class Teacher(Table):
     model: TeacherModel | None = None
     from_: str | None = Field(default=None, alias="from", min_length=1)
     of: list[str] | None = Field(default=None, min_length=2, description="the names of two teachers or more")
+    student: str | None = Field(default=None, min_length=1)
+    members: Members | None = None
+    bootstrap: bool | None = None
+    member_name: Name | None = None
+    mean: Mean | None = None
+    weights: Weights | None = None
     train: Train | None = None
     views: ViewSpec | None = None
     folds: Folds | None = None
@@ -92,11 +124,11 @@ class Teacher(Table):
 
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
-        given = {"model": self.model, "from": self.from_, "of": self.of}
+        given = {"model": self.model, "from": self.from_, "of": self.of, "student": self.student}
         sources = [key for key, value in given.items() if value is not None]
         if len(sources) != 1:
             if not sources:
-                raise misfit('found none of "model", "from" and "of", expected one of them')
+                raise misfit('found none of "model", "from", "of" and "student", expected one of them')
             raise misfit(f'found both of "{sources[0]}" and "{sources[1]}", expected one of them')
         fitted = self.model is not None and self.model.kind in ESTIMATORS
         if self.model is not None and not fitted and self.train is None:
@@ -112,7 +144,35 @@ class Teacher(Table):
         ):
             raise misfit(problem, "train", "keep")
         self._check_keys(sources[0], fitted)
+        self._check_mean(sources[0])
         return self
+
+    def _check_mean(self, source: str) -> None:
+        """What is wrong with the settings of a teacher that is several."""
+        several = self.of is not None or self.members is not None
+        if self.members is not None and source != "model":
+            reason = {"of": "its teachers are the members", "from": "it is trained already"}.get(source, "it is one")
+            raise misfit(f'not with "{source}": {reason}', "members")
+        for key in ("bootstrap", "member_name"):
+            if getattr(self, key) is not None and self.members is None:
+                raise misfit("expected it with members alone: it is about what they are", key)
+        for key in ("mean", "weights"):
+            if getattr(self, key) is not None and not several:
+                raise misfit('expected it with "members" or "of" alone: one teacher has no mean', key)
+        if isinstance(self.weights, list) and len(self.weights) != self.count:
+            raise misfit(f"found {len(self.weights)}, expected {self.count}: one for each member", "weights")
+        if self.member_name is not None and self.member_name.lower() == self.name.lower():
+            raise misfit(found(self.member_name, "another name than the teacher's"), "member_name")
+
+    @property
+    def count(self) -> int:
+        """How many teachers it is."""
+        return self.members or len(self.of or ()) or 1
+
+    @property
+    def called(self) -> str:
+        """What the results call a member."""
+        return self.member_name or f"{self.name}-single"
 
     def _check_keys(self, source: str, fitted: bool) -> None:
         for key, value in (("train", self.train), ("views", self.views)):
@@ -120,12 +180,15 @@ class Teacher(Table):
                 raise misfit('not with "from", which names a network that is trained already', key)
             if source == "of" and value is not None:
                 raise misfit('not with "of", whose teachers are each trained as they say', key)
+            if source == "student" and value is not None:
+                raise misfit('not with "student", which is trained as it says', key)
         if fitted and self.views is not None:
             raise misfit(f"a {self.kind} is fitted to the rows as they are, expected no views", "views")
         if self.folds is not None and not fitted:
             reason = {
                 "from": 'not with "from": it is fitted already, and cannot be refitted',
                 "of": 'not with "of": each of its teachers has its own',
+                "student": 'not with "student", which is trained as it says',
             }.get(source, f"a {self.kind} is not fitted by folds, expected it with {', '.join(sorted(ESTIMATORS))}")
             raise misfit(reason, "folds")
         if self.trust is not None and source != "from":

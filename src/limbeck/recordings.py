@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from limbeck.artifacts import ArtifactStore
 from limbeck.data import ViewCache
@@ -15,6 +16,7 @@ from limbeck.files import DamagedFileError
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import Knowledge, Recording, check_knowledge, combined, extract, repair, spot_check
 from limbeck.model_stage import ModelStage
+from limbeck.models.mean import MeanModel
 from limbeck.progress import Progress, Share
 from limbeck.teachers import TorchTeacher
 
@@ -75,38 +77,76 @@ class Recordings:
     def read(self, stage: ModelStage) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Inputs (views, rows, …) and log-probabilities (views, rows, classes), checked against each other.
 
-        Those of several teachers are put together for the temperature that the student learns at.
+        The parts of a transfer set come one after the other. What several teachers said is put together for the
+        temperature that the student learns at, view by view.
         """
         recorded, objective = stage.recorded(), stage.objective
         temperature = objective.temperature if objective.loss == "soft_targets" else None
         key = "".join(recording.identity.key for recording in stage.recordings)
-        key += "" if len(recorded) == 1 else f" at {temperature}"
+        if len(recorded) > 1:
+            key += f" at {temperature} by {teacher_of(stage).identity.key}"
         if self._read_last is not None and self._read_last[0] == key:
             return self._read_last[1:]
         self._read_last = None
-        inputs = self._inputs(recorded[0][1])
-        found = [self._answers(recordings, teacher, inputs) for teacher, recordings in recorded]
-        log_probs = found[0] if len(found) == 1 else combined(found, temperature)
+        views = [by_view(recordings) for _, recordings in recorded]
+        inputs = self._inputs(views[0])
+        classes, dtype = len(stage.rows.train.classes), stage.recordings[0].dtype
+        log_probs = np.empty((*inputs.shape[:2], classes), np.float32 if len(recorded) > 1 else dtype)
+        for number in range(len(inputs)):
+            said = [
+                self._answers(of_teacher[number], teacher, inputs[number])
+                for of_teacher, (teacher, _) in zip(views, recorded, strict=True)
+            ]
+            log_probs[number] = self.together(stage, said, temperature)
         self._read_last = key, inputs, log_probs
         return inputs, log_probs
 
-    def _inputs(self, recordings: Sequence[Recording]) -> npt.NDArray[Any]:
-        part = recordings[0].part
-        inputs = np.empty((len(recordings), *part.inputs.shape), part.inputs.dtype)
-        for number, recording in enumerate(recordings):
-            inputs[number] = recording.pixels(self.cache)
+    def on_rows(self, stage: ModelStage) -> list[npt.NDArray[Any]]:
+        """What each of a student's teachers said about the rows themselves, part after part: (rows, classes) each."""
+        found = []
+        for teacher, recordings in stage.recorded():
+            said = [self._checked(recording, teacher)[1] for recording in by_view(recordings)[0]]
+            found.append(said[0] if len(said) == 1 else np.concatenate(said))
+        return found
+
+    def confidence(self, stage: ModelStage) -> npt.NDArray[np.float32]:
+        """How sure a student's teacher is of each row itself: its top class's probability at T = 1, shape (rows,)."""
+        log_probs = torch.from_numpy(self.together(stage, self.on_rows(stage), 1.0)).float()
+        return np.asarray(log_probs.softmax(dim=1).amax(dim=1).numpy())
+
+    def together(
+        self, stage: ModelStage, said: Sequence[npt.NDArray[Any]], temperature: float | None
+    ) -> npt.NDArray[Any]:
+        """What one teacher said, or several as one."""
+        if len(said) == 1:
+            return said[0]
+        mean = self.answering(teacher_of(stage)).model
+        assert isinstance(mean, MeanModel)
+        return combined(said, temperature, weights=mean.weights, mean=mean.mean)
+
+    def _inputs(self, views: Sequence[Sequence[Recording]]) -> npt.NDArray[Any]:
+        first, rows = views[0][0].part, sum(len(recording.part) for recording in views[0])
+        inputs = np.empty((len(views), rows, *first.inputs.shape[1:]), first.inputs.dtype)
+        for number, recordings in enumerate(views):
+            start = 0
+            for recording in recordings:
+                inputs[number, start : start + len(recording.part)] = recording.pixels(self.cache)
+                start += len(recording.part)
         return inputs
 
     def _answers(
         self, recordings: Sequence[Recording], teacher: ModelStage, inputs: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
-        part = recordings[0].part
-        log_probs = np.empty((len(recordings), len(part), len(part.classes)), recordings[0].dtype)
-        for number, recording in enumerate(recordings):
-            knowledge, log_probs[number] = self._checked(recording, teacher)
+        """A teacher's log-probabilities for one view of all parts, (rows, classes), of whose inputs a few are asked again."""
+        said, start = [], 0
+        for recording in recordings:
+            knowledge, log_probs = self._checked(recording, teacher)
             where = f"knowledge {self.store.folder(recording.identity)}"
-            spot_check(self.answering(teacher), knowledge, recording, inputs[number], where)
-        return log_probs
+            pixels = inputs[start : start + len(recording.part)]
+            spot_check(self.answering(teacher), knowledge, recording, pixels, where)
+            said.append(log_probs)
+            start += len(recording.part)
+        return said[0] if len(said) == 1 else np.concatenate(said)
 
     def _checked(self, recording: Recording, teacher: ModelStage) -> tuple[Knowledge, npt.NDArray[Any]]:
         """A recording that fits the rows and labels, and its log-probabilities; damaged shards are made again."""
@@ -139,8 +179,22 @@ class Recordings:
         return knowledge
 
 
+def by_view(recordings: Sequence[Recording]) -> list[list[Recording]]:
+    """The recordings of a transfer set by view: of each, one for every part."""
+    views: dict[int, list[Recording]] = {}
+    for recording in recordings:
+        views.setdefault(recording.view, []).append(recording)
+    return [views[view] for view in sorted(views)]
+
+
+def teacher_of(stage: ModelStage) -> ModelStage:
+    """The teacher of a student; asked only of those that have one."""
+    assert stage.teacher is not None
+    return stage.teacher
+
+
 def _contents(recordings: Sequence[Recording]) -> str:
     """What a log calls them: `inputs and 11 views`."""
-    views = [recording.view for recording in recordings if recording.view]
+    views = sorted({recording.view for recording in recordings if recording.view})
     some = "" if not views else f"view {views[0]}" if len(views) == 1 else f"{len(views)} views"
-    return " and ".join(filter(None, ["inputs" if len(views) < len(recordings) else "", some]))
+    return " and ".join(filter(None, ["inputs" if any(not one.view for one in recordings) else "", some]))

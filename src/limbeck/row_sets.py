@@ -1,15 +1,35 @@
-"""The labelled rows that stages work with, cut once and shared."""
+"""The rows that stages work with, cut once and shared: those to train on, and transfer sets of several parts."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from limbeck.data import Split, some_rows
+from limbeck.batches import held_out_order
+from limbeck.data import Part, Split, some_rows
+from limbeck.data.scratch import room_for
+from limbeck.errors import UsageError
 from limbeck.model_stage import Rows
-from limbeck.recipe import Select
+from limbeck.recipe import Select, Transfer
+from limbeck.recipe_settings import FILE
+
+
+@dataclass(frozen=True)
+class TransferRows:
+    """What a student learns from.
+
+    Attributes:
+        parts: each with knowledge of its own.
+        rows: the same rows, one part after the other, and the validation rows.
+    """
+
+    parts: tuple[Part, ...]
+    rows: Rows
 
 
 @dataclass
@@ -19,11 +39,15 @@ class RowSets:
     Args:
         split: the data, cut.
         seed: of the split, which also decides which rows a transfer set of some rows has.
+        read: gives the rows of a part that lies in a file, by its name; called once for each.
     """
 
     split: Split
     seed: int
-    _some_rows: dict[tuple[str, bool], Rows] = field(default_factory=dict)
+    read: Callable[[str], Part] | None = None
+    _training: dict[bool, Rows] = field(default_factory=dict)
+    _transfer_sets: dict[tuple[str, bool], TransferRows] = field(default_factory=dict)
+    _parts: dict[tuple[str, bool], Part] = field(default_factory=dict)
 
     @cached_property
     def split_rows(self) -> Rows:
@@ -41,14 +65,106 @@ class RowSets:
         everything = replace(self.split.train, inputs=inputs, labels=labels, ids=ids)
         return Rows(everything, self.split.validation.take(np.arange(0)), refit=True)
 
-    def of(self, refit: bool, select: Select | None = None) -> Rows:
-        """The rows of a stage that is refitted, or that is not; of a transfer set of some rows, only those."""
-        rows = self.all_rows if refit else self.split_rows
-        if select is None or select.rows is None:
-            return rows
-        asked = repr(select), refit
-        if asked not in self._some_rows:
-            kept = rows.train.selected(without=select.without, only=select.only)
-            chosen = some_rows(rows.train, kept, select.rows, self.seed)
-            self._some_rows[asked] = replace(rows, train=rows.train.take(chosen))
-        return self._some_rows[asked]
+    def training(self, refit: bool) -> Rows:
+        """The rows that a teacher is trained on: those with labels."""
+        if refit not in self._training:
+            rows = self.all_rows if refit else self.split_rows
+            labelled = rows.train.labels >= 0
+            everything = labelled.all() or not labelled.any()
+            train = rows.train if everything else rows.train.take(np.flatnonzero(labelled))
+            self._training[refit] = replace(rows, train=train)
+        return self._training[refit]
+
+    def transfer_set(self, transfer: Transfer, refit: bool) -> TransferRows:
+        """The rows of a transfer set, part by part and together.
+
+        Raises:
+            UsageError: a part that is not there, or fewer rows than are asked for.
+        """
+        select = transfer.select if transfer.select is not None and transfer.select.rows is not None else None
+        asked = repr((transfer.parts, select)), refit
+        if asked not in self._transfer_sets:
+            rows = self.all_rows if refit else self.split_rows
+            parts = [self._part(name, refit) for name in transfer.parts]
+            if select is not None and select.rows is not None:
+                parts = self._some(parts, select, select.rows)
+            self._transfer_sets[asked] = TransferRows(tuple(parts), replace(rows, train=_joined(parts)))
+        return self._transfer_sets[asked]
+
+    def on_labels(self, transfer: Transfer, refit: bool) -> tuple[Rows, int]:
+        """The rows for what learns from labels alone, and how often to go over them, to see as many as a student does.
+
+        They are those of a transfer set that have labels; the training rows where none has.
+        """
+        found = self.transfer_set(transfer, refit).rows
+        labelled = found.train.labels >= 0
+        if labelled.all():
+            return found, 1
+        rows = self.training(refit)
+        if labelled.any() and int(labelled.sum()) < len(rows.train):
+            rows = replace(found, train=found.train.take(np.flatnonzero(labelled)))
+        return rows, max(1, round(len(found.train) / len(rows.train)))
+
+    def _part(self, name: str, refit: bool) -> Part:
+        if (name, refit) not in self._parts:
+            self._parts[name, refit] = self._read(name) if name.startswith(FILE) else self._training_part(name, refit)
+        return self._parts[name, refit]
+
+    def _read(self, name: str) -> Part:
+        assert self.read is not None
+        return self._parts[name, False] if (name, False) in self._parts else self.read(name)
+
+    def _training_part(self, name: str, refit: bool) -> Part:
+        train = (self.all_rows if refit else self.split_rows).train
+        labelled = train.labels >= 0
+        wanted = {"train": np.ones_like(labelled), "labelled": labelled, "unlabelled": ~labelled}
+        chosen = np.flatnonzero(wanted[name])
+        if not len(chosen):
+            has = "have labels: set data.labels, or" if name == "unlabelled" else "have none:"
+            raise UsageError(f'part "{name}" has no rows, for all {len(train)} training rows {has} leave it out')
+        return train if len(chosen) == len(train) else train.take(chosen).named(name)
+
+    def _some(self, parts: Sequence[Part], select: Select, count: int | float) -> list[Part]:
+        """So many rows of the parts: of a single one as `some_rows` draws them; else those with labels come first."""
+        kept = [part.selected(without=select.without, only=select.only) for part in parts]
+        if len(parts) == 1:
+            return [parts[0].take(some_rows(parts[0], kept[0], count, self.seed))]
+        total = sum(map(len, kept))
+        wanted = math.ceil(count * total) if isinstance(count, float) else count
+        if wanted > total:
+            raise UsageError(f"rows = {count} were asked for, but its parts have {total}: ask for fewer")
+        labels = np.concatenate([part.labels[rows] for part, rows in zip(parts, kept, strict=True)])
+        labelled = int((labels >= 0).sum())
+        if wanted < labelled:  # only the training rows among the parts have any
+            home, rows = next(pair for pair in zip(parts, kept, strict=True) if (pair[0].labels >= 0).any())
+            return [home.take(some_rows(home, rows[home.labels[rows] >= 0], wanted, self.seed))]
+        taken = labels >= 0
+        taken[self._drawn(labels < 0)[: wanted - labelled]] = True
+        ends = np.cumsum([0, *map(len, kept)])
+        some = [
+            part.take(rows[taken[start:end]])
+            for part, rows, start, end in zip(parts, kept, ends[:-1], ends[1:], strict=True)
+        ]
+        return [part for part in some if len(part)]
+
+    def _drawn(self, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """The places where it is true, in an order in which a longer beginning has a shorter one in it."""
+        places = np.flatnonzero(which)
+        return places[held_out_order(self.seed, len(places))]
+
+
+def _starts(parts: Sequence[Part]) -> list[int]:
+    return [0, *np.cumsum([len(part) for part in parts])[:-1].tolist()]
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    """The rows of several parts as one, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    first, rows = parts[0], sum(map(len, parts))
+    inputs = room_for((rows, *first.inputs.shape[1:]), first.inputs.dtype)
+    for part, start in zip(parts, _starts(parts), strict=True):
+        inputs[start : start + len(part)] = part.inputs
+    labels, ids = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "ids"))
+    name = " and ".join(part.name for part in parts)
+    return replace(first, name=name, inputs=inputs, labels=labels, ids=ids)

@@ -39,15 +39,24 @@ def model_id(role: str, name: str, variant: Mapping[str, Any]) -> str:
     SHA-256.
     """
     shown = ",".join(f"{key}={plain_value(variant[key], '+')}" for key in sorted(variant))
-    full = f"{name}-{shown}" if shown else name
-    plain = re.sub(r"[^A-Za-z0-9._,=+-]", "_", full)[:_LONGEST]
-    return f"{role}/{plain}" if plain == full else f"{role}/{plain}~{hashlib.sha256(full.encode()).hexdigest()[:12]}"
+    return f"{role}/{plain(f'{name}-{shown}' if shown else name)}"
 
 
-def kind_of(name: str) -> str:
-    """The kind of artifact that a name is for: baselines and references are students too."""
+def plain(name: str) -> str:
+    """A name that a file can have, cut to length; one that differs from what was given has the start of a SHA-256."""
+    found = re.sub(r"[^A-Za-z0-9._,=+-]", "_", name)[:_LONGEST]
+    return found if found == name else f"{found}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """The kinds of artifact that a name may be for, the likeliest first.
+
+    Baselines and references are students, too, but for the members of an ensemble; and a student can teach.
+    """
     role = name.partition("/")[0]
-    return "student" if role in ("baseline", "reference") else role
+    return {"baseline": ("student",), "reference": ("student", "teacher"), "teacher": ("teacher", "student")}.get(
+        role, (role,)
+    )
 
 
 def row_id(row: Row) -> str:

@@ -16,7 +16,7 @@ from limbeck.artifacts import SUMS, ArtifactStore, damages, free_name, hold, wri
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_json, read_tensors, write_bytes, write_json
 from limbeck.recipe import Recipe, dump_recipe, first_difference, parse_recipe, settings_key
-from limbeck.rows import kind_of, row_id
+from limbeck.rows import kinds_of, row_id
 
 RECIPE, RUN, RESULTS, REPORT = "recipe.toml", "run.json", "results.json", "report.html"
 LOCK, FRESH = ".lock", ".fresh"
@@ -139,7 +139,12 @@ class RunFolder:
         own = self.path / ARTIFACTS
         for key in sorted(keys):
             store.move_out(key, own)
-        moved = {name: own / kind_of(name) / key for name, key in parts.items() if kind_of(name) != "knowledge"}
+        places = {name: [own / kind / key for kind in kinds_of(name)] for name, key in parts.items()}
+        moved = {
+            name: next((place for place in found if place.is_dir()), found[0])
+            for name, found in places.items()
+            if kinds_of(name) != ("knowledge",)
+        }
         shown = [name for name in moved if os.path.lexists(self.path / "models" / name)]
         self.link_models({name: moved[name] for name in shown if moved[name].is_dir()})
 

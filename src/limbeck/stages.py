@@ -23,7 +23,15 @@ from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, key_of, write_bytes, write_json
 from limbeck.inspection import artifact_damages
-from limbeck.knowledge import CombinedTargets, LabelTargets, StoredTargets, TargetSource, permuted, smoothed_labels
+from limbeck.knowledge import (
+    CombinedTargets,
+    LabelTargets,
+    RowWeights,
+    StoredTargets,
+    TargetSource,
+    permuted,
+    smoothed_labels,
+)
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
 from limbeck.models.opening import open_model, saved_files
@@ -31,8 +39,8 @@ from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
-from limbeck.recordings import Recordings
-from limbeck.teacher_making import make_estimator, make_mean, mean_of
+from limbeck.recordings import Recordings, teacher_of
+from limbeck.teacher_making import FITTED, fitted_weights, make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
@@ -76,9 +84,28 @@ class Workshop:
         try:
             if found := artifact_damages(self.folder(stage)):
                 raise found[0]
-            return mean_of(stage, members) if members else open_model(self.folder(stage))[0]
+            if members:
+                return mean_of(stage, members, self._weights(stage))
+            return open_model(self.folder(stage))[0]
         except DamagedFileError:
             return self._made_again(stage)
+
+    def _weights(self, stage: ModelStage) -> tuple[float, ...] | None:
+        """The weights of a mean that is there."""
+        if not stage.combination.fitted:
+            return stage.combination.weights
+        judge = stage.combination.judge
+        if judge is not None:
+            return self._weights(judge)
+        found = json.loads(read_checked(self.folder(stage), FITTED))["weights"]
+        return tuple(float(weight) for weight in found)
+
+    def fitted(self, stage: ModelStage) -> dict[str, Any] | None:
+        """What came of fitting a mean's weights; None where they were not fitted."""
+        if not stage.combination.fitted:
+            return None
+        found: dict[str, Any] = json.loads(read_checked(self.folder(stage.combination.judge or stage), FITTED))
+        return found
 
     def _made_again(self, stage: ModelStage) -> nn.Module:
         """A damaged model, set aside and made again as it was planned then."""
@@ -201,11 +228,22 @@ class Workshop:
             if not self.store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
                 if members:
-                    make_mean(stage, part, members)
+                    make_mean(stage, part, members, self._weights_for(stage, part))
                 else:
                     make_estimator(stage, part, self.progress)
                 self.store.complete(stage.identity)
-        return mean_of(stage, members) if members else open_model(self.folder(stage))[0]
+        return self.model(stage)
+
+    def _weights_for(self, stage: ModelStage, part: Path) -> tuple[float, ...] | None:
+        """The weights of a mean that is being made in the folder `part`."""
+        if not stage.combination.fitted or stage.combination.judge is not None:
+            return self._weights(stage)
+        found = fitted_weights(stage, [self.answering(member) for member in stage.members], part)
+        self.progress.line(
+            f"{stage.title}: weights fitted to {len(stage.rows.validation)} validation rows, for {found.errors} errors "
+            f"there; {found.errors_equal} with equal ones"
+        )
+        return found.weights
 
     def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
         """A copy of a student with raised biases."""
@@ -272,8 +310,11 @@ class Workshop:
             rows = np.arange(len(train)) if chosen is None else chosen
             inputs, labels, log_probs = train.inputs[rows], train.labels[rows], None
             if stage.recordings:
+                learnt = self._learnt_from(stage)
+                rows = rows if learnt is None else learnt
                 seen, said = self.recordings.read(stage)
                 inputs, log_probs = _stacked(seen, rows), _stacked(said, rows).astype(np.float32)
+                labels = train.labels[rows]
                 labels = np.pad(labels, (0, len(inputs) - len(rows)), constant_values=-1)  # synthetic rows have none
             unfitted, began = new_model(stage), time.monotonic()
             assert isinstance(unfitted, ThresholdTree | TreeEnsemble)
@@ -346,24 +387,40 @@ class Workshop:
         return plan
 
     def _lesson(self, stage: ModelStage) -> tuple[TargetSource, BatchSource]:
-        part, size = stage.rows.train, stage.settings.batch_size
+        part, size, passes = stage.rows.train, stage.settings.batch_size, stage.settings.passes
         labels = LabelTargets(part.labels, stage.synthetic)
         if not stage.recordings:
             if stage.fresh_views is None:
-                return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected)
-            return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected)
+                return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected, passes)
+            return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected, passes)
         inputs, log_probs = self.recordings.read(stage)
         if stage.targets == "permuted":
             log_probs = permuted(log_probs, stage.seed)
         elif stage.targets == "smoothed_labels":
             log_probs = smoothed_labels(log_probs, part.labels, stage.objective.temperature, stage.selected)
-        return CombinedTargets(StoredTargets(log_probs), labels), StoredBatches(inputs, size, stage.selected)
+        sources: list[TargetSource] = [StoredTargets(log_probs), labels]
+        if stage.confidence is not None and stage.confidence.weight:
+            sure = self.recordings.confidence(stage)
+            sources.append(RowWeights(np.where(part.labels >= 0, np.float32(1), sure)))
+        return CombinedTargets(*sources), StoredBatches(inputs, size, self._learnt_from(stage), passes)
 
-
-def teacher_of(stage: ModelStage) -> ModelStage:
-    """The teacher of a student; asked only of those that have one."""
-    assert stage.teacher is not None
-    return stage.teacher
+    def _learnt_from(self, stage: ModelStage) -> npt.NDArray[np.int64] | None:
+        """The numbers of the rows that a student learns from: not those of which its teacher is too little sure."""
+        if stage.confidence is None or stage.confidence.least is None:
+            return stage.selected
+        kept = (stage.rows.train.labels >= 0) | (self.recordings.confidence(stage) >= stage.confidence.least)
+        rows = np.flatnonzero(kept) if stage.selected is None else stage.selected[kept[stage.selected]]
+        without = stage.rows.train.labels < 0
+        self.progress.line(
+            f"{stage.title}: teacher {teacher_of(stage).name} is at least {stage.confidence.least:.0%} sure of "
+            f"{int(kept[without].sum()):,} of {int(without.sum()):,} rows without labels"
+        )
+        if not len(rows):
+            raise LimbeckError(
+                f"{stage.title}: teacher {teacher_of(stage).name} is less sure than {stage.confidence.least} of every "
+                "row: lower confidence.least of its transfer set"
+            )
+        return rows
 
 
 def new_model(stage: ModelStage) -> KnownModel:

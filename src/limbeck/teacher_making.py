@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import nn
@@ -11,12 +12,16 @@ from torch import nn
 from limbeck.artifacts import TIMES
 from limbeck.estimator_fitting import fit_estimator
 from limbeck.files import write_json
+from limbeck.knowledge.weights import FittedWeights, fit_weights
 from limbeck.model_stage import ModelStage
 from limbeck.models.estimator_file import save_estimator_model
 from limbeck.models.mean import MeanModel
 from limbeck.models.opening import save_mean
 from limbeck.progress import Progress
+from limbeck.teachers import TorchTeacher, answers_about, own_answers
 from limbeck.teachers.out_of_fold import OWN_ROWS
+
+FITTED = "weights.json"
 
 
 def make_estimator(stage: ModelStage, folder: Path, progress: Progress) -> None:
@@ -31,18 +36,37 @@ def make_estimator(stage: ModelStage, folder: Path, progress: Progress) -> None:
     write_json(folder / TIMES, {"seconds": round(time.monotonic() - began, 3)})
 
 
-def mean_of(stage: ModelStage, members: Sequence[nn.Module]) -> MeanModel:
-    """A stage's mean, of its members' models."""
+def mean_of(stage: ModelStage, members: Sequence[nn.Module], weights: Sequence[float] | None = None) -> MeanModel:
+    """A stage's mean, of its members' models, with weights as they were given or fitted."""
     part, keys = stage.rows.train, [member.identity.key for member in stage.members]
     shape, classes = part.inputs.shape[1:], len(part.classes)
-    return MeanModel(members, keys, input_shape=shape, classes=classes, form=part.form).eval()
+    mean = stage.combination.mean
+    return MeanModel(
+        members, keys, weights=weights, mean=mean, input_shape=shape, classes=classes, form=part.form
+    ).eval()
 
 
-def make_mean(stage: ModelStage, folder: Path, members: Sequence[nn.Module]) -> None:
+def make_mean(
+    stage: ModelStage, folder: Path, members: Sequence[nn.Module], weights: Sequence[float] | None = None
+) -> None:
     """Write the mean of teachers into a folder: their keys, for they lie beside it, or how they were given."""
     given = {
         member.identity.key: member.path.suffix.lower() or "folder"
         for member in stage.members
         if member.path is not None
     }
-    save_mean(folder, mean_of(stage, members), stage.rows.train.classes, stage.identity.as_json(), given)
+    mean = mean_of(stage, members, weights)
+    save_mean(folder, mean, stage.rows.train.classes, stage.identity.as_json(), given)
+
+
+def fitted_weights(stage: ModelStage, members: Sequence[TorchTeacher], folder: Path) -> FittedWeights:
+    """Weights of a stage's members, fitted to its validation rows; what came of it is written into the folder.
+
+    Raises:
+        LimbeckError: a member has no answers for these rows.
+    """
+    validation = stage.rows.validation
+    said = [answers_about(member, validation.inputs, own_answers(member, validation)) for member in members]
+    found = fit_weights(said, validation.labels, stage.combination.mean)
+    write_json(folder / FITTED, {**asdict(found), "rows": len(validation)})
+    return found

@@ -35,7 +35,7 @@ class TrainSettings:
     """How a network is trained. A baseline has its student's.
 
     Attributes:
-        epochs: passes over the rows.
+        epochs: how often the rows are gone over, and the model is judged on validation rows after.
         batch_size: rows in a step.
         optimizer: AdamW (Loshchilov and Hutter 2019) or SGD with Nesterov momentum.
         learning_rate: the highest.
@@ -45,6 +45,7 @@ class TrainSettings:
         schedule: after that it falls to 0 along a cosine, or stays.
         keep: the epoch best on the validation rows (accuracy, then negative log-likelihood), or the last.
         precision: `auto` is a fixed rule by model and hardware.
+        passes: over the rows in one epoch, more than one where they are few; for whoever makes the batches.
 
     Raises:
         UsageError: a value is out of range.
@@ -60,15 +61,17 @@ class TrainSettings:
     schedule: Literal["cosine", "constant"] = "cosine"
     keep: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    passes: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "passes"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UsageError(f"train.{name} = {value!r}, expected a whole number: change {name}")
         for name, holds, expected in (
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("passes", self.passes >= 1, "at least 1"),
             ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
@@ -82,8 +85,10 @@ class TrainSettings:
                 raise UsageError(f"train.{name} = {getattr(self, name)!r}, expected {expected}: change {name}")
 
     def in_effect(self) -> dict[str, Any]:
-        """The settings that make a difference: AdamW has no momentum of that name."""
-        return {k: v for k, v in asdict(self).items() if k != "momentum" or self.optimizer == "sgd"}
+        """The settings that make a difference: AdamW has no momentum of that name, and one pass is what an epoch is."""
+        without = {"momentum"} if self.optimizer != "sgd" else set()
+        without |= {"passes"} if self.passes == 1 else set()
+        return {k: v for k, v in asdict(self).items() if k not in without}
 
     def rate(self, progress: float) -> float:
         """The learning rate after this fraction of all steps; a step's own is that of its middle, which is never 0."""
@@ -170,7 +175,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = TrainingState()
-        training = {"seed": seed, "settings": asdict(settings), "rows": batches.rows, "steps": batches.steps}
+        training = {"seed": seed, "settings": settings.in_effect(), "rows": batches.rows, "steps": batches.steps}
         if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer, training)) is not None:
             state = found
         saved = began = time.monotonic()

@@ -79,6 +79,21 @@ class LabelTargets:
         return Targets(labels=labels.masked_fill(view != 0, -1) if self.synthetic else labels)
 
 
+class RowWeights:
+    """How much each row counts, the same in every view.
+
+    Args:
+        weights: shape (rows,), float32, at least 0.
+    """
+
+    def __init__(self, weights: npt.NDArray[np.float32]) -> None:
+        self.weights = torch.from_numpy(weights)
+
+    def batch(self, rows: Tensor, view: Tensor) -> Targets:
+        """Weights of shape (batch,)."""
+        return Targets(weights=self.weights.index_select(0, rows))
+
+
 class LiveTargets:
     """A teacher asked in every step, for what is not stored: the usual way, and the slow one.
 
