@@ -18,15 +18,19 @@ def row(role="student", name="2x16", *, errors=10, verdict=None, variant=None, *
 def results(tmp_path):
     """A function that writes a run's results and gives its folder."""
 
-    def write(seed, *models, recipe="tiny", settings="3f9a", name=""):
+    def write(seed, *models, recipe="tiny", settings="3f9a", name="", **more):
         folder = tmp_path / f"{recipe}-{seed}{name}"
         folder.mkdir(exist_ok=True)
         (folder / "results.json").write_text(
-            json.dumps({"recipe": recipe, "seed": seed, "settings": settings, "models": models})
+            json.dumps({"recipe": recipe, "seed": seed, "settings": settings, "models": models, **more})
         )
         return folder
 
     return write
+
+
+CLAIM = {"text": "Share", "show": "share of the gap", "paper": 0.86, "goal": None, "here": 0.5}
+RESAMPLED = {"fraction": [0.1, 0.2], "resampled": [[0.1, 0.2], [0.15, 0.2], [0, 1]]}
 
 
 def cells(line):
@@ -101,6 +105,23 @@ def test_runs_with_different_rows_are_refused_by_the_first_that_differs(results)
         json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [{**row(), "errors": "many"}]}),
         json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [{**row(), "chosen": [1]}]}),
         json.dumps({"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [row()], "claims": [{}]}),
+        *(
+            json.dumps(
+                {"recipe": "tiny", "seed": 0, "settings": "3f9a", "models": [row()], "claims": [{**CLAIM, **odd}]}
+            )
+            for odd in (
+                {"fraction": [0.1, 0.2]},
+                {"resampled": [[0.1, 0.2]]},
+                {**RESAMPLED, "resampled": []},
+                {**RESAMPLED, "resampled": {}},
+                {**RESAMPLED, "resampled": [[0.1, 0.2], [0.1]]},
+                {**RESAMPLED, "resampled": [[0.1, "0.2"]]},
+                {**RESAMPLED, "resampled": [[0.1, float("inf")]]},
+                {**RESAMPLED, "resampled": [[0.1, 10**400]]},
+                {**RESAMPLED, "fraction": [float("nan"), 0.2]},
+                {**RESAMPLED, "fraction": [0.1, 0.2, 0.3]},
+            )
+        ),
     ],
 )
 def test_what_holds_no_results_is_refused_by_its_path(tmp_path, content):
@@ -135,3 +156,14 @@ def test_one_seed_twice_is_refused(results):
 def test_what_each_seed_chose_is_shown(results):
     runs = [results(seed, row(chosen={"train.learning_rate": rate})) for seed, rate in ((0, 2e-3), (1, 4e-3))]
     assert "2x16 (chosen: learning_rate 0.002) / 2x16 (chosen: learning_rate 0.004)" in comparison_table(runs)
+
+
+def test_a_claim_has_an_interval_where_every_run_kept_what_it_needs(results):
+    new = [results(seed, row(), claims=[{**CLAIM, **RESAMPLED}]) for seed in (0, 1)]
+    assert "| 50%, 95% over test rows: 0% to 75% |" in comparison_table(new[:1], markdown=True)
+    assert "| 50% (50% to 50%); all seeds together 50%, 95% over test rows and seeds: 0% to 75% |" in comparison_table(
+        new, markdown=True
+    )
+    old = results(2, row(), claims=[CLAIM])
+    assert "| 50% (50% to 50%) |" in comparison_table([*new, old], markdown=True)
+    assert "| 50% |" in comparison_table([old], markdown=True)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import median
+from math import inf
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from limbeck.metrics import gap_recovered
-from limbeck.rows import HIGHER_IS_BETTER, fits, is_number, plain_value
+from limbeck.resampling import interval, pooled, resampled_correct
+from limbeck.rows import HIGHER_IS_BETTER, fits, is_number, plain_value, row_id
 
 if TYPE_CHECKING:
     from limbeck.recipe import Claim
@@ -17,15 +22,23 @@ Row = Mapping[str, Any]
 
 SHARE = "share of the gap"
 HEAD = ("claim", "shown", "paper", "goal", "here")
+_DIGITS = 6  # that are kept of a resampled number
 
 
-def measured(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any]]:
+def measured(
+    claims: Sequence[Claim], rows: Sequence[Row], correct: Mapping[str, npt.NDArray[np.bool_]] | None = None
+) -> list[dict[str, Any]]:
     """Each claim as results.json has it: text, what it shows, the paper's value, the goal, and the value here.
+
+    Shares of a gap and differences of errors also have what an interval needs: `fraction`, [gained, gap] in accuracy
+    or [difference, 1], and `resampled`, the same for each of a fixed number of draws of the test rows.
 
     Args:
         claims: of the recipe.
         rows: of results.json.
+        correct: row id -> shape (test rows,), whether the row's model is right; rows may be missing.
     """
+    drawn = _drawn(claims, rows, correct or {})
     return [
         {
             "text": claim.text,
@@ -33,9 +46,46 @@ def measured(claims: Sequence[Claim], rows: Sequence[Row]) -> list[dict[str, Any
             "paper": claim.paper,
             "goal": claim.goal,
             "here": _value(claim, rows),
+            **_resampled(claim, rows, drawn, len(next(iter((correct or {}).values()), ()))),
         }
         for claim in claims
     ]
+
+
+def _has_interval(claim: Claim) -> bool:
+    return claim.gap is not None or (claim.minus is not None and claim.show == "errors")
+
+
+def _drawn(
+    claims: Sequence[Claim], rows: Sequence[Row], correct: Mapping[str, npt.NDArray[np.bool_]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Of each row that an interval needs: how often it is right, on the test rows as they are and in each replicate."""
+    taken = [
+        row for claim in claims if _has_interval(claim) for key in claim.selectors for row in _taken(claim, key, rows)
+    ]
+    ids = [name for name in dict.fromkeys(map(row_id, taken)) if name in correct]
+    return dict(zip(ids, resampled_correct(np.stack([correct[name] for name in ids])), strict=True)) if ids else {}
+
+
+def _resampled(
+    claim: Claim, rows: Sequence[Row], drawn: Mapping[str, npt.NDArray[np.float64]], test_rows: int
+) -> dict[str, Any]:
+    """`fraction` and `resampled` of a claim that has an interval, where all its rows were asked."""
+    if not _has_interval(claim):
+        return {}
+    right = []
+    for key in claim.selectors:
+        ids = [row_id(row) for row in _taken(claim, key, rows)]
+        if not ids or not all(name in drawn for name in ids):
+            return {}
+        right.append(np.mean([drawn[name] for name in ids], axis=0))
+    if claim.gap:
+        here, first, second = (each / test_rows for each in right)
+        fractions = np.stack([here - first, second - first], axis=1)
+    else:  # fewer right is more errors
+        fractions = np.stack([right[1] - right[0], np.ones_like(right[0])], axis=1)
+    pairs = [[round(value, _DIGITS) + 0.0 for value in pair] for pair in fractions.tolist()]  # no -0.0
+    return {"fraction": pairs[0], "resampled": pairs[1:]}
 
 
 def _value(claim: Claim, rows: Sequence[Row]) -> Any:
@@ -47,22 +97,28 @@ def _value(claim: Claim, rows: Sequence[Row]) -> Any:
         sign = -1 if claim.show in HIGHER_IS_BETTER else 1
         return min(scored, key=lambda pair: sign * pair[0])[1]["variant"][claim.best]
     if claim.gap:
-        ends = [_accuracy(selector, rows) for selector in (claim.row, *claim.gap)]
+        ends = [_shown(claim, key, "accuracy", rows) for key in claim.selectors]
         return None if None in ends else gap_recovered(*(end for end in ends if end is not None))
-    value = _shown(claim.row, claim.show, rows)
+    value = _shown(claim, "row", claim.show, rows)
     if claim.minus is None or value is None:
         return value
-    taken_off = _shown(claim.minus, claim.show, rows)
+    taken_off = _shown(claim, "minus", claim.show, rows)
     return None if taken_off is None else value - taken_off
 
 
-def _shown(selector: Mapping[str, Any], field: str, rows: Sequence[Row]) -> float | None:
-    found = _fitting(selector, rows)
-    return shown(found[0], field) if found else None
+def _shown(claim: Claim, key: str, field: str, rows: Sequence[Row]) -> float | None:
+    """A number of the row that a claim has at a key; the mean of several, where it averages."""
+    values = [shown(row, field) for row in _taken(claim, key, rows)]
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return known[0] if len(known) == 1 else fmean(known)
 
 
-def _accuracy(selector: Mapping[str, Any], rows: Sequence[Row]) -> float | None:
-    return _shown(selector, "accuracy", rows)
+def _taken(claim: Claim, key: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows that a claim is about at a key: the first that fits, or all where it averages."""
+    found = _fitting(claim.selectors[key], rows)
+    return found if claim.averages(key) else found[:1]
 
 
 def _fitting(selector: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
@@ -78,6 +134,9 @@ def shown(row: Row, field: str) -> float | None:
 def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
     """What `HEAD` is over: a line for each claim; of several runs, the median, the lowest and the highest.
 
+    With what was kept for it, a 95% interval follows: of one run over test rows; of several over test rows and seeds,
+    around the value of all of them together, for a share the sum of what was gained over the sum of the gaps.
+
     Args:
         runs: each run's claims, as results.json has them.
     """
@@ -87,6 +146,7 @@ def claim_lines(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[str]]:
     for words, claim in by_words[0].items() if runs else ():
         show = str(claim["show"])
         written = _written(show, [run[words]["here"] if words in run else None for run in by_words])
+        written += _interval(show, [run[words] for run in by_words if words in run])
         paper = claim["paper"]
         given = "–" if paper is None else paper if isinstance(paper, str) else number(show, paper)
         lines.append([str(claim["text"]), show.replace("_", " "), given, claim["goal"] or "–", written])
@@ -117,6 +177,23 @@ def _written(show: str, of_runs: Sequence[Any]) -> str:
     else:
         written = f"{number(show, median(values))} ({number(show, min(values))} to {number(show, max(values))})"
     return written if len(values) == len(of_runs) else f"{written}, in {len(values)} of {len(of_runs)} runs"
+
+
+def _interval(show: str, claims: Sequence[Mapping[str, Any]]) -> str:
+    """What follows a value: nothing, if some run did not keep what an interval needs."""
+    if not all(claim.get("resampled") for claim in claims):
+        return ""
+    lower, upper = interval([claim["resampled"] for claim in claims])
+    ends = [number(show, end) for end in (lower, upper) if abs(end) < inf]
+    if not ends:
+        shown_ends = "any share"
+    else:
+        shown_ends = " to ".join(ends) if len(ends) == 2 else f"{ends[0]} or {'more' if upper == inf else 'less'}"
+    if len(claims) == 1:
+        return f", 95% over test rows: {shown_ends}"
+    whole = pooled([claim["fraction"] for claim in claims])
+    together = "no gap" if whole is None else number(show, whole)
+    return f"; all seeds together {together}, 95% over test rows and seeds: {shown_ends}"
 
 
 def number(field: str, value: float) -> str:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limbeck.claims import HEAD, claim_lines
 from limbeck.errors import LimbeckError
@@ -42,12 +42,23 @@ class _Row(_Numbers):
     verdict: str | None
 
 
+_Fraction = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2, max_length=2)]
+
+
 class _Claim(_Form):
     text: str
     show: str
     paper: float | str | None
     goal: str | None
     here: Any
+    fraction: _Fraction | None = None
+    resampled: Annotated[list[_Fraction], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> _Claim:
+        if (self.fraction is None) != (self.resampled is None):
+            raise ValueError("a fraction and its resampled values come together")
+        return self
 
 
 class _Results(_Form):

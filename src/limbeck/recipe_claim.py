@@ -42,13 +42,20 @@ def _not_empty(selector: Selector) -> Selector:
     return selector
 
 
+def _keys(value: Any) -> Any:
+    if not isinstance(value, list) or not value or not all(isinstance(key, str) for key in value):
+        raise ValueError(found(value, 'a list of the keys whose rows are averaged, such as ["gap[0]"]'))
+    return value
+
+
 class Claim(Table):
     """A number that a paper reports, to be shown beside the one measured here.
 
     `row` says which row of the results it is about, by name, `role` (student, where none is given) and settings of
-    its variant; of several the first. `show` is a field of that row, or one of its metrics. With `minus`, another
-    row's is taken off. With `gap`, two rows, it is the share of the way from the first to the second that the row
-    went. With `best`, a setting, it is that setting's value in the row where `show` is best, of all that fit.
+    its variant; of several the first, or the mean of all for the keys in `average`. `show` is a field of that row, or
+    one of its metrics. With `minus`, another row's is taken off. With `gap`, two rows, it is the share of the way from
+    the first to the second that the row went. With `best`, a setting, it is that setting's value in the row where
+    `show` is best, of all that fit.
     `goal` is what it should reach here.
     """
 
@@ -60,6 +67,7 @@ class Claim(Table):
     minus: Annotated[Selector, AfterValidator(_not_empty)] | None = None
     gap: list[Annotated[Selector, AfterValidator(_not_empty)]] | None = Field(default=None, min_length=2, max_length=2)
     best: str | None = None
+    average: Annotated[list[str], BeforeValidator(_keys)] | None = None
 
     @field_validator("show")
     @classmethod
@@ -77,6 +85,12 @@ class Claim(Table):
             raise misfit(f'found both of "{given[0]}" and "{given[1]}", expected one of them')
         if self.gap and self.show != "errors":
             raise misfit(f'found {shown(self.show)} beside "gap", which is of accuracies: leave it out', "show")
+        for key in self.average or []:
+            if self.best is not None:
+                raise misfit('found both of "best" and "average", but the best is of all rows that fit: leave it out')
+            if key not in self.selectors:
+                there = " or ".join(map(shown, self.selectors))
+                raise misfit(f"found {shown(key)}, expected keys of this claim that say which row: {there}", "average")
         return self
 
     @property
@@ -84,6 +98,10 @@ class Claim(Table):
         """Everything in it that says which row, by key."""
         ends = {f"gap[{number}]": selector for number, selector in enumerate(self.gap or [])}
         return {"row": self.row, **({"minus": self.minus} if self.minus else {}), **ends}
+
+    def averages(self, key: str) -> bool:
+        """Whether the mean is taken of all rows that fit at a key; else it is of the first."""
+        return key in (self.average or [])
 
 
 def claim_problems(claims: Sequence[Claim], rows: Sequence[PlannedRow]) -> Iterator[str]:
@@ -103,8 +121,11 @@ def claim_problems(claims: Sequence[Claim], rows: Sequence[PlannedRow]) -> Itera
                 keys = list(dict.fromkeys(key for row in fitting for key in row.variant))
                 there = did_you_mean(claim.best, keys) or f", there are {', '.join(keys) or 'none'}"
                 yield f"claim[{number}].best: rows that fit do not differ in {shown(claim.best)}{there}"
-            elif not any(_has(row, claim.show) for row in (fitting if claim.best else fitting[:1])):
-                yield f"{where}: {fitting[0].role} {row_label(vars(fitting[0]))} will have no {claim.show}"
+                continue
+            asked = fitting if claim.best or claim.averages(key) else fitting[:1]
+            without = [row for row in asked if not _has(row, claim.show)]
+            if without and (not claim.best or len(without) == len(asked)):
+                yield f"{where}: {without[0].role} {row_label(vars(without[0]))} will have no {claim.show}"
 
 
 def class_problems(
@@ -120,11 +141,13 @@ def class_problems(
     for number, claim in enumerate(claims):
         if not claim.show.startswith(ERRORS_ON):
             continue
-        for selector in claim.selectors.values():
+        for key, selector in claim.selectors.items():
             fitting = _fitting(selector, rows)
-            asked = fitting if claim.best else fitting[:1]
-            left_out = [name for row in asked for name in names(row.variant.get("without", []))]
-            if claim.show.removeprefix(ERRORS_ON) not in left_out:
+            asked = fitting if claim.best or claim.averages(key) else fitting[:1]
+            of_rows = [names(row.variant.get("without", [])) for row in asked]
+            enough = any if claim.best else all
+            if not enough(claim.show.removeprefix(ERRORS_ON) in left_out for left_out in of_rows):
+                left_out = [name for names_of_row in of_rows for name in names_of_row]
                 there = ", ".join(f"{ERRORS_ON}{name}" for name in dict.fromkeys(left_out))
                 yield f"claim[{number}].show: found {shown(claim.show)}, expected a class left out there: {there}"
 
