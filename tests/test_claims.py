@@ -169,13 +169,13 @@ def simulated(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of two members, their ensemble and a student, and on which test rows they are right.
 
-    The ensemble is right where the student or a member may not be: its gain is a tenth of the rows, the student's
-    `student` of that.
+    All are right on the easy rows; of the others the ensemble is right on a third, a member on none, and the student on
+    `student` of a third.
     """
     easy = random.random(test_rows) < 0.7
     chances = {"one": 0.0, "two": 0.0, "ensemble": 1 / 3, "student": student / 3}
     right = {name: easy | (random.random(test_rows) < chance) for name, chance in chances.items()}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"role": role, "name": name, "variant": variant, "metrics": {}}
         for role, name, variant in (
             ("reference", "single", {"member": 1}),
@@ -197,7 +197,7 @@ def run_of(seed: int, **given: Any) -> list[dict[str, Any]]:
 
 def test_what_an_interval_needs_is_kept_of_shares_and_differences_of_errors_alone() -> None:
     rows, correct = simulated(np.random.default_rng(0))
-    difference = {"row": {"name": "net"}, "minus": SINGLE}
+    difference: dict[str, Any] = {"row": {"name": "net"}, "minus": SINGLE}
     given: list[dict[str, Any]] = [SHARE, difference, {**difference, "show": "accuracy"}, {"row": {"name": "net"}}]
     claims = [Claim.model_validate({"text": "A claim", **each}) for each in given]
     share, errors, *others = measured(claims, rows, correct)
