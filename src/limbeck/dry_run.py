@@ -25,7 +25,8 @@ from limbeck.progress import duration
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.regression import RegressionStage, walk
 from limbeck.road import STAGES, Road
-from limbeck.stages import new_model, teacher_of
+from limbeck.recordings import teacher_of
+from limbeck.stages import new_model
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table
 from limbeck.training import predict_log_probs, train
@@ -196,14 +197,14 @@ def _training_seconds(stage: ModelStage, rows: int) -> float:
     seconds = []
     for _ in range(2):  # the first warms up
         began = time.perf_counter()
-        once = type(settings)(**{**vars(settings), "epochs": 1})
+        once = replace(settings, epochs=1, passes=1)
         train(model, batches, targets, stage.objective, once, seed=0)
         seconds.append(time.perf_counter() - began)
     validation = stage.rows.validation
     began = time.perf_counter()
     if len(validation):
         predict_log_probs(model, validation.inputs)
-    each = seconds[-1] * rows / some + time.perf_counter() - began
+    each = seconds[-1] * rows / some * settings.passes + time.perf_counter() - began
     return each * settings.epochs
 
 
@@ -211,7 +212,7 @@ def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: d
     rows = len(recording.part)
     size = rows * len(recording.part.classes) * np.dtype(recording.dtype).itemsize
     view = f", view {recording.view}" if recording.view else ", inputs"
-    title = f"knowledge of {teacher.name}{view}"
+    title = f"knowledge of {teacher.title.partition(' ')[2]}{view}"
     folder = road.store.folder(recording.identity)
     if folder.is_dir() and not road.fresh:
         there = sum(file.stat().st_size for file in folder.iterdir())

@@ -25,7 +25,7 @@ from limbeck.models.saving import DESCRIPTION as MODEL
 from limbeck.models.saving import read_description
 from limbeck.onnx_facts import is_onnx, onnx_facts
 from limbeck.regression import REGRESSION, steps_to
-from limbeck.rows import kind_of
+from limbeck.rows import kinds_of
 from limbeck.run_folder import RECIPE, SEED, RunFolder
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.terminal import plain_table
@@ -140,14 +140,15 @@ def _run_damages(path: Path) -> list[DamagedFileError]:
     found = run.damages()
     parts = run.run_json().get("parts", {})
     for name, key in parts.items():
-        kind = kind_of(name)
         # A run that was set aside has its artifacts with it; a teacher given by path may lie anywhere.
-        places = (path / "artifacts" / kind / key, path.parent / "artifacts" / kind / key, path / "models" / name)
-        there = next((place for place in places if place.exists()), None)
+        roots = (path / "artifacts", path.parent / "artifacts")
+        places = [root / kind / key for root in roots for kind in kinds_of(name)]
+        beside, link = path.parent / "artifacts" / kinds_of(name)[0] / key, path / "models" / name
+        there = next((place for place in (*places, link) if place.exists()), None)
         if there is not None:
-            found += artifact_damages(there.resolve()) if (there / SUMS).exists() or there != places[2] else []
-        elif run.is_sealed() and not places[1].with_name(f"{key}.part").is_dir():
-            found.append(DamagedFileError(places[1], f"it is missing ({name} of {path})"))
+            found += artifact_damages(there.resolve()) if (there / SUMS).exists() or there != link else []
+        elif run.is_sealed() and not beside.with_name(f"{key}.part").is_dir():
+            found.append(DamagedFileError(beside, f"it is missing ({name} of {path})"))
     return found
 
 

@@ -18,9 +18,11 @@ from limbeck.data import Split, TableForm
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.given_teacher import PredictionsModel
+from limbeck.known import known_ensembles, known_parts
 from limbeck.knowledge import combined
 from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
+from limbeck.models.mean import MeanModel
 from limbeck.recipe import Claim, Recipe
 from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
@@ -124,7 +126,18 @@ class Outcome:
                 )
             )
         rows += [self._regression_row(stage) for stage in self.regressions]
-        results = {**self.about, "models": rows, "claims": measured(self.claims, rows), "curves": curves}
+        labels = self.split.test.labels
+        correct = {name: log_probs.argmax(axis=1) == labels for name, log_probs in predictions.items()}
+        stages = [entry.stage for entry in entries]
+        taught = [(entry.stage, entry.transfer) for entry in entries if entry.transfer and not entry.stage.made]
+        results = {
+            **self.about,
+            "models": rows,
+            "claims": measured(self.claims, rows, correct),
+            "curves": curves,
+            "ensembles": known_ensembles(stages, predictions, labels, self.workshop),
+            "parts": known_parts(taught, self.workshop),
+        }
         self.folder.write_results(results)
         self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
         return results
@@ -222,7 +235,10 @@ class Outcome:
         if isinstance(stage.given, PredictionsModel):
             return stage.given.own_rows.answers_for(self.split.test)[1]
         if stage.members and not _can_be_asked(stage):
-            return combined([self._answers(member) for member in stage.members], 1.0)
+            mean = self.workshop.model(stage)
+            assert isinstance(mean, MeanModel)
+            said = [self._answers(member) for member in stage.members]
+            return combined(said, 1.0, weights=mean.weights, mean=mean.mean)
         return predict_log_probs(self.workshop.model(stage), self.split.test.inputs)
 
     def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:

@@ -29,7 +29,8 @@ from limbeck.recipe import Data, Recipe, Student, load_recipe, recipe_name, sett
 from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.regression import walked
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
-from limbeck.stages import Workshop, teacher_of
+from limbeck.recordings import teacher_of
+from limbeck.stages import Workshop
 from limbeck.teachers import answers_about, own_answers
 from limbeck.teachers.out_of_fold import memorised
 from limbeck.threads import use_available_cores
@@ -87,7 +88,7 @@ class Road:
     beside: Path | None = None
 
     def __post_init__(self) -> None:
-        self.planner = Planner(self.recipe, self.split, self.seed, self.beside)
+        self.planner = Planner(self.recipe, self.split, self.seed, self.beside, self.progress.line)
         self.store = ArtifactStore(self.folder.path.parent / ARTIFACTS)
         cache = ViewCache(self.folder.path.parent / CACHE)
         self.workshop = Workshop(self.store, cache, self.progress)
@@ -133,7 +134,7 @@ class Road:
         if len(dataset.classes) < 2:
             has = f"one class, {dataset.classes[0]}" if dataset.classes else "no labels"
             raise LimbeckError(f"{data.source} has {has}: a teacher and its students tell at least two classes apart")
-        split = dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
+        split = _split(dataset, data)
         if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
         use_available_cores()
@@ -245,12 +246,16 @@ class Road:
                             self.progress.line(
                                 f"teacher {teacher.name} gives hard labels: they say no more than which class it takes"
                             )
-                        self._warn_of_memory(teacher, recordings[0])
+                        self._warn_of_memory(teacher, recordings)
 
-    def _warn_of_memory(self, teacher: ModelStage, recording: Recording) -> None:
-        """Say it where a teacher knows the labels of its training rows far better than those of others."""
-        validation = teacher.rows.validation
-        if not len(validation) or recording.view:
+    def _warn_of_memory(self, teacher: ModelStage, recordings: Sequence[Recording]) -> None:
+        """Say it where a teacher knows the labels of its training rows far better than those of others.
+
+        Not of one that labels other rows as well, and of members that are alike of the first alone.
+        """
+        validation, recording = teacher.rows.validation, recordings[0]
+        others = any(not (one.part.labels >= 0).any() for one in recordings)
+        if not len(validation) or recording.view or others or teacher.variant.get("member", 1) > 1:
             return
         asked = self.workshop.answering(teacher)
         own = own_answers(asked, validation)
@@ -270,7 +275,12 @@ class Road:
             self.progress.line(f"teacher {teacher.name}: {said}")
 
     def _distill(self) -> list[Entry]:
-        entries = [Entry(stage) for stage in self.planner.teachers()]
+        teachers = self.planner.teachers()
+        some, entries = [stage for stage in teachers if "members" in stage.variant], []
+        for stage in self.planner.members():
+            self.workshop.model(stage)
+            entries.append(Entry(stage))
+        entries += [Entry(stage) for stage in teachers if stage not in some]
         for plan in self.planner.students():
             student = plan.student
             chosen = self._made(plan.trials, student)
@@ -282,6 +292,7 @@ class Road:
         for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
             self.workshop.model(reference)
             entries.append(Entry(reference, transfer))
+        entries += [Entry(stage) for stage in some]
         for regression in self.outcome.regressions:
             walked(regression, self.store, self.progress)
         found: dict[str, Entry] = {}  # a sweep over what is asked of the teacher has one baseline
@@ -341,7 +352,7 @@ class Road:
 
     def _all_model_stages(self) -> list[ModelStage]:
         """Every model that this run trains, or may train when it has chosen."""
-        stages = self.planner.teachers()
+        stages = [*self.planner.teachers(), *self.planner.members()]
         stages += self.planner.references()
         for plan in self.planner.students():
             stages += [teacher_of(plan.trials[0]), *plan.trials, *plan.baselines]
@@ -370,7 +381,11 @@ def run_split(folder: Path) -> Split:
     command = shlex.split(RunFolder(folder).run_json().get("command", ""))
     given = Path(command[2]) if len(command) > 2 else path
     dataset = _dataset(data, given.parent if given.suffix == ".toml" else folder)
-    return dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
+    return _split(dataset, data)
+
+
+def _split(dataset: Dataset, data: Data) -> Split:
+    return dataset.split(validation=data.validation, test=data.test, seed=data.split_seed, labels=data.labels)
 
 
 def _dataset(data: Data, beside: Path | None, say: Callable[[str], None] | None = None) -> Dataset:

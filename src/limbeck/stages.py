@@ -22,6 +22,7 @@ from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, key_of, write_bytes, write_json
+from limbeck.given_teacher import PredictionsModel
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import (
     CombinedTargets,
@@ -41,7 +42,7 @@ from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings, teacher_of
 from limbeck.teacher_making import FITTED, fitted_weights, make_estimator, make_mean, mean_of
-from limbeck.teachers import TorchTeacher
+from limbeck.teachers import TorchTeacher, answers_about, own_answers
 from limbeck.threads import thread_count, using_threads
 from limbeck.training import predict_log_probs, train
 from limbeck.tree_forms import FORM, form_facts, tree_form
@@ -63,6 +64,7 @@ class Workshop:
         self.recordings = Recordings(store, cache, progress, self.answering)
         self._teachers: dict[str, TorchTeacher] = {}
         self._whole: set[str] = set()
+        self._on_validation: dict[str, npt.NDArray[np.float32] | None] = {}
 
     def folder(self, stage: ModelStage) -> Path:
         """Where the stage's model is, or will be."""
@@ -134,6 +136,19 @@ class Workshop:
         if key not in self._teachers:
             self._teachers[key] = TorchTeacher(self.model(stage))
         return self._teachers[key]
+
+    def on_validation(self, stage: ModelStage) -> npt.NDArray[np.float32] | None:
+        """What a model says about the validation rows; None where there are none, or it has no answers for them."""
+        validation = stage.rows.validation
+        if not len(validation):
+            return None
+        key = stage.identity.key
+        if key not in self._on_validation:
+            asked = self.answering(stage)
+            own = own_answers(asked, validation)
+            of_file = isinstance(stage.given, PredictionsModel) and (own is None or not own[0].all())
+            self._on_validation[key] = None if of_file else answers_about(asked, validation.inputs, own)
+        return self._on_validation[key]
 
     def mend(self, stage: ModelStage) -> int:
         """Make again what is damaged of a model and of all it was made from; how many artifacts that were."""
