@@ -210,15 +210,15 @@ def _form(
     file: ArrayFile, features: tuple[str, ...], inputs: npt.NDArray[Any], test_inputs: npt.NDArray[Any] | None
 ) -> TableForm:
     check_features(file, features, inputs)
-    missing = (
-        columns_with_nan(inputs) if test_inputs is None else columns_with_nan(inputs) | columns_with_nan(test_inputs)
-    )
+    missing = missing_values(inputs)
+    if test_inputs is not None:
+        missing += missing_values(test_inputs)
     return TableForm(tuple(Column(name, None, bool(one)) for name, one in zip(features, missing, strict=True)))
 
 
-def columns_with_nan(inputs: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which columns have a NaN, shape (columns,)."""
-    found = np.zeros(inputs.shape[1], dtype=bool)
+def missing_values(inputs: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How many NaN each column has, shape (columns,)."""
+    found = np.zeros(inputs.shape[1], dtype=np.int64)
     for start in range(0, len(inputs), _CHECKED_ROWS):
-        found |= np.isnan(inputs[start : start + _CHECKED_ROWS]).any(axis=0)
+        found += np.isnan(inputs[start : start + _CHECKED_ROWS]).sum(axis=0)
     return found

@@ -8,6 +8,7 @@ from typing import Literal
 from limbeck.data.idx import has_idx_images
 from limbeck.data.images import EXTENSIONS
 from limbeck.data.table_file import is_table
+from limbeck.errors import LimbeckError
 
 FileKind = Literal["table", "arrays", "idx", "image", "folder"]
 
@@ -24,7 +25,17 @@ def kind_of(path: Path) -> FileKind | None:
     Returns:
         "table", "arrays" (numpy's), "idx" (one file, or a folder of such), "image", or "folder" for any other folder;
         None for a file that is none of these.
+
+    Raises:
+        LimbeckError: it cannot be read.
     """
+    try:
+        return _kind_of(path)
+    except OSError as error:
+        raise LimbeckError(f"cannot read {path} ({error.strerror}): check it and its permissions") from error
+
+
+def _kind_of(path: Path) -> FileKind | None:
     if path.is_dir():
         return "idx" if has_idx_images(path) else "folder"
     if is_table(path.name):

@@ -244,10 +244,13 @@ class _Unseen:
                     f"{'it counts' if counts.total() == 1 else 'they count'} as unknown"
                 )
             if self._missing[name]:
-                notes.append(
-                    f'column "{name}": {_rows(self._missing[name])} no value, which {taught} has never met here'
-                )
+                notes.append(missing_note(name, self._missing[name], taught))
         return notes
+
+
+def missing_note(column: str, count: int, taught: str) -> str:
+    """What is said of so many values missing in a column where none was before."""
+    return f'column "{column}": {_rows(count)} no value, which {taught} has never met here'
 
 
 def _rows(count: int) -> str:

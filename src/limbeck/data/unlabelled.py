@@ -84,7 +84,7 @@ def unlabelled_part(
         inputs = read_idx_images(path)
         check_array(path, inputs, like)
         if path.is_dir():
-            tell("only the training images are read, without labels")
+            tell(f"of {path} only the training images are read")
     else:
         inputs = _of_images(path, like, reading, tell)
     ids = np.arange(len(inputs)) if ids is None else ids
@@ -137,6 +137,8 @@ def _of_images(path: Path, like: Part, reading: Reading, tell: Callable[[str], N
 def _found(given: str, beside: Path | None) -> tuple[Path, FileKind]:
     prefix, colon, rest = given.partition(":")
     is_said = bool(colon) and prefix in ("idx", "images")
+    if not (rest if is_said else given):
+        raise UsageError(f'the part "file:{given}" names no file: write "file:{given}PATH"')
     path = found_beside(rest if is_said else given, beside)
     if not path.exists():
         is_looked_for = beside is not None and not path.is_absolute()

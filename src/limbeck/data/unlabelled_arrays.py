@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.data.array_file import INPUTS, LABELS, ArrayFile, list_of_texts, opened_arrays
-from limbeck.data.arrays import check_features, columns_with_nan, ids_of, inputs_of, training_rows
+from limbeck.data.arrays import check_features, ids_of, inputs_of, missing_values, training_rows
 from limbeck.data.form import TableForm
 from limbeck.data.part import Part
 from limbeck.data.scratch import copied
 from limbeck.data.table_file import listed
+from limbeck.data.table_rows import missing_note
 from limbeck.errors import LimbeckError, did_you_mean
 
 
@@ -59,9 +60,9 @@ def unlabelled_arrays(
     if features is not None:
         check_features(file, features, inputs)
         inputs = _by_name(path, inputs, features, form, taught)
-    for column, is_met in zip(form.columns, columns_with_nan(inputs), strict=True):
-        if is_met and not column.missing:
-            tell(f'column "{column.name}": rows have no value, which {taught} has never met here')
+    for column, count in zip(form.columns, missing_values(inputs), strict=True):
+        if count and not column.missing:
+            tell(missing_note(column.name, int(count), taught))
     return inputs, ids_of(file, rows, len(inputs))
 
 
