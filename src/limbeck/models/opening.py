@@ -7,7 +7,7 @@ from pathlib import Path
 
 from limbeck.artifacts import SUMS, read_checked
 from limbeck.data.form import Form, form_from_json
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError
 from limbeck.models.estimator import OWN_KINDS, Estimator
 from limbeck.models.estimator_file import load_estimator_model
@@ -145,6 +145,12 @@ def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
             raise DamagedFileError(folder / DESCRIPTION, f"its classes are not those of {member}")
         members.append(model)
     shape, form = description["input_shape"], form_from_json(description.get("form"))
-    keys = description["settings"]["members"]
-    mean = MeanModel(members, keys, input_shape=shape, classes=len(description["classes"]), form=form)
-    return mean.eval(), tuple(description["classes"])
+    settings, names = description["settings"], tuple(description["classes"])
+    keys, weights, mean_of = settings["members"], settings.get("weights"), settings.get("mean", "probabilities")
+    if weights is not None and not isinstance(weights, list):
+        raise DamagedFileError(folder / DESCRIPTION, "its weights are no list of numbers")
+    try:
+        mean = MeanModel(members, keys, weights=weights, mean=mean_of, input_shape=shape, classes=len(names), form=form)
+    except UsageError as error:
+        raise DamagedFileError(folder / DESCRIPTION, str(error)) from None
+    return mean.eval(), names
