@@ -94,7 +94,9 @@ class StoredBatches:
 
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
-        first = torch.from_numpy(np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each))
+        first = torch.from_numpy(
+            np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each)
+        )
         for turn, begin in _passes(self.passes, len(self.bounds), epoch, start_step):
             rows = torch.from_numpy(self.selected[epoch_order(seed, turn, self.rows)])
             view = (first[rows] + turn) % self.count
@@ -159,7 +161,7 @@ class FreshBatches:
 
 
 def _passes(passes: int, steps: int, epoch: int, start_step: int) -> Iterator[tuple[int, int]]:
-    """The passes of an epoch that are left from `start_step` on, by their number through all epochs; where each begins."""
+    """The passes of an epoch that are left from `start_step` on: each one's number through all epochs, its first step."""
     done, begin = divmod(start_step, steps)
     for number in range(done, passes):
         yield epoch * passes + number, begin if number == done else 0

@@ -23,9 +23,9 @@ from limbeck.models.opening import open_model
 from limbeck.plan import StudentPlan
 from limbeck.progress import duration
 from limbeck.recipe_settings import FITTED_AT_ONCE
+from limbeck.recordings import teacher_of
 from limbeck.regression import RegressionStage, walk
 from limbeck.road import STAGES, Road
-from limbeck.recordings import teacher_of
 from limbeck.stages import new_model
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table

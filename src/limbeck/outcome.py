@@ -18,8 +18,8 @@ from limbeck.data import Split, TableForm
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.given_teacher import PredictionsModel
-from limbeck.known import known_ensembles, known_parts
 from limbeck.knowledge import combined
+from limbeck.known import known_ensembles, known_parts
 from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
 from limbeck.models.mean import MeanModel

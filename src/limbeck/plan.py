@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from limbeck.artifacts import Identity
 from limbeck.data import Part, Split, SyntheticSettings, ViewSettings
 from limbeck.data.unlabelled import check_held_out, unlabelled_part
-from limbeck.data.views import VIEWS_VERSION
-from limbeck.errors import LimbeckError, UsageError
-from limbeck.given_teacher import PredictionsModel, given_teacher
+from limbeck.errors import UsageError
+from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import Recording
-from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows
+from limbeck.model_stage import ModelStage
 from limbeck.objectives import Objective
-from limbeck.recipe import Recipe, Reference, Select, Student, Teacher, Transfer, TransferViews, ViewSpec
-from limbeck.recipe_claim import class_problems
-from limbeck.recipe_errors import shown
+from limbeck.plan_checks import check_recipe
+from limbeck.recipe import Recipe, Reference, Student, Transfer, TransferViews
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
-from limbeck.recipe_settings import FILE, FITTED_AT_ONCE, Confidence
-from limbeck.recipe_teacher import ESTIMATORS
+from limbeck.recipe_settings import FILE, FITTED_AT_ONCE
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
-from limbeck.rows import row_label
+from limbeck.teacher_plan import TeacherPlanner
+from limbeck.trained_stage import trained_stage, view_settings
 
 MODEL_VERSION = 3
 ESTIMATOR_VERSION = 1
@@ -86,157 +79,24 @@ class Planner:
 
     def __post_init__(self) -> None:
         self.rows = RowSets(self.split, self.recipe.data.split_seed, self._read_part)
-        self._teachers: dict[tuple[str, bool, int | None], ModelStage] = {}
-        for transfer in self.recipe.transfer:
-            self._check_parts(transfer)
-            self._check_select(transfer)
-            self._check_views(f"transfer.{transfer.name}", transfer.views)
-        for teacher in self.recipe.teacher:
-            if teacher.views is not None:
-                self._check_views(f"teacher.{teacher.name}", teacher.views)
-        for problem in class_problems(self.recipe.claim, self.recipe.rows(), self._class_names):
-            raise UsageError(problem)
-
-    def _class_names(self, classes: Sequence[int | str]) -> list[str]:
-        train = self.split.train
-        return [train.classes[number] for number in train.class_numbers(classes)]
+        self._teachers = TeacherPlanner(self.recipe, self.rows, self.seed, self.beside, self.student_stage)
+        check_recipe(self.recipe, self.rows)
 
     def _read_part(self, name: str) -> Part:
         """The rows of a part that lies in a file: none of them held out for choices or measurements."""
         reading = self.recipe.data.reading()
-        part = unlabelled_part(
-            name.removeprefix(FILE), self.split.train, reading, beside=self.beside, name=name, say=self.say
-        )
+        path, like = name.removeprefix(FILE), self.split.train
+        part = unlabelled_part(path, like, reading, beside=self.beside, name=name, say=self.say)
         check_held_out(part, self.split)
         return part
 
-    def _check_parts(self, transfer: Transfer) -> None:
-        """Refuse parts that are not there."""
-        try:
-            self.rows.transfer_set(transfer.model_copy(update={"select": None}), False)
-        except LimbeckError as error:
-            raise type(error)(f"transfer.{transfer.name}.parts: {error}") from None
-
-    def _check_select(self, transfer: Transfer) -> None:
-        """Refuse classes that there are not, and rows that there are not enough of."""
-        select = transfer.select
-        if select is None:
-            return
-        try:
-            rows = self.rows.transfer_set(transfer, False).rows
-            for given in (select.without, select.only):
-                if len(set(rows.train.class_numbers(given))) < len(given):
-                    raise UsageError(f"found {shown(given)}, expected every class once")
-            for part in (rows.train, rows.validation):
-                if len(part):
-                    part.selected(without=select.without, only=select.only)
-        except UsageError as error:
-            raise UsageError(f"transfer.{transfer.name}.select: {error}") from None
-
-    def _check_views(self, where: str, views: ViewSpec) -> None:
-        """Refuse synthetic rows of images, and images' views of tables."""
-        shape = self.split.train.inputs.shape
-        count, rows, instead = 1, None, "none"
-        if isinstance(views, TransferViews):
-            count, rows, instead = views.count, views.rows, 'synthetic rows, such as rows = "munge"'
-        if rows is not None and len(shape) != 2:
-            raise UsageError(
-                f'{where}.views: rows = "{rows}" is for tables, found inputs of shape {shape[1:]}, expected views of '
-                "images, such as rotate"
-            )
-        if count and len(shape) == 2 and _view_settings(views) is not None:
-            raise UsageError(
-                f"{where}.views: views are of images, found a table of {shape[1]} columns, expected {instead}"
-            )
-
     def teachers(self) -> list[ModelStage]:
         """The teachers in the recipe's order: refitted where they or a student of theirs are to be."""
-        return list(self._shown_teachers)
-
-    @cached_property
-    def _shown_teachers(self) -> list[ModelStage]:
-        stages = []
-        for teacher in self.recipe.teacher:
-            for members in (None, *self.recipe.members_asked(teacher.name)):
-                wanted = sorted(self.recipe.teacher_refits(teacher.name), reverse=True)
-                for refit in wanted:
-                    stage = self.teacher(teacher.name, refit, members)
-                    # A refitted teacher comes first; beside it, one of the split's rows has to be told apart.
-                    apart = {} if refit is wanted[0] else {"refit": False}
-                    stages.append(replace(stage, variant={**stage.variant, **apart}) if apart else stage)
-        return stages
+        return self._teachers.shown()
 
     def members(self) -> list[ModelStage]:
         """The members of teachers that are several of one kind, which the results show among the references."""
-        found: dict[str, ModelStage] = {}
-        named = {teacher.name for teacher in self.recipe.teacher if teacher.members}
-        for stage in self.teachers():
-            apart = {"refit": False} if "refit" in stage.variant else {}
-            for member in stage.members if stage.name in named else ():
-                found.setdefault(member.identity.key, replace(member, variant={**member.variant, **apart}))
-        return list(found.values())
-
-    def teacher(self, name: str, refit: bool, members: int | None = None) -> ModelStage:
-        """One teacher; of one that is several, the mean of the first so many."""
-        if (name, refit, members) not in self._teachers:
-            teacher = next(part for part in self.recipe.teacher if part.name == name)
-            rows = self.rows.training(refit)
-            if teacher.from_ is not None:
-                stage = given_teacher(teacher, rows, self.beside)
-            elif teacher.student is not None:
-                (student,) = (part for part in self.recipe.student if part.name == teacher.student)
-                stage = replace(self.student_stage(student, refit), role="teacher", name=name, variant={})
-            elif teacher.count > 1:
-                stage = self._mean(teacher, refit, members)
-            else:
-                stage = self._one(teacher, rows)
-            self._teachers[name, refit, members] = stage
-        return self._teachers[name, refit, members]
-
-    def _one(self, teacher: Teacher, rows: Rows, number: int = 1) -> ModelStage:
-        """A teacher that is trained here: of several, the one of this number."""
-        seed = self.seed if number == 1 else member_seed(self.seed, number)
-        drawn = None
-        if teacher.bootstrap:
-            drawn = np.sort(np.random.default_rng((seed, _BOOTSTRAP)).integers(len(rows.train), size=len(rows.train)))
-        if teacher.kind in ESTIMATORS:
-            stage = self._estimator(teacher, rows if drawn is None else replace(rows, train=rows.train.take(drawn)), seed)
-        else:
-            stage = self._trained(
-                "teacher", teacher, rows, fresh_views=_view_settings(teacher.views), seed=seed, drawn=drawn
-            )
-        if teacher.members is None:
-            return stage
-        return replace(stage, role="reference", name=teacher.called, variant={"member": number})
-
-    def _mean(self, teacher: Teacher, refit: bool, count: int | None) -> ModelStage:
-        """The mean of several teachers, or of the first so many of them."""
-        rows, several = self.rows.training(refit), range(1, (count or teacher.count) + 1)
-        if teacher.of is not None:
-            members = tuple(self.teacher(teacher.of[number - 1], refit) for number in several)
-        else:
-            members = tuple(self._one(teacher, rows, number) for number in several)
-        weights = tuple(teacher.weights[: len(members)]) if isinstance(teacher.weights, list) else None
-        fitted = teacher.weights == "fitted"
-        judge = self.teacher(teacher.name, False, count) if fitted and refit else None
-        if fitted and not refit and not len(rows.validation):
-            raise UsageError(f"teacher.{teacher.name}.weights: there are no validation rows to fit them to")
-        combination = Combination(teacher.mean or "probabilities", weights, fitted, judge)
-        stage = mean_stage(teacher, rows, members, combination)
-        return stage if count is None else replace(stage, variant={"members": count})
-
-    def _estimator(self, teacher: Teacher, rows: Rows, seed: int) -> ModelStage:
-        """An estimator to be fitted to the training rows."""
-        assert teacher.model is not None
-        model = teacher.model.model_dump()
-        identity = Identity(
-            kind="teacher",
-            version=ESTIMATOR_VERSION,
-            settings={"model": model, "folds": teacher.folds},
-            inputs=rows.hashes,
-            seed=seed,
-        )
-        return ModelStage("teacher", teacher.name, identity, rows, model, folds=teacher.folds, seed=seed)
+        return self._teachers.members()
 
     def students_asked_for(self) -> list[Student]:
         """The students in the recipe's order, one for each value of a sweep."""
@@ -297,8 +157,8 @@ class Planner:
         found = self.rows.transfer_set(transfer, refit)
         recordings = self._recordings(transfer, teacher, found.parts)
         targets = student.distill.targets
-        stage = self._trained(
-            "student", student, found.rows, recordings=recordings, select=transfer.select, targets=targets,
+        stage = trained_stage(
+            "student", student, found.rows, self.seed, recordings=recordings, select=transfer.select, targets=targets,
             objective=Objective(**student.distill.model_dump(exclude={"targets", "members"})), teacher=teacher,
             confidence=transfer.confidence,
         )  # fmt: skip
@@ -308,7 +168,8 @@ class Planner:
         """A student's teacher: of several, those that it learns from."""
         (teacher,) = (part for part in self.recipe.teacher if part.name == student.teacher)
         members = student.distill.members
-        return self.teacher(teacher.name, refit, members if members is not None and members < teacher.count else None)
+        some = members if members is not None and members < teacher.count else None
+        return self._teachers.teacher(teacher.name, refit, some)
 
     def baseline_stage(self, student: Student, refit: bool) -> ModelStage:
         """The same network with the same training, on labels alone; views are fresh in every epoch."""
@@ -354,107 +215,11 @@ class Planner:
             # As many steps as the student, which has rows without labels, too.
             train = part.train.model_copy(update={"passes": times * (part.train.passes or 1)})
             part = part.model_copy(update={"train": train})
-        return self._trained(
-            role, part, rows, select=transfer.select,
+        return trained_stage(
+            role, part, rows, self.seed, select=transfer.select,
             objective=Objective(loss="hard_labels", label_smoothing=smoothing),
-            fresh_views=_view_settings(transfer.views) if transfer.views.count else None,
+            fresh_views=view_settings(transfer.views) if transfer.views.count else None,
         )  # fmt: skip
-
-    def _trained(
-        self,
-        role: str,
-        part: Teacher | Student | Reference,
-        rows: Rows,
-        *,
-        objective: Objective | None = None,
-        targets: str = "teacher",
-        fresh_views: ViewSettings | None = None,
-        recordings: tuple[Recording, ...] = (),
-        select: Select | None = None,
-        teacher: ModelStage | None = None,
-        confidence: Confidence | None = None,
-        seed: int | None = None,
-        drawn: npt.NDArray[np.int64] | None = None,
-    ) -> ModelStage:
-        seed = self.seed if seed is None else seed
-        assert part.model is not None
-        assert part.train is not None
-        objective = objective or Objective(loss="hard_labels")
-        model = part.model.model_dump()
-        chosen = {} if select is None else {"without": select.without, "only": select.only}
-        chosen = {name: classes for name, classes in chosen.items() if classes}
-        selected = rows.train.selected(**chosen) if chosen else drawn
-        if chosen and len(rows.validation):
-            rows.validation.selected(**chosen)  # must leave rows to choose on
-        stage = ModelStage(
-            role, part.name, Identity("", 0, {}, {}), rows, model, part.train, objective, targets, fresh_views,
-            seed, selected=selected, recordings=recordings, teacher=teacher, confidence=confidence,
-        )  # fmt: skip
-        views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
-        settings: dict[str, Any] = {
-            "model": model, "train": {} if model["kind"] in FITTED_AT_ONCE else stage.settings.in_effect(),
-            "objective": objective.in_effect(),
-            "fresh_views": views, "select": {k: rows.train.class_numbers(v) for k, v in chosen.items()} or None,
-        }  # fmt: skip
-        if part.train.snapshot_every:
-            settings["snapshot_every"] = part.train.snapshot_every
-        if recordings and objective.uses_teacher and targets != "teacher":
-            settings["targets"] = targets
-        if drawn is not None:
-            settings["bootstrap"] = True
-        if confidence is not None:
-            settings["confidence"] = confidence.model_dump()
-        inputs: dict[str, Any] = {"knowledge": [recording.identity.key for recording in recordings]}
-        if teacher is not None and not teacher.combination.is_plain:
-            inputs["mean"] = teacher.identity.key
-        identity = Identity(
-            kind="teacher" if role == "teacher" else "student",
-            version=MODEL_VERSION,
-            settings=settings,
-            inputs={**rows.hashes, **inputs},
-            seed=seed,
-        )
-        return replace(stage, identity=identity)
-
-
-def member_seed(seed: int, number: int) -> int:
-    """The seed of a member, by its number: the first has the run's own, the others none that another run begins with."""
-    if number == 1:
-        return seed
-    return int.from_bytes(hashlib.sha256(f"member {number} of {seed}".encode()).digest()[:4], "big") // 2
-
-
-def mean_stage(
-    teacher: Teacher, rows: Rows, members: tuple[ModelStage, ...], combination: Combination = PLAIN
-) -> ModelStage:
-    """The mean of several teachers.
-
-    Raises:
-        UsageError: one of them is a mean itself, or two are one and the same.
-    """
-    names: dict[str, str] = {}
-    for member in members:
-        if member.members:
-            raise UsageError(
-                f"teacher.{teacher.name}.of: {shown(member.name)} is a mean itself, expected those that it is of"
-            )
-        title = row_label({"name": member.name, "variant": member.variant})
-        if (same := names.setdefault(member.identity.key, title)) != title:
-            raise UsageError(
-                f"teacher.{teacher.name}.of: {shown(same)} and {shown(title)} are the same model, with the same "
-                "settings and seed: change one, or leave it out"
-            )
-    settings: dict[str, Any] = {"mean": combination.mean}
-    inputs: dict[str, Any] = {"members": [member.identity.key for member in members]}
-    if combination.weights is not None:
-        settings["weights"] = list(combination.weights)
-    if combination.fitted:
-        settings["fitted"] = WEIGHTS_VERSION
-        judged = rows if combination.judge is None else combination.judge.rows
-        inputs |= {key: judged.hashes[key] for key in ("validation", "validation_labels")}
-        inputs |= {"judge": combination.judge.identity.key} if combination.judge else {}
-    identity = Identity(kind="teacher", version=MEAN_VERSION, settings=settings, inputs=inputs)
-    return ModelStage("teacher", teacher.name, identity, rows, members=members, combination=combination)
 
 
 def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -464,16 +229,9 @@ def _tried(role: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {path: value for path, value in values.items() if setting(path) not in OF_THE_TEACHER}
 
 
-def _view_settings(views: ViewSpec | None) -> ViewSettings | None:
-    if views is None:
-        return None
-    settings = ViewSettings(**views.model_dump(include=set(ViewSpec.model_fields)))
-    return None if settings.is_plain else settings
-
-
 def _seen_in(views: TransferViews) -> ViewSettings | SyntheticSettings:
     """How the views of a transfer set are made."""
     if views.rows is None:
-        return _view_settings(views) or ViewSettings()
+        return view_settings(views) or ViewSettings()
     given = views.model_dump(include={"swap", "spread", "noise"}, exclude_none=True)
     return SyntheticSettings(views.rows, **given)

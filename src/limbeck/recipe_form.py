@@ -17,6 +17,7 @@ from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_
 from limbeck.recipe_settings import FITTED_AT_ONCE, LARGEST, Count, Name, Table, Transfer, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
+from limbeck.recipe_teaching import called_problems, mean_problems, member_problems, members_asked, taught_problems
 
 if TYPE_CHECKING:
     from limbeck.data.reading import Reading
@@ -130,7 +131,7 @@ class Recipe(Table):
             filled["transfer"] = [dict(PLAIN_TRANSFER)]
         given = filled.get("data")
         if isinstance(given, dict) and given.get("labels") is not None and isinstance(filled["transfer"], list):
-            # Labelled and unlabelled rows are parts of their own, so that other transfer sets share what is known of them.
+            # As parts of their own, so that other transfer sets share what is known of them.
             filled["transfer"] = [
                 {**part, "parts": ["labelled", "unlabelled"]}
                 if isinstance(part, dict) and part.get("parts", ["train"]) == ["train"]
@@ -161,90 +162,23 @@ class Recipe(Table):
                     problems.append(f"{where}.teacher: {no_such_part('teacher', part.teacher, teachers)}")
                 if part.transfer not in transfers:
                     problems.append(f"{where}.transfer: {no_such_part('transfer', part.transfer, transfers)}")
-        problems += [*self._mean_problems(teachers), *self._called_problems()]
-        problems = problems or [*self._taught_problems()]
+        problems += [*mean_problems(self.teacher), *called_problems(self.teacher, (*self.reference, *self.regression))]
+        problems = problems or [*taught_problems(self.teacher, self.student)]
         if not problems:
-            problems = [*self._bias_problems(), *self._view_problems(), *self._member_problems(), *self._row_problems()]
+            problems = [
+                *self._bias_problems(),
+                *self._view_problems(),
+                *member_problems(self.teacher, self.student),
+                *self._row_problems(),
+            ]
         if problems:
             raise misfit("; ".join(dict.fromkeys(problems)))
         return self
 
-    def _mean_problems(self, teachers: Sequence[str]) -> Iterator[str]:
-        """What is wrong with the teachers that are the mean of others."""
-        means = {part.name for part in self.teacher if part.of is not None or part.members is not None}
-        for part in self.teacher:
-            for name in part.of or []:
-                if name not in teachers:
-                    yield f"teacher.{part.name}.of: {no_such_part('teacher', name, teachers)}"
-                elif name in means:
-                    yield f"teacher.{part.name}.of: {shown(name)} is a mean itself, expected those that it is of"
-
-    def _called_problems(self) -> Iterator[str]:
-        """What is wrong with the names of members, which are rows among the references."""
-        taken = {part.name.lower(): f"a reference is named {shown(part.name)}" for part in self.reference}
-        taken |= {part.name.lower(): f"a regression is named {shown(part.name)}" for part in self.regression}
-        for part in self.teacher:
-            if part.members is None:
-                continue
-            where = f"teacher.{part.name}.member_name"
-            if (other := taken.get(part.called.lower())) is not None:
-                yield f"{where}: found {shown(part.called)}, and {other}, too: expected another name"
-            taken[part.called.lower()] = f"members of {shown(part.name)} are named {shown(part.called)}"
-
-    def _taught_problems(self) -> Iterator[str]:
-        """What is wrong with the teachers that are students."""
-        for part in self.teacher:
-            if part.student is None:
-                continue
-            where = f"teacher.{part.name}.student"
-            named = [student for student in self.student if student.name == part.student]
-            if not named:
-                yield f"{where}: {no_such_part('student', part.student, [student.name for student in self.student])}"
-            elif len(named) > 1:
-                yield f"{where}: found {len(named)} students named {shown(part.student)}, expected one: rename the others"
-            elif named[0].grid or named[0].sweep:
-                key = "grid" if named[0].grid else "sweep"
-                yield f"{where}: {shown(part.student)} has a {key}, expected a student of one setting"
-            elif part.name in self._behind(part):
-                yield f"{where}: {shown(part.name)} would be taught by itself, expected a student of another teacher"
-
-    def _behind(self, teacher: Teacher) -> set[str]:
-        """The names of the teachers that a teacher comes from, its own among them if it comes from itself."""
-        found: set[str] = set()
-        left = [teacher]
-        while left:
-            one = left.pop()
-            taught_by = [student.teacher for student in self.student if student.name == one.student]
-            for part in self.teacher:
-                if part.name in (*(one.of or ()), *taught_by) and part.name not in found:
-                    found.add(part.name)
-                    left.append(part)
-        return found
-
-    def _member_problems(self) -> Iterator[str]:
-        """What is wrong with students that learn from some members alone."""
-        for student in self.student:
-            (teacher,) = (part for part in self.teacher if part.name == student.teacher)
-            for asked in self._members_asked(student):
-                where = f"student.{student.name}.distill.members"
-                if teacher.from_ is not None:
-                    yield f"{where}: teacher {shown(teacher.name)} is given, expected one that is made here, with members"
-                elif teacher.count < 2:
-                    yield f"{where}: teacher {shown(teacher.name)} is one, expected one with members, or the mean of several"
-                elif asked > teacher.count:
-                    yield f"{where}: found {asked}, expected at most {teacher.count}, as many as {shown(teacher.name)} has"
-                elif isinstance(teacher.weights, list) and not any(teacher.weights[:asked]):
-                    yield f"{where}: the first {asked} members of {shown(teacher.name)} have no weight, expected more"
-
-    @staticmethod
-    def _members_asked(student: Student) -> list[int]:
-        tried = [trial.distill.members for part in student.swept() for trial in part.trials()]
-        return sorted({members for members in tried if members is not None})
-
     def members_asked(self, name: str) -> list[int]:
         """How many members of a teacher, where not all, some student learns from; rising, each number once."""
         (teacher,) = (part for part in self.teacher if part.name == name)
-        asked = {members for part in self.student if part.teacher == name for members in self._members_asked(part)}
+        asked = {members for part in self.student if part.teacher == name for members in members_asked(part)}
         return sorted(members for members in asked if members < teacher.count)
 
     def _bias_problems(self) -> Iterator[str]:
@@ -272,10 +206,10 @@ class Recipe(Table):
         for student in self.student:
             if student.transfer in without:
                 yield from _unlabelled_problems(student, without[student.transfer])
-        for part in self.transfer:
-            if part.confidence is not None and part.parts == ["labelled"]:
+        for transfer in self.transfer:
+            if transfer.confidence is not None and transfer.parts == ["labelled"]:
                 yield (
-                    f"transfer.{part.name}.confidence: all of its rows have labels, expected it with others: it is "
+                    f"transfer.{transfer.name}.confidence: all of its rows have labels, expected it with others: it is "
                     "about rows without"
                 )
 

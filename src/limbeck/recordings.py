@@ -137,7 +137,7 @@ class Recordings:
     def _answers(
         self, recordings: Sequence[Recording], teacher: ModelStage, inputs: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
-        """A teacher's log-probabilities for one view of all parts, (rows, classes), of whose inputs a few are asked again."""
+        """What a teacher said about one view of all parts, (rows, classes); about a few rows it is asked again."""
         said, start = [], 0
         for recording in recordings:
             knowledge, log_probs = self._checked(recording, teacher)

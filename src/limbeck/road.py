@@ -27,9 +27,9 @@ from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
 from limbeck.recipe import Data, Recipe, Student, load_recipe, recipe_name, settings_key
 from limbeck.recipe_teacher import ESTIMATORS
+from limbeck.recordings import teacher_of
 from limbeck.regression import walked
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
-from limbeck.recordings import teacher_of
 from limbeck.stages import Workshop
 from limbeck.teachers import answers_about, own_answers
 from limbeck.teachers.out_of_fold import memorised

@@ -258,7 +258,7 @@ class Workshop:
             f"{stage.title}: weights fitted to {len(stage.rows.validation)} validation rows, for {found.errors} errors "
             f"there; {found.errors_equal} with equal ones"
         )
-        return found.weights
+        return tuple(found.weights)
 
     def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
         """A copy of a student with raised biases."""

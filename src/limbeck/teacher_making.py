@@ -6,16 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
-
-if TYPE_CHECKING:
-    from limbeck.knowledge.weights import FittedWeights
 
 from limbeck.artifacts import TIMES
 from limbeck.estimator_fitting import fit_estimator
 from limbeck.files import write_json
+from limbeck.knowledge.weights import FittedWeights, fit_weights
 from limbeck.model_stage import ModelStage
 from limbeck.models.estimator_file import save_estimator_model
 from limbeck.models.mean import MeanModel
@@ -68,8 +65,6 @@ def fitted_weights(stage: ModelStage, members: Sequence[TorchTeacher], folder: P
     Raises:
         LimbeckError: a member has no answers for these rows.
     """
-    from limbeck.knowledge.weights import fit_weights
-
     validation = stage.rows.validation
     said = [answers_about(member, validation.inputs, own_answers(member, validation)) for member in members]
     found = fit_weights(said, validation.labels, stage.combination.mean)

@@ -1,0 +1,73 @@
+"""A recipe against its data: parts, classes, rows and views that are not there are refused before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.recipe import Recipe, Transfer, TransferViews, ViewSpec
+from limbeck.recipe_claim import class_problems
+from limbeck.recipe_errors import shown
+from limbeck.row_sets import RowSets
+from limbeck.trained_stage import view_settings
+
+
+def check_recipe(recipe: Recipe, rows: RowSets) -> None:
+    """Refuse a recipe that asks for what its data do not have.
+
+    Raises:
+        LimbeckError: saying which key asks for what.
+    """
+    for transfer in recipe.transfer:
+        _check_parts(transfer, rows)
+        _check_select(transfer, rows)
+        _check_views(f"transfer.{transfer.name}", transfer.views, rows.split.train.inputs.shape)
+    for teacher in recipe.teacher:
+        if teacher.views is not None:
+            _check_views(f"teacher.{teacher.name}", teacher.views, rows.split.train.inputs.shape)
+
+    def class_names(classes: Sequence[int | str]) -> list[str]:
+        train = rows.split.train
+        return [train.classes[number] for number in train.class_numbers(classes)]
+
+    for problem in class_problems(recipe.claim, recipe.rows(), class_names):
+        raise UsageError(problem)
+
+
+def _check_parts(transfer: Transfer, rows: RowSets) -> None:
+    """Refuse parts that are not there."""
+    try:
+        rows.transfer_set(transfer.model_copy(update={"select": None}), False)
+    except LimbeckError as error:
+        raise type(error)(f"transfer.{transfer.name}.parts: {error}") from None
+
+
+def _check_select(transfer: Transfer, rows: RowSets) -> None:
+    """Refuse classes that there are not, and rows that there are not enough of."""
+    select = transfer.select
+    if select is None:
+        return
+    try:
+        found = rows.transfer_set(transfer, False).rows
+        for given in (select.without, select.only):
+            if len(set(found.train.class_numbers(given))) < len(given):
+                raise UsageError(f"found {shown(given)}, expected every class once")
+        for part in (found.train, found.validation):
+            if len(part):
+                part.selected(without=select.without, only=select.only)
+    except UsageError as error:
+        raise UsageError(f"transfer.{transfer.name}.select: {error}") from None
+
+
+def _check_views(where: str, views: ViewSpec, shape: tuple[int, ...]) -> None:
+    """Refuse synthetic rows of images, and images' views of tables."""
+    count, rows, instead = 1, None, "none"
+    if isinstance(views, TransferViews):
+        count, rows, instead = views.count, views.rows, 'synthetic rows, such as rows = "munge"'
+    if rows is not None and len(shape) != 2:
+        raise UsageError(
+            f'{where}.views: rows = "{rows}" is for tables, found inputs of shape {shape[1:]}, expected views of '
+            "images, such as rotate"
+        )
+    if count and len(shape) == 2 and view_settings(views) is not None:
+        raise UsageError(f"{where}.views: views are of images, found a table of {shape[1]} columns, expected {instead}")
