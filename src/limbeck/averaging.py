@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from torch import Tensor
@@ -45,9 +44,9 @@ def checked_weights(weights: Sequence[float], members: int) -> tuple[float, ...]
     for number, weight in enumerate(cast(Sequence[object], weights), 1):  # a file may hold anything
         if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
             raise UsageError(f"weights: that of member {number} is {weight!r}: give a number")
-        if not abs(weight) <= sys.float_info.max:
+        if not _finite(weight):
             raise UsageError(f"weights: that of member {number} is not finite: give a finite number")
-        if weight < 0:
+        if float(weight) < 0:
             raise UsageError(f"weights: that of member {number} is {weight:g}: give 0 or more")
     if max(weights) <= 1 and math.isclose(math.fsum(weights), 1.0, abs_tol=1e-9):
         return tuple(map(float, weights))  # as they were written
@@ -57,6 +56,13 @@ def checked_weights(weights: Sequence[float], members: int) -> tuple[float, ...]
     parts = [float(weight / largest) for weight in weights]  # no sum of large ones overflows
     total = math.fsum(parts)
     return tuple(part / total for part in parts)
+
+
+def _finite(weight: Any) -> bool:
+    try:
+        return math.isfinite(weight)
+    except OverflowError:  # an integer beyond any float
+        return False
 
 
 def weighing(weights: Sequence[float] | None, members: int) -> tuple[list[int], tuple[float, ...] | None]:
