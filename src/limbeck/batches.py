@@ -161,7 +161,7 @@ class FreshBatches:
 
 
 def _passes(passes: int, steps: int, epoch: int, start_step: int) -> Iterator[tuple[int, int]]:
-    """The passes of an epoch that are left from `start_step` on: each one's number through all epochs, its first step."""
+    """The passes that are left of an epoch from `start_step` on: number through all epochs, and where each begins."""
     done, begin = divmod(start_step, steps)
     for number in range(done, passes):
         yield epoch * passes + number, begin if number == done else 0
