@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 _UNITS = 10**6  # weights have six digits
 _GAP = 1e-7  # nats a row: nearer to the least that there is, no report tells
 _STEPS = 5000
-_HALVINGS = 10  # of the way from the equal weights to the fitted ones
+_PLACES = 16  # on the way from equal weights to the likeliest ones
 _LEAST = -1e4  # a logarithm of a probability; what is below is ruled out anyhow, and minus infinity has no products
 
 
@@ -44,17 +44,13 @@ class FittedWeights:
 
 
 def fit_weights(members: Sequence[Array], labels: Array, mean: Mean = "probabilities") -> FittedWeights:
-    """The weights under which the mean of several teachers makes the labels likeliest, at temperature 1.
+    """The likeliest weights, or those on the way to them from equal ones that get no more rows wrong than these.
 
-    Both likelihoods are concave in the weights, so there is one best value: for a mean of probabilities it is found by
-    expectation maximisation, in which no step makes it worse (Dempster et al. 1977), for a mean of logits by
-    exponentiated gradients with a line search (Kivinen and Warmuth 1997). Then the weights go back towards equal ones,
-    by halves, until they get no more rows wrong than these: on the way the likelihood is nowhere worse than at its
-    worse end. On the rows given the result is therefore no worse than equal weights in either.
+    The likelihood is concave, so on the way it is nowhere worse than at its worse end: on the rows given the result is
+    no worse than equal weights, neither in negative log-likelihood nor in errors.
 
     Args:
-        members: each teacher's log-probabilities at temperature 1, all of shape (n, classes). Three times as much
-            memory is needed for a mean of logits.
+        members: each teacher's log-probabilities at temperature 1, all of shape (n, classes).
         labels: shape (n,); rows with a negative one are left out.
         mean: of "probabilities" or of "logits".
 
@@ -74,17 +70,34 @@ def fit_weights(members: Sequence[Array], labels: Array, mean: Mean = "probabili
     if labels.max() >= shape[1]:
         raise UsageError(f"weights: found label {labels.max()}, and the members answer for {shape[1]} classes")
     kept, labels = [member[rows] for member in members], labels[rows]
-    log_probs = torch.stack([torch.from_numpy(member).double() for member in kept]).log_softmax(dim=-1)
-    if bool(log_probs.isnan().any()):
-        raise UsageError("weights: a member's answers are not finite: give log-probabilities")
+    if any(np.isnan(member).any() for member in kept):
+        raise UsageError("weights: a member's answers are not numbers: expected log-probabilities")
+    return _no_worse(likeliest_weights(kept, labels, mean), kept, labels, mean)
+
+
+def likeliest_weights(members: Sequence[Array], labels: Array, mean: Mean) -> Array:
+    """The weights under which the mean of several teachers makes the labels likeliest, at temperature 1.
+
+    Either likelihood is concave in the weights, so what is found is the best: for a mean of probabilities by
+    expectation maximisation, in which no step makes it worse (Dempster et al. 1977), for a mean of logits by
+    exponentiated gradients with a line search (Kivinen and Warmuth 1997).
+
+    Args:
+        members: log-probabilities at temperature 1, all of shape (n, classes); all are held in float64 at once.
+        labels: shape (n,), in 0 … classes − 1.
+        mean: of "probabilities" or of "logits".
+
+    Returns:
+        float64, shape (members,), of sum one.
+    """
+    log_probs = torch.stack([torch.from_numpy(member).double() for member in members]).log_softmax(dim=-1)
     several = log_probs.clamp_min_(_LEAST).numpy()
     of_labels = several[:, np.arange(len(labels)), labels]
-    best = _of_probabilities(of_labels) if mean == "probabilities" else _of_logits(several, of_labels)
-    return _no_worse(best, kept, labels, mean)
+    return _of_probabilities(of_labels) if mean == "probabilities" else _of_logits(several, of_labels)
 
 
 def _no_worse(best: Array, members: Sequence[Array], labels: Array, mean: Mean) -> FittedWeights:
-    """The weights nearest to the best, by halves of the way from equal ones, with which no more rows are wrong."""
+    """The weights nearest to the best, on the way from equal ones, with which no more rows are wrong."""
     equal = np.full(len(members), 1 / len(members))
 
     def measured(weights: tuple[float, ...]) -> tuple[float, int]:
@@ -92,8 +105,8 @@ def _no_worse(best: Array, members: Sequence[Array], labels: Array, mean: Mean) 
         return metrics.nll(log_probs, labels), metrics.errors(log_probs, labels)
 
     nll_equal, errors_equal = measured(tuple(equal.tolist()))
-    for halving in range(_HALVINGS):
-        weights = _rounded(equal + (best - equal) / 2**halving)
+    for step in range(_PLACES, 0, -1):
+        weights = _rounded(equal + (best - equal) * step / _PLACES)
         nll, errors = measured(weights)
         if nll <= nll_equal and errors <= errors_equal:
             return FittedWeights(weights, nll, nll_equal, errors, errors_equal)
