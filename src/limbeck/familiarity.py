@@ -27,7 +27,7 @@ UNLIKE_AUC = 0.64
 FAR_AUC = 0.71
 # A part whose mean confidence is this much below that of validation rows can be far from them. Below it a large area
 # means little: 99.9% sure and 99.99% sure are told apart easily, and teach the same.
-LOWER_CONFIDENCE = 0.05
+DIFFERENT_CONFIDENCE = 0.05
 # The share of rows that would have to be of another class for classes to come as often as in validation rows, beyond
 # what two samples of these sizes differ by.
 OTHER_PROPORTIONS = 0.1
@@ -144,19 +144,17 @@ def familiarity(facts: dict[str, Any]) -> str | None:
 
     Returns:
         "far": confidence tells its rows from validation rows (an area of at least `FAR_AUC`) and is lower by
-        `LOWER_CONFIDENCE` on the average; "unlike": by `UNLIKE_AUC`, and lower likewise; "surer": the teacher is surer
-        of them than of rows that it has not seen (1 − `UNLIKE_AUC` or less), as of rows that it was trained on; else
-        "alike". None without validation rows.
+        `DIFFERENT_CONFIDENCE` on the average; "unlike": by `UNLIKE_AUC`, and lower likewise; "surer": the teacher is
+        surer of them than of rows that it has not seen, as of rows that it was trained on (by as much on the average,
+        or an area of 1 − `UNLIKE_AUC` or less); else "alike". None without validation rows.
     """
     difference = facts["difference"]
     if difference is None:
         return None
-    area, lower = difference["confidence_auc"], -difference["confidence"] >= LOWER_CONFIDENCE
-    if lower and area >= FAR_AUC:
-        return FAR
-    if lower and area >= UNLIKE_AUC:
-        return UNLIKE
-    return SURER if area <= 1 - UNLIKE_AUC else ALIKE
+    area, higher = difference["confidence_auc"], difference["confidence"]
+    if -higher >= DIFFERENT_CONFIDENCE and area >= UNLIKE_AUC:
+        return FAR if area >= FAR_AUC else UNLIKE
+    return SURER if higher >= DIFFERENT_CONFIDENCE or area <= 1 - UNLIKE_AUC else ALIKE
 
 
 def part_words(name: str, facts: dict[str, Any]) -> str:

@@ -31,6 +31,13 @@ def address(html: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
+def ensemble_address(ensemble_example: dict[str, Any], tmp_path: Path) -> str:
+    path = tmp_path / "report.html"
+    path.write_text(render_report(**ensemble_example), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
 def hostile_address(example: dict[str, Any], tmp_path: Path) -> str:
     example["results"]["models"][1]["name"] = "</script><img src=x onerror=alert(1)>" * 3
     path = tmp_path / "report.html"
@@ -136,4 +143,16 @@ def test_on_paper_the_headings_stay_and_the_buttons_go(browser: Any, address: st
     assert not page.locator("#theme").is_visible()
     assert brightness(page, "body", "backgroundColor") > 0.9
     assert page.evaluate("document.documentElement.scrollWidth") == 700
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_a_page_with_an_ensemble_fits_its_window_and_reads_without_scripts(
+    browser: Any, ensemble_address: str, width: int, scheme: str
+) -> None:
+    page, wrong = opened(browser, ensemble_address, width=width, color_scheme=scheme, java_script_enabled=False)
+    assert page.get_by_role("heading", name="The ensemble and its members").is_visible()
+    assert page.get_by_role("heading", name="Where the members disagree").is_visible()
+    assert page.locator(".parts figure").count() == 3
+    assert page.locator("html").evaluate("element => element.scrollWidth") == width
     assert wrong == []

@@ -86,20 +86,25 @@ def significant_ms(value: float) -> str:
 
 
 def _mark(axes: Axes, model: Model, x: float, y: float, size: float) -> None:
-    colour = ROLE_COLOURS.get(model.role, MUTED)
-    hollow = model.role == "baseline"  # and below, so that a student as good as its baseline shows inside it
+    draw_mark(axes, model.role, x, y, size, behind=not model.main)
+
+
+def draw_mark(axes: Axes, role: str, x: float, y: float, size: float, *, behind: bool = False) -> None:
+    """The marker of a role, in its colour."""
+    colour = ROLE_COLOURS.get(role, MUTED)
+    hollow = role == "baseline"  # and below, so that a student as good as its baseline shows inside it
     axes.plot(
         [x],
         [y],
         color=colour,
-        marker=MARKERS.get(model.role, "o"),
+        marker=MARKERS.get(role, "o"),
         markersize=size,
         markerfacecolor="none" if hollow else colour,
         markeredgecolor=colour if hollow else PAPER,
         markeredgewidth=1.4 if hollow else 0.8,
         linestyle="none",
         clip_on=False,
-        zorder=2.5 if hollow or not model.main else 3,
+        zorder=2.5 if hollow or behind else 3,
     )
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from limbeck.metrics import class_similarity, most_alike
+from limbeck.report.ensembles import Ensemble, member_names
 from limbeck.report.models import Family, Model
 from limbeck.report.wording import percent
 
 MOST_CLASSES = 20  # a larger matrix cannot be read; its strongest pairs can
-PAIRS = 5
+PAIRS, PAIRS_OF_EACH = 5, 3
 DEFAULT_TEMPERATURE = 4.0
 
 
@@ -49,6 +50,53 @@ def likeness(found: Sequence[Family], models: Sequence[Model], classes: Sequence
         if similarity > 0
     )
     return Likeness(teacher.name, f"{temperature:g}", pairs, _squares(matrix, classes))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What one model finds most alike; `member` where it is one of an ensemble's."""
+
+    name: str
+    role: str
+    member: bool
+    pairs: tuple[tuple[str, str, str], ...]
+
+
+def alike_to_each(
+    models: Sequence[Model], ensembles: Sequence[Ensemble], classes: Sequence[str], temperature: float
+) -> list[Alike]:
+    """The pairs of classes most alike according to every teacher, an ensemble's followed by each of its members'.
+
+    Args:
+        models: of the run.
+        ensembles: those among its teachers.
+        classes: names, in order.
+        temperature: of the soft targets.
+
+    Returns:
+        Empty where there are not two to compare, or fewer than three classes.
+    """
+    if len(classes) < 3:
+        return []
+    of_whole = {ensemble.teacher: ensemble for ensemble in ensembles}
+    among = {member for ensemble in ensembles for member in ensemble.members}
+    found: list[Alike] = []
+    for teacher in models:
+        if teacher.role != "teacher" or teacher in among or not teacher.main:
+            continue
+        found += _alike(teacher, teacher.name, False, classes, temperature)
+        if teacher in of_whole:
+            members = of_whole[teacher].members
+            for name, member in zip(member_names(members), members, strict=True):
+                found += _alike(member, name, True, classes, temperature)
+    return found if len(found) > 1 else []
+
+
+def _alike(model: Model, name: str, member: bool, classes: Sequence[str], temperature: float) -> list[Alike]:
+    if model.log_probs is None:
+        return []
+    pairs = most_alike(model.log_probs, temperature, classes, PAIRS_OF_EACH)
+    return [Alike(name, model.role, member, tuple((one, other, percent(value)) for one, other, value in pairs))]
 
 
 def who_and_at_what(found: Sequence[Family], models: Sequence[Model]) -> tuple[Model | None, float]:

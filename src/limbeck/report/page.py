@@ -16,14 +16,20 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from limbeck.claims import claim_lines
+from limbeck.familiarity import DIFFERENT_CONFIDENCE, FAR_AUC
 from limbeck.report.descents import Descent, descent_figures
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
+from limbeck.report.ensembles import COLUMNS as ENSEMBLE_COLUMNS
+from limbeck.report.ensembles import Ensemble, ensemble_figure, find_ensembles, grouped
 from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
-from limbeck.report.likeness import likeness, who_and_at_what
+from limbeck.report.likeness import alike_to_each, likeness, who_and_at_what
 from limbeck.report.models import Family, Model, families, read_models
 from limbeck.report.richest import Richest, find_richest
+from limbeck.report.split_votes import find_split_votes
 from limbeck.report.sweeps import sweep_figures
 from limbeck.report.table import ROLES, columns, groups, lines
+from limbeck.report.transfer_parts import COLUMNS as PART_COLUMNS
+from limbeck.report.transfer_parts import known_parts, part_figures
 from limbeck.report.wording import describe, percent, whole
 
 CURVES = 6  # how many panels of a kind; the table and the JSON hold everything
@@ -63,8 +69,11 @@ def render_report(
     rows = len(labels)
     models = read_models(results, predictions, histories, rows, len(names))
     found = families(models)
+    ensembles = find_ensembles(results, models)
+    whole_ensembles = grouped(ensembles)
+    parts = known_parts(results)
+    sweeps = sweep_figures(models, results.get("curves") or {}, rows, ensembles)
     table_columns = columns(models, rows)
-    sweeps = sweep_figures(models, results.get("curves") or {}, rows)
     here = files("limbeck.report")
     script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
     # jinja escapes whatever is not Markup: only our own files and drawings are
@@ -87,6 +96,19 @@ def render_report(
         descents=[(title, Markup(figure)) for title, figure in descent_figures(descents)],
         sweeps=[(sweep, Markup(figure)) for sweep, figure in sweeps],
         sweep_roles={role for sweep, _ in sweeps for role in sweep.roles},
+        ensembles=ensembles,
+        ensemble_columns=ENSEMBLE_COLUMNS,
+        ensemble_figures=_ensemble_figures(whole_ensembles, rows),
+        split_votes=[
+            found_votes
+            for ensemble, _ in whole_ensembles
+            if (found_votes := find_split_votes(ensemble, labels, names, np.asarray(test_inputs))) is not None
+        ],
+        parts=parts,
+        part_columns=PART_COLUMNS,
+        far_auc=f"{FAR_AUC:.2f}",
+        lower_confidence=f"{100 * DIFFERENT_CONFIDENCE:.0f}",
+        part_figures=[(part, Markup(figure)) for part, figure in part_figures(parts)],
         groups=groups(table_columns),
         lines=lines(models, table_columns),
         cost_figures=_cost_figures(models, found, rows),
@@ -96,6 +118,7 @@ def render_report(
         disagreements=_disagreements(found, labels, names, np.asarray(test_inputs)),
         pictures=is_image(np.asarray(test_inputs)),
         likeness=likeness(found, models, names),
+        alike_to_each=alike_to_each(models, ensembles, names, who_and_at_what(found, models)[1]),
         richest=_richest(found, models, labels, names, np.asarray(test_inputs)),
         classes=names,
     )
@@ -123,6 +146,14 @@ def _cost_figures(models: Sequence[Model], found: Sequence[Family], rows: int) -
     shown = [m for m in models if m.row.get("data") == task]
     drawn = [cost_figure(shown, field, rows, f"cost{i}") for i, field in enumerate(("bytes", "latency_ms"))]
     return [Markup(figure) for figure in drawn if figure is not None]
+
+
+def _ensemble_figures(grouped_by_name: Sequence[tuple[Ensemble, list[Ensemble]]], rows: int) -> list[Any]:
+    drawn = [
+        (ensemble, ensemble_figure(ensemble, smaller, rows, f"ensemble{i}"))
+        for i, (ensemble, smaller) in enumerate(grouped_by_name)
+    ]
+    return [(ensemble, Markup(figure)) for ensemble, figure in drawn]
 
 
 def _curves(found: Sequence[Family]) -> list[tuple[Family, Markup]]:

@@ -17,13 +17,14 @@ from xml.etree import ElementTree
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, MUTED, LINE, PAPER = "#010201", "#010202", "#010203", "#010204"
+INK, MUTED, LINE, PAPER, BAD = "#010201", "#010202", "#010203", "#010204", "#010205"
 ROLE_COLOURS = {"teacher": "#010301", "student": "#010302", "baseline": "#010303", "reference": "#010304"}
 VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     LINE: "var(--line)",
     PAPER: "var(--paper)",
+    BAD: "var(--bad)",
     **{colour: f"var(--{role})" for role, colour in ROLE_COLOURS.items()},
 }
 

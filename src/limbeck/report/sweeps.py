@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from limbeck.recipe_rows import OF_THE_TEACHER
+from limbeck.report.ensembles import Ensemble
 from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
 from limbeck.report.models import Model, finite
 from limbeck.report.svg import INK, PAPER, ROLE_COLOURS, inline_svg
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 FEWEST = 3  # points that make a line
 FIGURES = 6
 LEVELS = "levels of questions"
+MEMBER, MEMBERS = "member", "members"  # which of an ensemble's a row is; how many of them
 MARKED = 12  # points; more of them would hide the line
 
 
@@ -72,23 +74,33 @@ class Sweep:
         return ", ".join(filter(None, [line.name if named else "" if rest else line.role, rest]))
 
 
-def find_sweeps(models: Sequence[Model]) -> list[Sweep]:
+def find_sweeps(models: Sequence[Model], ensembles: Sequence[Ensemble] = ()) -> list[Sweep]:
     """Settings in which at least three rows of one role and name differ, and in nothing else.
 
     Values are numbers; lists, such as widths, stand for the number of parameters. A setting that was chosen on
-    validation rows, such as each width's temperature, is no difference.
+    validation rows, such as each width's temperature, is no difference; nor is which member of an ensemble a row is.
+    An ensemble of all its members, and what it taught, are of so many `members`; one member alone is as good as
+    they are on the average.
     """
+    sizes = {model: one.size for one in ensembles for model in (one.teacher, *one.taught)}
     found: dict[str, list[Line]] = {}
-    for setting in dict.fromkeys(key for model in models for key in _given(model)):
+    for setting in dict.fromkeys(key for model in models for key in _given(model) if key != MEMBER):
         groups: dict[str, list[tuple[float, float]]] = {}
         apart: dict[str, tuple[str, str, dict[str, Any]]] = {}
         for model in models:
             value, errors = _value(model, setting), model.number("errors")
+            if value is None and setting == MEMBERS:
+                value = sizes.get(model)
             if value is not None and errors is not None:
                 rest = {key: other for key, other in _given(model).items() if key != setting}
                 group = model_id(model.role, model.name, rest)
                 apart[group] = model.role, model.name, rest
                 groups.setdefault(group, []).append((value, errors))
+        if setting == MEMBERS:
+            for one in ensembles:
+                points = groups.get(row_id(one.teacher.row), [])
+                if len(points) > 1:
+                    points.append((1, float(one.facts["mean_errors"])))
         for group, points in groups.items():
             role, name, rest = apart[group]
             if len({value for value, _ in points}) < FEWEST:
@@ -174,10 +186,13 @@ def by_levels(models: Sequence[Model]) -> list[Sweep]:
 
 
 def sweep_figures(
-    models: Sequence[Model], curves: Mapping[str, Sequence[Sequence[int]]], test_rows: int
+    models: Sequence[Model],
+    curves: Mapping[str, Sequence[Sequence[int]]],
+    test_rows: int,
+    ensembles: Sequence[Ensemble] = (),
 ) -> list[tuple[Sweep, str]]:
     """A figure for each setting that was varied, one of errors over epochs, and one by the levels of trees."""
-    found = [*by_levels(models), *over_epochs(models, curves), *find_sweeps(models)][:FIGURES]
+    found = [*by_levels(models), *over_epochs(models, curves), *find_sweeps(models, ensembles)][:FIGURES]
     return [(sweep, _figure(sweep, test_rows, f"sweep{number}")) for number, sweep in enumerate(found)]
 
 
