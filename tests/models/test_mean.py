@@ -9,15 +9,18 @@ import torch
 from scipy.special import log_softmax
 
 from limbeck.data import ImageForm
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.estimator_fitting import fit_estimator
 from limbeck.evaluation import multiply_adds, parameter_count
+from limbeck.exporting import export_module
 from limbeck.files import DamagedFileError
+from limbeck.knowledge import combined
 from limbeck.models import build_model, save_model
 from limbeck.models.estimator_file import save_estimator_model
 from limbeck.models.hard_labels import FLOOR
 from limbeck.models.mean import MeanModel
 from limbeck.models.opening import mean_members, open_model, save_mean, saved_files
+from limbeck.training import predict_log_probs
 
 NAMES = tuple("0123456789")
 IDENTITY = {"kind": "teacher", "version": 1, "settings": {}, "inputs": {}, "seed": None}
@@ -92,6 +95,93 @@ def test_what_its_members_do_not_say_can_be_given(nets):
     assert (mean.input_shape, mean.form) == ((4, 16), form)
 
 
+# ---------------------------------------------------------------- weights, and the mean of logits
+
+
+WEIGHTS = (0.7, 0.3)
+
+
+def each(models, inputs):
+    return [log_softmax(asked(one, inputs), axis=-1) for one in models]
+
+
+def test_weighted_it_answers_with_the_weighted_mean_of_probabilities(nets, digits):
+    one, other = map(np.exp, each(nets, digits.inputs[:50]))
+    found = np.exp(asked(MeanModel(nets, weights=WEIGHTS), digits.inputs[:50]))
+    np.testing.assert_allclose(found, 0.7 * one + 0.3 * other, atol=1e-6)
+
+
+@pytest.mark.parametrize(("weights", "shares"), [(None, (0.5, 0.5)), (WEIGHTS, WEIGHTS), ([14, 6], WEIGHTS)])
+def test_a_mean_of_logits_is_their_weighted_mean_normalised(nets, digits, weights, shares):
+    one, other = each(nets, digits.inputs[:50])
+    found = asked(MeanModel(nets, weights=weights, mean="logits"), digits.inputs[:50])
+    np.testing.assert_allclose(found, log_softmax(shares[0] * one + shares[1] * other, axis=-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("mean", ["probabilities", "logits"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS, (0, 1)])
+def test_it_answers_as_what_its_members_know_is_combined(nets, digits, weights, mean):
+    known = [one.astype(np.float32) for one in each(nets, digits.inputs[:50])]
+    found = asked(MeanModel(nets, weights=weights, mean=mean), digits.inputs[:50])
+    np.testing.assert_allclose(found, combined(known, 1.0, weights=weights, mean=mean), atol=2e-6)
+
+
+@pytest.mark.parametrize("mean", ["probabilities", "logits"])
+def test_a_member_of_weight_0_is_not_asked(nets, digits, mean):
+    class Broken(torch.nn.Module):
+        input_shape, classes, form = (8, 8), 10, None
+
+        def forward(self, inputs):
+            raise AssertionError("it was asked")
+
+    found = asked(MeanModel([nets[0], Broken()], weights=[1, 0], mean=mean), digits.inputs[:20])
+    np.testing.assert_allclose(found, *each(nets[:1], digits.inputs[:20]), atol=2e-6)
+
+
+def test_what_is_said_of_it_is_as_before_where_nothing_was_given(nets):
+    mean = MeanModel(nets, ["one", "two"])
+    assert (mean.weights, mean.mean, mean.settings) == (None, "probabilities", {"members": ["one", "two"]})
+    assert list(mean.state_dict()) == list(MeanModel(nets, weights=WEIGHTS).state_dict())
+
+
+def test_weights_and_the_mean_are_among_its_settings(nets):
+    mean = MeanModel(nets, ["one", "two"], weights=[7, 3], mean="logits")
+    assert (mean.weights, mean.mean) == (WEIGHTS, "logits")
+    assert mean.settings == {"members": ["one", "two"], "weights": [0.7, 0.3], "mean": "logits"}
+
+
+def test_weights_that_do_not_fit_are_refused(nets):
+    with pytest.raises(UsageError, match=r"^weights: found 3 for 2 members: give one for each member$"):
+        MeanModel(nets, weights=[1, 1, 1])
+    with pytest.raises(UsageError, match=r'^mean = "median": expected "probabilities" or "logits"$'):
+        MeanModel(nets, mean="median")
+
+
+@pytest.mark.parametrize("mean", ["probabilities", "logits"])
+def test_of_its_own_rows_it_says_the_weighted_mean_of_what_members_say_unseen(nets, forest, digits, mean):
+    part, ensemble = digits.take(np.arange(60)), MeanModel([nets[0], forest], weights=WEIGHTS, mean=mean)
+    known, found = ensemble.own_rows.answers_for(part)
+    assert known.all()
+    forest_known, unseen = forest.own_rows.answers_for(part)
+    assert forest_known.all()
+    net_says = predict_log_probs(nets[0], part.inputs)
+    expected = combined([net_says, unseen], 1.0, weights=WEIGHTS, mean=mean)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_members_of_weight_0_know_no_rows_of_their_own(nets, forest):
+    assert MeanModel([nets[0], forest], weights=[1, 0]).own_rows is None
+
+
+@pytest.mark.parametrize(("weights", "mean"), [(None, "logits"), (WEIGHTS, "probabilities")])
+def test_as_an_onnx_file_it_answers_the_same(nets, digits, tmp_path, weights, mean):
+    ensemble, rows = MeanModel(nets, weights=weights, mean=mean).eval(), digits.inputs[:50]
+    exported = export_module(ensemble, tmp_path / "mean.onnx", NAMES, rows)
+    assert (exported.kind, exported.check.changed) == ("mean", 0)
+    found, _ = open_model(tmp_path / "mean.onnx")
+    np.testing.assert_allclose(predict_log_probs(found, rows), predict_log_probs(ensemble, rows), atol=2e-5)
+
+
 # ---------------------------------------------------------------- as a file
 
 
@@ -101,6 +191,41 @@ def test_it_is_opened_with_its_members(saved, nets, forest, digits):
     assert (model.input_shape, model.classes, model.training) == ((8, 8), 10, False)
     expected = asked(MeanModel([nets[0], forest]), digits.inputs[:20])
     np.testing.assert_array_equal(asked(model, digits.inputs[:20]), expected)
+
+
+@pytest.mark.parametrize("mean", ["probabilities", "logits"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS, (0.0, 1.0)])
+def test_it_is_opened_with_its_weights(saved, nets, forest, digits, weights, mean):
+    ensemble = MeanModel([nets[0], forest], ["one", "two"], weights=weights, mean=mean)
+    save_mean(saved, ensemble, NAMES, IDENTITY)
+    model, _ = open_model(saved)
+    assert (model.weights, model.mean, model.settings) == (weights, mean, ensemble.settings)
+    np.testing.assert_array_equal(asked(model, digits.inputs[:20]), asked(ensemble, digits.inputs[:20]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weights": [1]}, "weights: found 1 for 2 members"),
+        ({"weights": [1, -1]}, "weights: that of member 2 is -1"),
+        ({"weights": [0, 0]}, "weights: those of all 2 members are 0"),
+        ({"weights": [float("nan"), 1]}, "weights: that of member 1 is not finite"),
+        ({"weights": [10**400, 1]}, "weights: that of member 1 is not finite"),
+        ({"weights": [[1], 1]}, r"weights: that of member 1 is \[1\]: give a number"),
+        ({"weights": "12"}, "its weights are no list of numbers"),
+        ({"weights": {"one": 1, "two": 2}}, "its weights are no list of numbers"),
+        ({"mean": "median"}, 'mean = "median"'),
+        ({"mean": None}, 'mean = "None"'),
+        ({"mean": ["logits"]}, "expected"),
+    ],
+)
+def test_a_file_whose_weights_or_mean_cannot_be_is_damaged(saved, settings, message):
+    described = json.loads((saved / "model.json").read_text())
+    described["settings"] |= settings
+    (saved / "model.json").write_text(json.dumps(described))
+    with pytest.raises(DamagedFileError, match=message) as error:
+        open_model(saved)
+    assert error.value.path == saved / "model.json"
 
 
 def test_nothing_is_copied_into_it(saved):
