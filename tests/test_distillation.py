@@ -6,6 +6,7 @@ from torch import nn
 import limbeck
 from limbeck import Knowledge, LimbeckError, Objective, Part, TrainSettings, UsageError
 from limbeck.metrics import agreement
+from limbeck.models.mean import MeanModel
 from limbeck.teachers import FunctionTeacher
 from limbeck.training import predict_log_probs
 
@@ -444,3 +445,75 @@ def test_measuring_leaves_the_model_as_it_was(split, student):
     student.train()
     limbeck.evaluate(student, split.test)
     assert student.training
+
+
+def other_teacher():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return Own(8).eval()
+
+
+def weights_of(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def taught_by(teacher, images, **settings):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        student = Own(16)
+    return limbeck.distill(
+        teacher, student, images, QUICK, objective=Objective(temperature=3), validation=0, **settings
+    )
+
+
+def test_several_teachers_teach_by_the_mean_of_their_softened_probabilities(teacher, images):
+    several = [teacher, other_teacher()]
+    by_both = taught_by(several, images)
+    said = [torch.from_numpy(predict_log_probs(one, images)) for one in several]
+    mean = torch.stack([(one / 3).softmax(dim=1) for one in said]).mean(dim=0).log() * 3
+    by_mean = taught_by(Knowledge.in_memory(mean.numpy(), [str(number) for number in range(10)]), images)
+    torch.testing.assert_close(weights_of(by_both.student), weights_of(by_mean.student), rtol=1e-3, atol=1e-4)
+    assert len(by_both.knowledge) == 2
+
+
+def test_a_mean_is_taken_apart_and_its_members_are_softened_each(teacher, images):
+    several = [teacher, other_teacher()]
+    mean = MeanModel(several, input_shape=images.shape[1:], classes=10, weights=[0.75, 0.25])
+    by_mean, by_list = taught_by(mean, images), taught_by(several, images, weights=[3, 1])
+    assert torch.equal(weights_of(by_mean.student), weights_of(by_list.student))
+
+
+def test_a_teacher_of_weight_zero_teaches_nothing(teacher, images):
+    by_both = taught_by([teacher, other_teacher()], images, weights=[1, 0])
+    torch.testing.assert_close(
+        weights_of(by_both.student), weights_of(taught_by(teacher, images).student), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_knowledge_of_several_teachers_that_was_kept_teaches_alike(teacher, images):
+    first = taught_by([teacher, other_teacher()], images)
+    again = taught_by(list(first.knowledge), images)
+    assert torch.equal(weights_of(first.student), weights_of(again.student))
+
+
+@pytest.mark.parametrize(
+    ("several", "weights", "says"),
+    [
+        ([], None, "the list of teachers is empty: give at least one"),
+        (["teacher", "other"], [1], "weights: found 1 for 2 members: give one for each member"),
+        (["teacher", "other"], [1, -1], "weights: that of member 2 is -1: give 0 or more"),
+        ("teacher", [1], "weights were given for one teacher: give a list of teachers, or leave them out"),
+        (
+            ["teacher", "eight"],
+            None,
+            "teacher 2 has the classes 0, 1, 2, 3, 4, 5, 6, 7, but the first has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9: they "
+            "must be the same, in the same order",
+        ),
+    ],
+)
+def test_teachers_and_weights_that_do_not_fit_are_refused(teacher, images, several, weights, says):
+    there = {"teacher": teacher, "other": other_teacher(), "eight": Own(4, classes=8)}
+    given = there[several] if isinstance(several, str) else [there[name] for name in several]
+    with pytest.raises(UsageError) as error:
+        taught_by(given, images, weights=weights)
+    assert str(error.value) == says

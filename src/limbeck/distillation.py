@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,11 @@ import numpy.typing as npt
 from torch import nn
 
 from limbeck.artifacts import ArtifactStore
+from limbeck.asking import known_of, members_of, memory, together
+from limbeck.averaging import Mean
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches, held_out_order
 from limbeck.data import Part, ViewSettings
-from limbeck.errors import LimbeckError, UsageError
+from limbeck.errors import UsageError
 from limbeck.evaluation import measure_cost, result_row
 from limbeck.files import content_digest, key_of
 from limbeck.fitting import check_part, check_seed, check_validation, prepare, probe
@@ -36,12 +39,7 @@ from limbeck.objectives import Objective
 from limbeck.progress import Progress
 from limbeck.teachers import (
     EstimatorTeacher,
-    Teacher,
-    answers_about,
     as_teacher,
-    memorised,
-    own_answers,
-    own_answers_by_content,
 )
 from limbeck.training import History, TrainSettings, predict_log_probs, train
 
@@ -52,12 +50,13 @@ class Distilled:
 
     Attributes:
         student: the module that was given, trained, in evaluation mode.
-        knowledge: the teacher's log-probabilities for every row: hand it on to teach another student.
+        knowledge: the teacher's log-probabilities for every row, of several teachers each one's: hand it on to teach
+            another student.
         history: a row for each epoch.
     """
 
     student: nn.Module
-    knowledge: Knowledge
+    knowledge: Knowledge | tuple[Knowledge, ...]
     history: History
 
 
@@ -144,7 +143,8 @@ def extract(
         raise UsageError(f"{type(teacher).__name__} cannot be told from another teacher by its weights: pass name=…")
     recording, store = Recording(key, part, dtype=dtype), ArtifactStore(Path(artifacts))
     asked = as_teacher(teacher, part)
-    _warn(asked, progress)
+    if progress is not None and isinstance(asked, EstimatorTeacher) and asked.warning:
+        progress.line(asked.warning)
     if store.is_complete(recording.identity) and artifact_damages(store.folder(recording.identity)):
         return repair(asked, recording, store, progress=progress)
     return extract_recording(asked, recording, store, progress=progress)
@@ -158,6 +158,8 @@ def distill(
     *,
     labels: npt.ArrayLike | None = None,
     objective: Objective | None = None,
+    weights: Sequence[float] | None = None,
+    mean: Mean = "probabilities",
     validation: float | Part = 0.1,
     seed: int = 0,
     progress: Progress | None = None,
@@ -167,13 +169,16 @@ def distill(
     Args:
         teacher: a torch module or a function from raw inputs (batch, …) to logits, a fitted classifier of
             scikit-learn's or with its interface, an object with `answer(inputs)`, or `Knowledge` about the same rows
-            that was kept from before.
+            that was kept from before. Or a list of these: the student learns from the mean of what they say, each
+            softened by its temperature.
         student: a torch module from the same raw inputs to logits, trained in place. The preprocessing of a
             model of a known kind that has learnt none yet learns it from these inputs.
         inputs: shape (n, …), uint8 or floats, without labels; or a part, with its own.
         settings: how to train; ten epochs at 1e-3 by default.
         labels: shape (n,), whole numbers, −1 for a row without; needed if the objective uses labels.
         objective: soft targets at T = 4 by default.
+        weights: of several teachers, not negative; equal by default.
+        mean: of several teachers, of their probabilities or of their logits.
         validation: the rows on which the epoch is chosen: a part, or the fraction of these rows that is held out,
             judged by their labels, or by the teacher's class where there are none. 0 keeps the last epoch.
         seed: of order, dropout and the validation rows.
@@ -195,42 +200,32 @@ def distill(
     check_part(part, "inputs")
     if objective.uses_labels and not (part.labels >= 0).any():
         raise UsageError("the objective uses labels, but none were given: pass labels, or hard=0")
-    if isinstance(teacher, Knowledge):
-        prepare(student, part.inputs, len(teacher.classes), "the student")
-        knowledge = teacher
-    else:
+    teachers, weights, mean = members_of(teacher, weights, mean)
+    if not all(isinstance(one, Knowledge) for one in teachers):
         probe(student, part.inputs, None, "the student")
-        asked = as_teacher(teacher, part if isinstance(inputs, Part) else None)
-        _warn(asked, progress)
-        own = own_answers(asked, part) if isinstance(inputs, Part) else own_answers_by_content(asked, part)
-        answers = answers_about(asked, part.inputs, own)
-        prepare(student, part.inputs, answers.shape[1], "the student")
-        known = isinstance(inputs, Part) and len(part.classes) == answers.shape[1]
-        names = list(part.classes) if known else [str(number) for number in range(answers.shape[1])]
-        knowledge = Knowledge.in_memory(answers, names, part.inputs_hash)
-    if (view := knowledge.description.get("view")) is not None:
-        raise LimbeckError(
-            f"{knowledge.folder} was recorded for view {view['number']} of the rows, not for the rows as they are: "
-            "give knowledge of the rows themselves"
-        )
-    if not isinstance(inputs, Part):
-        part = replace(part, classes=knowledge.classes)
+    by_id = isinstance(inputs, Part)
+    known = [known_of(one, part, by_id=by_id, progress=progress) for one in teachers]
+    first = known[0].knowledge
+    for number, one in enumerate(known[1:], 2):
+        if one.knowledge.classes != first.classes:
+            raise UsageError(
+                f"teacher {number} has the classes {', '.join(one.knowledge.classes[:12])}, but the first has "
+                f"{', '.join(first.classes[:12])}: they must be the same, in the same order"
+            )
+    prepare(student, part.inputs, len(first.classes), "the student")
+    if not by_id:
+        part = replace(part, classes=first.classes)
     if isinstance(validation, Part):
         check_validation(validation, part)
-    recorded_for = knowledge.description.get("part")
-    if not isinstance(inputs, Part) and knowledge.folder is not None and recorded_for != part.inputs_hash:
-        raise UsageError(
-            f"{knowledge.folder} was recorded for the rows of a part (or for other inputs): hand over that part, with "
-            "its row numbers, in place of an array"
-        )
-    check_knowledge(knowledge, part, str(knowledge.folder or "the teacher's output"))
-    log_probs = knowledge.log_probs()
-    if not isinstance(teacher, Knowledge) and isinstance(validation, Part):
-        said = _memory(asked, log_probs, part.labels, validation)
+    for one in known:
+        check_knowledge(one.knowledge, part, one.where)
+        said = memory(one, part.labels, validation) if isinstance(validation, Part) else None
         if said is not None and progress is not None:
             progress.line(said)
         elif said is not None:
             warnings.warn(said, UserWarning, stacklevel=2)
+    temperature = objective.temperature if objective.loss == "soft_targets" else None
+    log_probs = together(known, temperature, weights, mean)
     kept, judged = _held_out(part, log_probs, validation, seed)
     history = train(
         student,
@@ -243,7 +238,7 @@ def distill(
         progress=progress,
         title="student",
     )
-    return Distilled(student, knowledge, history)
+    return Distilled(student, first if len(known) == 1 else tuple(one.knowledge for one in known), history)
 
 
 def evaluate(
@@ -287,23 +282,6 @@ def evaluate(
         teacher_log_probs=found.get("the teacher"),
         baseline_log_probs=found.get("the baseline"),
     )
-
-
-def _warn(teacher: Teacher, progress: Progress | None) -> None:
-    if progress is not None and isinstance(teacher, EstimatorTeacher) and teacher.warning:
-        progress.line(teacher.warning)
-
-
-def _memory(teacher: Teacher, log_probs: npt.NDArray[Any], labels: npt.NDArray[Any], validation: Part) -> str | None:
-    """What there is to say of a teacher that knows these labels by heart; nothing of one that answers no other rows."""
-    if not (labels >= 0).any():
-        return None
-    try:
-        on_validation = answers_about(teacher, validation.inputs, own_answers(teacher, validation))
-    except LimbeckError:
-        return None
-    remedy = "fit it by limbeck.teachers.out_of_fold, or let it label rows that it was not fitted to"
-    return memorised(log_probs, labels, on_validation, validation.labels, remedy=remedy)
 
 
 def _held_out(

@@ -66,7 +66,7 @@ class MeanModel(nn.Module):
         first: Any = members[0]
         self.input_shape: tuple[int, ...] = tuple(first.input_shape if input_shape is None else input_shape)
         self.classes: int = first.classes if classes is None else classes
-        self.form: Form | None = first.form if form is None else form
+        self.form: Form | None = getattr(first, "form", None) if form is None else form
         self.mean: Mean = checked_mean(mean)
         self.weights: tuple[float, ...] | None = (
             None if weights is None else checked_weights(weights, len(self.members))
