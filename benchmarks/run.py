@@ -1,7 +1,7 @@
 """Measure all that benchmarks/ measures; print a table and write latest.json beside this file.
 
-Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, memory, grid, soft_tree,
-startup; all by default. With names, latest.json is left as it is.
+Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, combining, memory, grid,
+soft_tree, startup; all by default. With names, latest.json is left as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+import combining
 import extraction
 import grid
 import matrix_products
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, Callable[[], list[Entry]]] = {
     "matrix_products": _matrix_products,
     "usual_way": _usual_way,
     "extraction": lambda: extraction.entries(digits(extraction.PLAIN_BATCH), repeats=REPEATS),
+    "combining": lambda: combining.entries(digits(), repeats=REPEATS),
     "memory": lambda: memory.entries(repeats=REPEATS),
     "grid": lambda: grid.entries(repeats=REPEATS),
     "soft_tree": lambda: soft_tree.entries(Lesson.of(digits()), repeats=REPEATS),
