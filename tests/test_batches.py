@@ -141,3 +141,67 @@ def test_fresh_inputs_are_others_in_every_epoch(part):
 def test_a_single_row_can_be_trained_on(views):
     (batch,) = StoredBatches(views, 16, np.array([7])).batches(0, 0)
     assert batch.rows.tolist() == [7]
+
+
+# ---------------------------------------------------------------- several passes in an epoch
+
+
+@pytest.fixture(params=["stored", "fresh"])
+def making(request, part, views):
+    """A function: either source of batches, over some of the rows, with so many passes in an epoch."""
+    chosen = np.flatnonzero(part.labels != 3)
+
+    def make(**passes):
+        if request.param == "stored":
+            return StoredBatches(views, 8, chosen, **passes)
+        return FreshBatches(part, VIEWS, 8, 1, chosen, **passes)
+
+    return make
+
+
+def test_an_epoch_of_one_pass_is_what_an_epoch_was(making):
+    for epoch in (0, 3):
+        plain, one = making(), making(passes=1)
+        assert plain.steps == one.steps
+        assert all(map(same, plain.batches(5, epoch), one.batches(5, epoch)))
+
+
+def test_passes_of_an_epoch_are_the_epochs_of_one_pass(making):
+    one, several = making(), making(passes=3)
+    assert several.steps == 3 * one.steps
+    assert several.rows == one.rows
+    for epoch in (0, 2):
+        expected = [batch for turn in range(3 * epoch, 3 * epoch + 3) for batch in one.batches(5, turn)]
+        found = list(several.batches(5, epoch))
+        assert len(found) == len(expected) == several.steps
+        assert all(map(same, found, expected))
+
+
+def test_every_pass_shows_every_row_once_in_an_order_of_its_own(making, part):
+    source, chosen = making(passes=3), np.flatnonzero(part.labels != 3).tolist()
+    batches = list(source.batches(5, 1))
+    steps = source.steps // 3
+    orders = [torch.cat([batch.rows for batch in batches[n * steps : (n + 1) * steps]]).tolist() for n in range(3)]
+    assert [sorted(order) for order in orders] == [chosen] * 3
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_every_pass_shows_fresh_views_of_its_own(part):
+    source = FreshBatches(part, VIEWS, len(part), 9, passes=2)
+    views = [int(batch.view[0]) for epoch in range(2) for batch in source.batches(5, epoch)]
+    assert views == [FRESH_VIEWS + turn for turn in range(4)]
+
+
+def test_after_as_many_passes_as_views_every_row_was_seen_in_each(views):
+    source = StoredBatches(views, 16, passes=3)
+    seen = {(int(r), int(v)) for b in source.batches(4, 0) for r, v in zip(b.rows, b.view, strict=True)}
+    assert seen == {(row, view) for row in range(101) for view in range(3)}
+
+
+def test_an_epoch_of_several_passes_entered_at_any_step_goes_on_exactly(making):
+    source = making(passes=3)
+    whole = list(source.batches(5, 2))
+    for step in range(source.steps + 1):
+        rest = list(source.batches(5, 2, step))
+        assert len(rest) == len(whole) - step
+        assert all(map(same, rest, whole[step:]))

@@ -115,7 +115,7 @@ def test_the_seed_of_views_does_not_reach_the_knowledge_of_a_given_teacher_about
 
 def test_the_code_s_version_moves_the_keys_of_models(planner, monkeypatch):
     before = keys(planner())
-    monkeypatch.setattr("limbeck.plan.MODEL_VERSION", 99)
+    monkeypatch.setattr("limbeck.trained_stage.MODEL_VERSION", 99)
     assert changed(before, keys(planner())) == ALL
     monkeypatch.undo()
     monkeypatch.setattr("limbeck.knowledge.store.VERSION", 99)
@@ -211,18 +211,20 @@ def test_a_refit_keeps_the_last_epoch_having_nothing_to_choose_on(planner):
     (student,) = plan.students()
     for stage in (teacher, *student.trials, *student.baselines):
         assert stage.settings.keep == "last"
-        assert stage.rows is plan.rows.all_rows
+        assert stage.rows.refit
+        assert stage.rows.train is plan.rows.all_rows.train
 
 
-def test_with_a_grid_a_refit_chooses_on_the_split_and_then_trains_anew(planner):
+def test_with_a_grid_a_refit_chooses_on_the_split_and_then_trains_anew(planner, split):
     plan = planner("student.2x16.train.refit=true", 'student.2x16.grid={"distill.temperature"=[2, 4]}')
     (student,) = plan.students()
-    assert all(stage.rows is plan.rows.split_rows for stage in (*student.trials, *student.baselines))
+    assert all(stage.rows.train is split.train for stage in (*student.trials, *student.baselines))
     refitted = plan.refitted(student.student, student.trials[1])
-    assert refitted.rows is plan.rows.all_rows
+    assert refitted.rows.train is plan.rows.all_rows.train
     assert refitted.objective.temperature == 4
-    assert refitted.recordings[0].teacher_key == plan.teacher("convnet", True).identity.key
-    assert student.trials[1].recordings[0].teacher_key == plan.teacher("convnet", False).identity.key
+    for stage, refit in ((refitted, True), (student.trials[1], False)):
+        assert stage.teacher.rows.refit is refit
+        assert stage.recordings[0].teacher_key == stage.teacher.identity.key
 
 
 # ---------------------------------------------------------------- classes left out

@@ -76,6 +76,7 @@ def test_what_is_left_out_is_filled_in() -> None:
     assert (student.distill.soft, student.distill.hard) == (1.0, 0.0)
     assert student.train.model_dump() == {
         "epochs": 5,
+        "passes": None,
         "batch_size": 128,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
@@ -120,14 +121,15 @@ def test_a_recipe_cannot_be_changed_by_accident() -> None:
         ("teacher/0", "from_", 'teacher.convnet.from_: unknown key, did you mean "from"?'),
         (
             "teacher/0",
-            "members",
-            "teacher.convnet.members: unknown key, valid are name, model, from, of, train, views, folds, trust",
+            "copies",
+            "teacher.convnet.copies: unknown key, valid are name, model, from, of, student, members, bootstrap, "
+            "member_name, mean, weights, train, views, folds, trust",
         ),
         ("data", "Validaton", 'data.Validaton: unknown key, did you mean "validation"?'),
         (
             "data",
             "a b",
-            'data."a b": unknown key, valid are source, label, id, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, split_seed',
+            'data."a b": unknown key, valid are source, label, id, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, labels, split_seed',
         ),
     ],
 )
@@ -222,8 +224,8 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         ),
         (
             "transfer",
-            [{"name": "more", "parts": ["train", "file:more.npz"]}],
-            'transfer.more.parts: found ["train", "file:more.npz"], expected ["train"], so far the only part there is',
+            [{"name": "more", "parts": ["trian"]}],
+            'transfer.more.parts: no part is named "trian", did you mean "train"?',
         ),
         (
             "transfer",
@@ -261,7 +263,7 @@ def test_validation_is_some_rows_or_a_fraction(validation: object) -> None:
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        ({}, 'teacher.t: found none of "model", "from" and "of", expected one of them'),
+        ({}, 'teacher.t: found none of "model", "from", "of" and "student", expected one of them'),
         (
             {"model": {"kind": "convnet"}, "from": "runs/x"},
             'teacher.t: found both of "model" and "from", expected one of them',

@@ -63,7 +63,7 @@ def test_what_is_written_comes_back():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({}, 'teacher.t: found none of "model", "from" and "of", expected one of them'),
+        ({}, 'teacher.t: found none of "model", "from", "of" and "student", expected one of them'),
         ({"model": FOREST, "from": "x"}, 'teacher.t: found both of "model" and "from", expected one of them'),
         ({"model": FOREST, "of": ["a", "b"]}, 'teacher.t: found both of "model" and "of", expected one of them'),
         ({"from": "x", "of": ["a", "b"]}, 'teacher.t: found both of "from" and "of", expected one of them'),

@@ -89,6 +89,8 @@ def test_a_constant_rate_stays_after_the_warmup():
     [
         ("epochs", 0),
         ("batch_size", 0),
+        ("passes", 0),
+        ("passes", 1.5),
         ("optimizer", "adam"),
         ("learning_rate", 0),
         ("learning_rate", -1.0),
@@ -104,6 +106,12 @@ def test_a_constant_rate_stays_after_the_warmup():
 def test_a_setting_out_of_range_is_refused_by_name(name, value):
     with pytest.raises(UsageError, match=f"train.{name} = {value!r}, expected"):
         TrainSettings(**{name: value})
+
+
+def test_one_pass_is_what_an_epoch_is_and_several_are_a_setting():
+    assert "passes" not in TrainSettings(passes=1).in_effect()
+    assert TrainSettings(passes=1).in_effect() == TrainSettings().in_effect()
+    assert TrainSettings(passes=3).in_effect()["passes"] == 3
 
 
 # ---------------------------------------------------------------- one step, worked out
@@ -262,6 +270,23 @@ def test_without_validation_rows_the_last_epoch_is_kept(part, none):
     )  # fmt: skip
     assert history.kept_epoch == 3
     assert history.kept["validation_accuracy"] is None
+
+
+def test_an_epoch_of_several_passes_is_judged_once(part, validation):
+    settings = TrainSettings(epochs=2, batch_size=50, passes=3)
+    batches = StoredBatches(part.inputs[np.newaxis], 50, passes=3)
+    model = new(inputs=part.inputs)
+    history = train(model, batches, labels(part), LABELS, settings, seed=0, validation=validation)
+    assert [row["epoch"] for row in history.epochs] == [1, 2]
+
+
+def test_passes_are_steps_like_those_of_more_epochs(part):
+    short = {"batch_size": 50, "keep": "last"}
+    one, several = new(inputs=part.inputs), new(inputs=part.inputs)
+    plain, three = StoredBatches(part.inputs[np.newaxis], 50), StoredBatches(part.inputs[np.newaxis], 50, passes=3)
+    train(one, plain, labels(part), LABELS, TrainSettings(epochs=6, **short), seed=0)
+    train(several, three, labels(part), LABELS, TrainSettings(epochs=2, passes=3, **short), seed=0)
+    assert weights(several) == weights(one)
 
 
 def test_validation_rows_change_nothing_but_the_choice(part, validation):
@@ -468,6 +493,19 @@ def test_epochs_of_few_steps_are_kept_too(part, validation, tmp_path):
     train(whole, batches, labels(part), LABELS, settings, seed=3, validation=validation)
     model, _ = in_pieces(lambda: new(inputs=part.inputs), batches, labels(part), settings, tmp_path, validation, 3)
     assert weights(model) == weights(whole)
+
+
+@pytest.mark.usefixtures("always")
+def test_epochs_of_several_passes_go_on_from_the_middle_too(part, validation, tmp_path):
+    settings = TrainSettings(epochs=2, batch_size=50, passes=3)
+    batches = FreshBatches(part, ViewSettings(shift=1), 50, view_seed=3, passes=3)  # twelve steps in an epoch
+    whole = new(inputs=part.inputs)
+    expected = train(whole, batches, labels(part), LABELS, settings, seed=3, validation=validation)
+    model, history = in_pieces(
+        lambda: new(inputs=part.inputs), batches, labels(part), settings, tmp_path, validation, 17
+    )
+    assert weights(model) == weights(whole)
+    assert history.as_json() == expected.as_json()
 
 
 @pytest.mark.usefixtures("always")

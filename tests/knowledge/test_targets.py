@@ -8,6 +8,7 @@ from limbeck.knowledge import (
     CombinedTargets,
     LabelTargets,
     LiveTargets,
+    RowWeights,
     StoredTargets,
     Targets,
     permuted,
@@ -42,6 +43,19 @@ def test_a_label_is_the_same_in_every_view():
     labels = np.array([3, 1, -1, 0, 2])
     for view in (VIEW, torch.zeros_like(VIEW)):
         assert LabelTargets(labels).batch(ROWS, view).labels.tolist() == [2, 3, -1]
+
+
+def test_a_synthetic_row_has_no_label():
+    labels = np.array([3, 1, -1, 0, 2])
+    assert LabelTargets(labels, synthetic=True).batch(ROWS, VIEW).labels.tolist() == [-1, 3, -1]
+
+
+def test_a_row_s_weight_is_the_same_in_every_view():
+    weights = RowWeights(np.array([0.5, 1, 0.25, 0, 2], np.float32))
+    for view in (VIEW, torch.zeros_like(VIEW)):
+        found = weights.batch(ROWS, view)
+        assert found.weights.tolist() == [2, 0.5, 0.25]
+        assert (found.labels, found.logits) == (None, None)
 
 
 class Shows(nn.Module):
