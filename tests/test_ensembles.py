@@ -164,3 +164,12 @@ def test_weights_that_do_not_fit_are_refused(weights: list[float]) -> None:
 def test_an_unknown_mean_is_refused() -> None:
     with pytest.raises(UsageError, match="mean is \"?'median'\"?, but must be"):
         member_disagreement(drawn(2, rows=3, classes=2), mean="median")
+
+
+def test_weights_stand_beside_what_equal_ones_would_make() -> None:
+    labels = np.array([0, 1])
+    members = [logs([0.9, 0.1], [0.8, 0.2]), logs([0.9, 0.1], [0.3, 0.7])]  # equal weights: 0.55 for the wrong class
+    weighted = np.log(np.tensordot([0.2, 0.8], np.exp(members), axes=1))
+    facts = ensemble_facts(members, weighted, labels, [0.2, 0.8])
+    assert (facts["errors"], facts["errors_equal_weights"]) == (0, 1)
+    assert ensemble_facts(members, weighted, labels)["errors_equal_weights"] is None

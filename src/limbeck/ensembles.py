@@ -146,7 +146,8 @@ def ensemble_facts(
 
     Returns:
         `test_rows`; `members_errors`, of each in order, and of these the `lowest`, the `mean_errors`, the `highest` and
-        the `spread` (their standard deviation, of the sample; None for a single member); `errors` of the ensemble;
+        the `spread` (their standard deviation, of the sample; None for a single member); `errors` of the ensemble, and
+        `errors_equal_weights`, what it would make with equal ones (None where weights are equal);
         `pairwise_disagreement`; `divergence`, the mean of `member_disagreement` in nats; `error_correlation`;
         `all_wrong`, the rows for which no member is right (what choosing the right member each time would leave);
         `same_wrong`, those of them for which all say the same wrong class.
@@ -167,12 +168,22 @@ def ensemble_facts(
         "highest": max(each),
         "spread": float(np.std(each, ddof=1)) if len(each) > 1 else None,
         "errors": errors(ensemble, labels),
+        "errors_equal_weights": None if weights is None else errors(_equal_mean(members, mean), labels),
         "pairwise_disagreement": pairwise_disagreement(members),
         "divergence": float(member_disagreement(members, weights, mean).mean()),
         "error_correlation": error_correlation(members, labels),
         "all_wrong": int(np.count_nonzero(none_right)),
         "same_wrong": int(np.count_nonzero(none_right & (votes.max(axis=1) == len(members)))),
     }
+
+
+def _equal_mean(members: Sequence[Array], mean: str) -> Array:
+    """What orders classes as the mean of the members with equal weights does, shape (rows, classes)."""
+    total = np.zeros(members[0].shape)
+    for member in members:
+        said = soft_targets(member, 1.0)
+        total += said if mean == "probabilities" else np.log(np.maximum(said, np.finfo(np.float64).tiny))
+    return total
 
 
 def entropies(probabilities: Array) -> Array:

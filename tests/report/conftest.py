@@ -221,7 +221,7 @@ def _ensemble_run() -> dict[str, Any]:
             validation_members=[_said(net, flat[validation]) for net in nets],
             kept=kept,
         )
-        return {"transfer": "train", "part": name, "teacher": "ensemble", **facts}
+        return {"transfer": "train", "part": name, "teacher": every, **facts}
 
     none = np.full(650, -1)
     return {

@@ -73,6 +73,8 @@ def test_what_a_student_keeps_is_a_share_of_the_gain_over_the_mean_member(ensemb
     assert f"{100 * 23 / 37:.0f}% of the gain" not in render_report(**ensemble_example)
     ensemble_example["results"]["models"][2]["errors"] = 148
     assert "148: 62% of the gain" in render_report(**ensemble_example)
+    ensemble_example["results"]["models"][2]["errors"] = 200
+    assert "% of the gain" not in render_report(**ensemble_example)
 
 
 def test_an_ensemble_that_gains_nothing_is_said_to(ensemble_example: dict[str, Any]) -> None:
@@ -86,9 +88,14 @@ def test_weights_are_shown_where_they_differ_and_said_to_be_fitted(ensemble_exam
     facts = ensemble_example["results"]["ensembles"]["teacher/ensemble"]
     facts["weights"] = [0.1] * 10
     assert "Weights" not in Page(render_report(**ensemble_example)).text
-    facts |= {"weights": [0.55] + [0.05] * 9, "fitted": True}
-    text = Page(render_report(**ensemble_example)).text
-    assert "Weights, fitted on the validation rows: single 1 0.55, single 2 0.05," in text
+    fitted = {"rows": 200, "errors": 12, "errors_equal": 14}
+    facts |= {"weights": [0.55] + [0.05] * 9, "fitted": fitted, "errors_equal_weights": 58}
+    text = Page(render_report(**ensemble_example)).text.replace("\u00a0", " ")
+    said = (
+        "Weights fitted on 200 validation rows (12 errors there, 14 with equal weights): single 1 0.55, single 2 0.05,"
+    )
+    assert said in text
+    assert "With equal weights it would make 58 errors here." in text
 
 
 def test_students_of_some_members_alone_are_not_the_whole_ensembles(ensemble_example: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STUDENTS = 6  # lanes of a figure; the table of all models has the rest
-_LANE, _CROWDED = 32, 0.016  # points; how near errors are, as a share of the axis, for marks to move aside
+_LANE = 32  # points
+_CROWDED, _NAMED_APART = 0.016, 0.09  # how near errors are, as a share of the axis, for marks to move aside, or no name
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,21 @@ class Ensemble:
             return ()
         names = member_names(self.members) if len(self.members) == len(given) else map(str, range(1, len(given) + 1))
         return tuple(zip(names, (f"{float(one):.2f}" for one in given), strict=True))
+
+    @property
+    def weighing(self) -> str:
+        """Where its weights are from, and what equal ones would have made of it."""
+        fitted, equal = self.facts.get("fitted"), finite(self.facts.get("errors_equal_weights"))
+        said = "Weights"
+        if isinstance(fitted, Mapping) and finite(fitted.get("rows")):
+            said = f"Weights fitted on {whole(fitted['rows'])} validation rows"
+            if finite(fitted.get("errors")) is not None and finite(fitted.get("errors_equal")) is not None:
+                said += f" ({whole(fitted['errors'])} errors there, {whole(fitted['errors_equal'])} with equal weights)"
+        elif fitted:
+            said = "Weights fitted on the validation rows"
+        shown = ", ".join(f"{name} {weight}".replace(" ", "\u00a0") for name, weight in self.weights)
+        beside = "" if equal is None else f" With equal weights it would make {whole(equal)} errors here."
+        return f"{said}: {shown}.{beside}"
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -158,9 +174,13 @@ def ensemble_figure(ensemble: Ensemble, smaller: Sequence[Ensemble], test_rows: 
         for x, aside in zip(sorted(facts["members_errors"]), _aside(facts["members_errors"], span), strict=True):
             draw_mark(axes, "reference", x, aside, size=5)
         _say(axes, mean, 0.36, f"mean {_mean(mean)}")
-        for one in smaller:
-            draw_mark(axes, "teacher", float(one.facts["errors"]), -1, size=4)
-            _say(axes, float(one.facts["errors"]), -1.42, f"of {one.size}", MUTED)
+        said: list[float] = []
+        for one in sorted(smaller, key=lambda one: -one.size):
+            of_fewer = float(one.facts["errors"])
+            draw_mark(axes, "teacher", of_fewer, -1, size=4)
+            if all(abs(of_fewer - other) > _NAMED_APART * span for other in said):
+                said.append(of_fewer)
+                _say(axes, of_fewer, -1.3, f"of {one.size}", MUTED)
         draw_mark(axes, "teacher", own, -1, size=7)
         _say(axes, own, -0.64, whole(own))
         for lane, marks in enumerate(lanes.values(), start=2):
@@ -202,8 +222,9 @@ def share_of_gain(errors: float, ensemble: Ensemble) -> float | None:
 
 
 def _with_share(errors: float, ensemble: Ensemble) -> str:
+    """How many, and how much of the gain is kept, where some is: a smaller student than a member may keep none."""
     share = share_of_gain(errors, ensemble)
-    return whole(errors) if share is None else f"{whole(errors)}: {percent(share, 0)}% of the gain"
+    return whole(errors) if share is None or share < 0 else f"{whole(errors)}: {percent(share, 0)}% of the gain"
 
 
 def _say(axes: Axes, x: float, y: float, text: str, colour: str = INK) -> None:

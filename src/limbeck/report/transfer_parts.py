@@ -75,7 +75,7 @@ def known_parts(results: Mapping[str, Any]) -> list[KnownPart]:
             first.setdefault(same, facts)
             transfers.setdefault(same, []).append(str(facts.get("transfer")))
         for same, facts in first.items():
-            source = f"{' and '.join(dict.fromkeys(transfers[same]))}, by {teacher}"
+            source = f"{' and '.join(dict.fromkeys(transfers[same]))}, by {_short(teacher)}"
             name = str(facts.get("part"))
             found.append(
                 KnownPart(
@@ -90,8 +90,15 @@ def known_parts(results: Mapping[str, Any]) -> list[KnownPart]:
             )
         yardstick = next((facts["validation"] for facts in first.values() if facts.get("validation")), None)
         if yardstick is not None:
-            found.append(KnownPart("validation rows", f"by {teacher}", _cells(yardstick), None, None, False, yardstick))
+            found.append(
+                KnownPart("validation rows", f"by {_short(teacher)}", _cells(yardstick), None, None, False, yardstick)
+            )
     return found
+
+
+def _short(teacher: str) -> str:
+    """A teacher's row without its role."""
+    return teacher.removeprefix("teacher/")
 
 
 def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
