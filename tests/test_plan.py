@@ -314,3 +314,152 @@ def test_a_given_teacher_of_other_inputs_is_refused(planner, saved):
     _, setting = saved(shape=(28, 28))
     with pytest.raises(LimbeckError, match=r"takes inputs of shape \(28, 28\), but the data's have \(8, 8\)"):
         planner(setting).teachers()
+
+
+# ---------------------------------------------------------------- passes, and rows without labels
+
+
+FEW = "data.labels=100"
+FILE = "file:"
+
+
+@pytest.fixture(scope="module")
+def few():
+    """The digits, of whose 1,147 training rows 100 have labels."""
+    return load_dataset("digits").split(validation=200, test=0.25, labels=100)
+
+
+@pytest.fixture
+def more(tmp_path, split):
+    """The name of a part that lies in a file: 300 rows without labels."""
+    path = tmp_path / "more.npy"
+    np.save(path, np.flip(split.train.inputs[:300], axis=2))
+    return f"{FILE}{path}"
+
+
+def parts(*names):
+    return "transfer.views.parts=[" + ", ".join(f'"{name}"' for name in names) + "]"
+
+
+def test_one_pass_moves_no_key_and_several_move_those_of_what_makes_them(planner):
+    one, three = (f"{section}.train.passes" for section in ("student.2x16", "teacher.convnet"))
+    before = keys(planner())
+    assert keys(planner(f"{one}=1", f"{three}=1")) == before
+    assert changed(before, keys(planner(f"{one}=3"))) == {"student", "baseline"}
+    assert changed(before, keys(planner(f"{three}=3"))) == ALL - {"baseline"}
+
+
+def test_a_teacher_learns_from_the_rows_with_labels_alone(planner, few):
+    (teacher,) = planner(FEW, split=few).teachers()
+    assert len(teacher.rows.train) == 100
+    # Its key is that of a teacher of a data set that has no other rows.
+    alone = dataclasses.replace(few, train=few.train.take(np.flatnonzero(few.train.labels >= 0)))
+    assert teacher.identity == planner(split=alone).teachers()[0].identity
+
+
+def test_a_student_has_knowledge_of_every_part_and_each_part_its_own(planner, few, more):
+    sets = {
+        "both": parts("labelled", "unlabelled"),
+        "one": parts("labelled"),
+        "three": parts("unlabelled", more, "labelled"),
+    }
+    found = {name: planner(FEW, given, split=few).students()[0].trials[0] for name, given in sets.items()}
+    views = {name: {(r.part.name, r.view): r.identity.key for r in stage.recordings} for name, stage in found.items()}
+    assert list(views["both"]) == [(part, view) for part in ("labelled", "unlabelled") for view in (0, 1, 2)]
+    assert len(set(views["both"].values())) == 6
+    assert views["one"].items() < views["both"].items() < views["three"].items()
+    assert {part for part, _ in views["three"]} == {"labelled", "unlabelled", more}
+    assert len({stage.identity.key for stage in found.values()}) == 3
+    assert len(found["three"].rows.train) == 1147 + 300
+
+
+def test_plain_training_rows_are_two_parts_where_some_have_labels(planner, few):
+    found = planner(FEW, split=few).students()[0].trials[0]
+    assert found.identity == planner(FEW, parts("labelled", "unlabelled"), split=few).students()[0].trials[0].identity
+
+
+def test_where_a_file_lies_and_what_it_is_called_enters_no_key(planner, more, tmp_path):
+    before = planner(parts("train", more)).students()[0].trials[0].identity
+    path = tmp_path / "elsewhere.npy"
+    path.write_bytes((tmp_path / "more.npy").read_bytes())
+    assert planner(parts("train", f"{FILE}{path}")).students()[0].trials[0].identity == before
+
+
+def test_a_file_makes_no_difference_to_teacher_and_other_knowledge(planner, more):
+    plain, with_file = (planner(given) for given in (parts("train"), parts("train", more)))
+    assert with_file.teachers()[0].identity == plain.teachers()[0].identity
+    one, other = ({r.identity.key for r in plan.students()[0].trials[0].recordings} for plan in (plain, with_file))
+    assert one < other
+    assert len(other) == 6
+
+
+def test_a_baseline_goes_over_its_rows_as_often_as_it_takes_to_see_as_many_as_its_student(planner, few):
+    (student,) = planner(FEW, split=few).students()
+    (trial,), (baseline,) = student.trials, student.baselines
+    assert (len(trial.rows.train), len(baseline.rows.train)) == (1147, 100)
+    assert (trial.settings.passes, baseline.settings.passes) == (1, 11)
+    shown = baseline.settings.passes * len(baseline.rows.train)
+    assert abs(shown - len(trial.rows.train)) <= len(baseline.rows.train) / 2
+
+
+def test_a_baseline_s_passes_are_times_those_of_its_student(planner, few):
+    (student,) = planner(FEW, "student.2x16.train.passes=2", split=few).students()
+    assert (student.trials[0].settings.passes, student.baselines[0].settings.passes) == (2, 22)
+
+
+def test_with_rows_that_all_have_labels_a_baseline_has_its_student_s_passes(planner, few):
+    (student,) = planner(FEW, parts("labelled"), "student.2x16.train.passes=2", split=few).students()
+    assert student.baselines[0].settings == student.trials[0].settings
+
+
+def test_a_model_fitted_at_once_goes_over_its_rows_once(planner, few):
+    tree = 'student=[{name="tree", model={kind="sklearn-tree"}}]'
+    (student,) = planner(FEW, tree, "transfer.views.views.count=0", split=few).students()
+    assert student.baselines[0].train.passes is None
+    assert len(student.baselines[0].rows.train) == 100
+    assert len(student.trials[0].rows.train) == 1147
+
+
+def test_a_reference_has_the_rows_with_labels_and_the_passes_that_it_asks_for(planner, few):
+    model = 'model={kind="mlp", widths=[4]}'
+    given = (
+        f'reference=[{{name="r", {model}, train={{epochs=1}}}}, {{name="s", {model}, train={{epochs=1, passes=7}}}}]'
+    )
+    plain, several = planner(FEW, given, split=few).references()
+    assert len(plain.rows.train) == len(several.rows.train) == 100
+    assert (plain.settings.passes, several.settings.passes) == (1, 7)
+
+
+def test_what_is_made_of_confidence_is_the_student_s_alone(planner, few):
+    plain = planner(FEW, split=few)
+    keyed = {}
+    for given in ("{weight=true}", "{least=0.5}", "{least=0.5, weight=true}"):
+        plan = planner(FEW, f"transfer.views.confidence={given}", split=few)
+        (before,), (after,) = plain.students(), plan.students()
+        keyed[given] = after.trials[0].identity.key
+        assert keyed[given] != before.trials[0].identity.key
+        assert after.baselines[0].identity == before.baselines[0].identity
+        recorded = [[r.identity.key for r in student.trials[0].recordings] for student in (before, after)]
+        assert recorded[0] == recorded[1]
+        assert after.trials[0].confidence is not None
+    assert len(set(keyed.values())) == 3
+
+
+# ---------------------------------------------------------------- keys that stay
+
+
+def test_keys_of_recipes_from_before_members_and_parts_are_what_they_were(planner):
+    # Taken when a recipe had neither: what was made then is found. They move with a stage's version alone.
+    assert keys(planner()) == {
+        "teacher": "c2a2ef375d62efad8cfcbbf471feef134dc130e1cf3b2db06b1fe4ebeeed8fcd",
+        "view 0": "f3ea87c4bae13d375d32ea356b2af2c3f7fe905183b42ff80297c098c8b04a19",
+        "view 1": "7a705d791d7dcab27bf03b3828f737e94ac35b2b62178a7ebb7f7d7836b3fe0c",
+        "view 2": "78055a0f5ba0073f1abdb5cafc0393c807079ecf513e106b1b7f2ff693b9bb01",
+        "student": "940959f2318e1f8ce95ac4c701109120beb961086c3c34223b711d966db2b3cb",
+        "baseline": "293f3f02f2db28c946b571c418d87725f0de21e3027d16610763d40b18766270",
+    }
+    few = planner("transfer.views.select={rows=100}")
+    assert {name: key for name, key in keys(few).items() if name in ("student", "baseline")} == {
+        "student": "2884f5ff21526db6a66cda2ec44ce37eed2252ab4cf64fc75ee8ab989dde3683",
+        "baseline": "4f181413f80e7a824dade9b6362d503b4c6112b3f00832a2e304ebb6b35b3e1d",
+    }
