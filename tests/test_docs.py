@@ -1,7 +1,9 @@
 """The documentation against the code: every key of a recipe, and tables that a command printed."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -29,9 +31,11 @@ from limbeck.recipe import (
     Transfer,
     TransferViews,
     load_recipe,
+    parse_recipe,
     settings_key,
 )
 from limbeck.recipe_errors import keys_of
+from limbeck.recipe_settings import Confidence
 from limbeck.recipe_toml import toml_value
 from limbeck.rows import row_label
 
@@ -50,6 +54,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "lightgbm": LightGbm,
     "train": Train,
     "transfer": Transfer,
+    "confidence": Confidence,
     "select": Select,
     "views": TransferViews,
     "student": Student,
@@ -76,6 +81,27 @@ def test_every_key_of_a_recipe_is_documented_with_its_default(heading: str, tabl
             assert field.is_required() or key == "kind"
         elif isinstance(field.default, int | float | str | list):
             assert rows[key] == f"`{toml_value(field.default)}`", key
+
+
+SECTIONS: dict[str, Any] = {
+    "title": "x",
+    "data": {"source": "digits", "test": 0.25},
+    "teacher": [{"name": "t", "model": {"kind": "convnet"}, "train": {"epochs": 1}}],
+    "student": [{"name": "s", "model": {"kind": "convnet"}, "train": {"epochs": 1}}],
+}
+EXAMPLES = re.findall(
+    r"^```toml\n(\[.*?)^```$", (ROOT / "docs" / "recipes.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize(
+    "example", EXAMPLES, ids=lambda example: " ".join(re.findall(r"(?<=^name = ).*", example, re.M))
+)
+def test_an_example_of_whole_sections_is_a_recipe_with_the_sections_that_it_leaves_out(example: str) -> None:
+    given = tomllib.loads(example)
+    transfer = {"transfer": given["transfer"][0]["name"]} if "transfer" in given else {}
+    student = [{**SECTIONS["student"][0], **transfer}]
+    parse_recipe({**SECTIONS, "student": student, **given}, "example.toml")
 
 
 @pytest.mark.parametrize("folder", sorted((ROOT / "docs" / "results").glob("*/")), ids=lambda path: path.name)
