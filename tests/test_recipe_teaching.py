@@ -418,3 +418,35 @@ def test_baselines_that_see_as_many_rows_as_different_students_are_different_row
 )
 def test_passes_are_a_count(passes: object, message: str) -> None:
     assert problem({**ONE, "train": {"epochs": 1, "passes": passes}}) == f"teacher.t.train.passes: {message}"
+
+
+# ---------------------------------------------------------------- members that could not differ, or know their rows
+
+
+@pytest.mark.parametrize("kind", ["gradient-boosting", "lightgbm"])
+def test_members_that_draw_nothing_at_random_would_be_the_same(kind: str) -> None:
+    teacher = {"name": "t", "model": {"kind": kind}, "members": 2}
+    assert problem(teacher) == (
+        f"teacher.t.members: a {kind} is the same with every seed: set bootstrap = true, or folds"
+    )
+    read({**teacher, "bootstrap": True})
+    read({**teacher, "folds": 3})
+
+
+def test_a_forest_whose_trees_draw_rows_has_no_bootstrap() -> None:
+    # Of a row that was drawn twice, a tree that left one out may have seen the other.
+    teacher = {"name": "t", "model": {"kind": "random-forest"}, "members": 2}
+    assert problem({**teacher, "bootstrap": True}) == (
+        "teacher.t.bootstrap: a random-forest draws rows for each of its trees: leave it out, or set folds"
+    )
+    read(teacher)
+    read({**teacher, "bootstrap": True, "folds": 3})
+
+
+def test_rows_are_not_weighed_for_a_model_that_is_fitted_at_once() -> None:
+    sets = [{"name": "x", "parts": ["labelled", "unlabelled"], "confidence": {"weight": True}}]
+    tree = {"name": "tree", "teacher": "t", "model": {"kind": "sklearn-tree"}}
+    assert problem(ONE, transfer=sets, student=[tree]) == (
+        'student.tree.transfer: "x" has confidence.weight, expected one without: to a sklearn-tree all rows count alike'
+    )
+    read(ONE, transfer=[{**sets[0], "confidence": {"least": 0.5}}], student=[tree])

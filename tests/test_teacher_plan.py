@@ -117,7 +117,7 @@ def test_views_of_a_teacher_are_its_members_own(planned):
 # ---------------------------------------------------------------- bootstrap
 
 
-@pytest.mark.parametrize("model", [{"model": MLP, "train": TRAIN}, {"model": FOREST}])
+@pytest.mark.parametrize("model", [{"model": MLP, "train": TRAIN}, {"model": FOREST, "folds": 3}])
 def test_a_bootstrap_moves_the_keys_of_all_members(planned, model):
     plain, drawn = (
         keys(shown(planned({"name": "t", "members": 3, **model, **more})).members) for more in ({}, {"bootstrap": True})
@@ -137,7 +137,7 @@ def test_a_bootstrap_is_of_as_many_rows_drawn_with_replacement(planned, split):
 
 
 def test_an_estimator_s_bootstrap_is_of_rows_of_its_own(planned, split):
-    members = shown(planned({"name": "t", "model": FOREST, "members": 2, "bootstrap": True})).members
+    members = shown(planned({"name": "t", "model": FOREST, "members": 2, "bootstrap": True, "folds": 3})).members
     first, second = (stage.rows.train.ids for stage in members)
     assert len(first) == len(second) == len(split.train)
     assert set(first) != set(second)
@@ -329,3 +329,29 @@ def test_a_student_that_teaches_has_no_role_in_its_own_row(planned):
     teachers, students = generations({}, {})
     plan = planned(*teachers, student=students)
     assert plan.students()[0].trials[0].id == "student/s1-temperature=4"
+
+
+# ---------------------------------------------------------------- rows of the results
+
+
+@pytest.mark.parametrize("train", [TRAIN, {"epochs": 2, "refit": True}])
+@pytest.mark.parametrize("weights", ["equal", "fitted"])
+def test_stages_are_the_rows_that_the_recipe_foresees(planned, train, weights):
+    teachers = [
+        several(member_name="single", weights=weights),
+        {**ONE, "name": "lone"},
+        {"name": "next", "student": "first"},
+        {"name": "m", "of": ["next", "lone"]},
+    ]
+    students = [
+        {**STUDENT, "name": "first"},
+        {**STUDENT, "name": "first-too", "train": train, "sweep": {"distill.members": [2, 3]}},
+        {**STUDENT, "name": "last", "teacher": "m", "variant": ["unlabelled"]},
+    ]
+    plan = planned(*teachers, student=students)
+    stages = [*plan.teachers(), *plan.members()]
+    for student in plan.students():
+        stages += [*student.trials, *student.baselines]
+    foreseen = [row.id for row in plan.recipe.rows()]
+    assert sorted({stage.id for stage in stages}) == sorted(set(foreseen))
+    assert [stage.id for stage in plan.members()] == [name for name in foreseen if name.startswith("reference/")]
