@@ -41,6 +41,12 @@ class Cost:
 
 def serving_form(model: nn.Module) -> nn.Module:
     """The model in the form in which it would be served: evaluation mode, normalisation folded where it can be."""
+    if isinstance(model, MeanModel):
+        members = [serving_form(member) for member in model.members]
+        return MeanModel(
+            members, weights=model.weights, mean=model.mean, input_shape=model.input_shape, classes=model.classes,
+            form=model.form,
+        ).eval()  # fmt: skip
     return model.inference_form() if isinstance(model, ConvNet) else model.eval()
 
 
@@ -54,7 +60,7 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
     if isinstance(known := getattr(model, "multiply_adds", None), int):
         return known
     if isinstance(model, MeanModel):
-        return sum(multiply_adds(member, inputs) for member in model.members)
+        return sum(multiply_adds(member, inputs) for member in model.asked)
     count = 0
 
     def counted(layer: nn.Module, _: Any, output: Tensor) -> None:

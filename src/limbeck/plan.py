@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from limbeck.data import Part, Split, SyntheticSettings, ViewSettings
 from limbeck.data.unlabelled import check_held_out, unlabelled_part
 from limbeck.errors import UsageError
@@ -23,12 +25,6 @@ from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 from limbeck.teacher_plan import TeacherPlanner
 from limbeck.trained_stage import trained_stage, view_settings
-
-MODEL_VERSION = 3
-ESTIMATOR_VERSION = 1
-MEAN_VERSION = 1
-WEIGHTS_VERSION = 1
-_BOOTSTRAP = 2**20  # beside the seed, of the rows that are drawn with replacement
 
 
 @dataclass(frozen=True)
@@ -197,6 +193,13 @@ class Planner:
                     f"transfer.{transfer.name}.views: teacher {asked.name} is a file of predictions, which has none "
                     "for views: leave views out, or give a teacher that can be asked"
                 )
+            for part in parts if isinstance(asked.given, PredictionsModel) else ():
+                if part.name.startswith(FILE) and np.isin(part.ids, self.split.train.ids).any():
+                    raise UsageError(
+                        f"transfer.{transfer.name}.parts: teacher {asked.name} is a file of predictions, which knows "
+                        f"rows by their ids, and {part.name} has ids that training rows have, too: give it ids of its "
+                        "own (data.id), leave it out, or give a teacher that can be asked"
+                    )
         return tuple(
             Recording(
                 asked.identity.key, part, view, settings if view else ViewSettings(), self.seed if view else 0,

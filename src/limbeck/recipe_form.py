@@ -201,7 +201,14 @@ class Recipe(Table):
                         f"{section}.{part.name}.transfer: {shown(part.transfer)} has views, expected one without: a "
                         f"{part.model.kind} is fitted to the rows as they are"
                     )
-        without = {part.name: "synthetic rows" for part in self.transfer if part.views.rows is not None}
+        weighing = {part.name for part in self.transfer if part.confidence is not None and part.confidence.weight}
+        for student in self.student:
+            if student.model.kind in FITTED_AT_ONCE and student.transfer in weighing:
+                yield (
+                    f"student.{student.name}.transfer: {shown(student.transfer)} has confidence.weight, expected one "
+                    f"without: to a {student.model.kind} all rows count alike"
+                )
+        without = {part.name: "the synthetic rows" for part in self.transfer if part.views.rows is not None}
         without |= {part.name: "rows" for part in self.transfer if part.unlabelled}
         for student in self.student:
             if student.transfer in without:
@@ -264,8 +271,8 @@ def _unlabelled_problems(student: Student, rows: str) -> Iterator[str]:
         yield f"{where}.soft: found 0, expected more: {rows} of {shown(student.transfer)} have no labels"
     if any(distill.targets == "smoothed_labels" for distill in tried):
         yield (
-            f'{where}.targets: found "smoothed_labels", expected others: the synthetic rows of '
-            f"{shown(student.transfer)} have no labels"
+            f'{where}.targets: found "smoothed_labels", expected others: {rows} of {shown(student.transfer)} have no '
+            "labels"
         )
 
 

@@ -310,6 +310,13 @@ class Transfer(Table):
             raise misfit(found(self.parts, "every part once"), "parts")
         if "train" in self.parts and {"labelled", "unlabelled"} & {*self.parts}:
             raise misfit(found(self.parts, 'no other rows of the data beside "train", which is all of them'), "parts")
+        select = self.select
+        if self.unlabelled and select is not None and (select.without or select.only):
+            raise misfit(
+                "found classes left out and parts without labels, expected one of them: rows without labels may be of "
+                "any class",
+                "select",
+            )
         if len(self.parts) > 1 and self.views.rows is not None:
             raise misfit(
                 f"found {len(self.parts)} parts with synthetic rows in views, expected one: rows are made from their "

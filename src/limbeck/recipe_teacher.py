@@ -85,6 +85,8 @@ Estimator = RandomForest | GradientBoosting | LightGbm
 ESTIMATORS = frozenset({"random-forest", "gradient-boosting", "lightgbm"})
 """Kinds of teacher that are fitted to the training rows by another library."""
 
+_ALIKE = frozenset({"gradient-boosting", "lightgbm"})  # drawing nothing at random, but for folds
+
 TeacherModel = Annotated[
     Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees | RandomForest | GradientBoosting | LightGbm,
     Field(discriminator="kind"),
@@ -156,6 +158,12 @@ class Teacher(Table):
         for key in ("bootstrap", "member_name"):
             if getattr(self, key) is not None and self.members is None:
                 raise misfit("expected it with members alone: it is about what they are", key)
+        if self.members is not None and self.folds is None:
+            if self.bootstrap and self.kind == "random-forest":
+                reason = f"a {self.kind} draws rows for each of its trees: leave it out, or set folds"
+                raise misfit(reason, "bootstrap")
+            if not self.bootstrap and self.kind in _ALIKE:
+                raise misfit(f"a {self.kind} is the same with every seed: set bootstrap = true, or folds", "members")
         for key in ("mean", "weights"):
             if getattr(self, key) is not None and not several:
                 raise misfit('expected it with "members" or "of" alone: one teacher has no mean', key)

@@ -18,6 +18,7 @@ from limbeck.knowledge import Knowledge, Recording, check_knowledge, combined, e
 from limbeck.model_stage import ModelStage
 from limbeck.models.mean import MeanModel
 from limbeck.progress import Progress, Share
+from limbeck.rows import row_label
 from limbeck.teachers import TorchTeacher
 
 
@@ -57,7 +58,7 @@ class Recordings:
         if not missing:
             return
         asked, done = self.answering(teacher), 0
-        self.progress.start(f"knowledge of {teacher.name}, {_contents(missing)}", sum(len(r.part) for r in missing))
+        self.progress.start(f"knowledge of {_called(teacher)}, {_contents(missing)}", sum(len(r.part) for r in missing))
         for recording in missing:
             share = Share(self.progress, done)
             extract(asked, recording, self.store, pixels=partial(recording.pixels, self.cache), progress=share)
@@ -171,7 +172,7 @@ class Recordings:
 
     def _repaired(self, recording: Recording, teacher: ModelStage) -> Knowledge:
         asked = self.answering(teacher)
-        self.progress.start(f"knowledge of {teacher.name}, damaged shards", len(recording.part))
+        self.progress.start(f"knowledge of {_called(teacher)}, damaged shards", len(recording.part))
         knowledge = repair(
             asked, recording, self.store, pixels=lambda: recording.pixels(self.cache), progress=self.progress
         )
@@ -191,6 +192,11 @@ def teacher_of(stage: ModelStage) -> ModelStage:
     """The teacher of a student; asked only of those that have one."""
     assert stage.teacher is not None
     return stage.teacher
+
+
+def _called(teacher: ModelStage) -> str:
+    """What a log calls a teacher: its name, of members with their number."""
+    return row_label({"name": teacher.name, "variant": teacher.variant})
 
 
 def _contents(recordings: Sequence[Recording]) -> str:

@@ -103,7 +103,8 @@ class RowSets:
         rows = self.training(refit)
         if labelled.any() and int(labelled.sum()) < len(rows.train):
             rows = replace(found, train=found.train.take(np.flatnonzero(labelled)))
-        return rows, max(1, round(len(found.train) / len(rows.train)))
+        seen, learnt = (_left(part, transfer.select) for part in (found.train, rows.train))
+        return rows, max(1, round(seen / learnt))
 
     def _part(self, name: str, refit: bool) -> Part:
         if (name, refit) not in self._parts:
@@ -151,6 +152,11 @@ class RowSets:
         """The places where it is true, in an order in which a longer beginning has a shorter one in it."""
         places = np.flatnonzero(which)
         return places[held_out_order(self.seed, len(places))]
+
+
+def _left(part: Part, select: Select | None) -> int:
+    """How many rows are left when classes are taken out."""
+    return len(part) if select is None else len(part.selected(without=select.without, only=select.only))
 
 
 def _starts(parts: Sequence[Part]) -> list[int]:

@@ -110,6 +110,9 @@ class TeacherPlanner:
     def _mean(self, teacher: Teacher, refit: bool, count: int | None) -> ModelStage:
         """The mean of several teachers, or of the first so many of them."""
         rows, several = self.rows.training(refit), range(1, (count or teacher.count) + 1)
+        if count == 1:
+            alone = self._one(teacher, rows) if teacher.of is None else self.teacher(teacher.of[0], refit)
+            return replace(alone, role="teacher", name=teacher.name, variant={"members": 1})
         if teacher.of is not None:
             members = tuple(self.teacher(teacher.of[number - 1], refit) for number in several)
         else:
