@@ -410,6 +410,7 @@ def test_the_bundled_recipes_are_listed() -> None:
     assert bundled_recipes() == [
         "diamonds",
         "digits",
+        "ensemble",
         "few-labels",
         "hinton2015",
         "letters",

@@ -169,8 +169,8 @@ def test_settings_out_of_range_are_refused(keys, message):
 # ---------------------------------------------------------------- the mean of several
 
 
-def test_a_mean_is_of_two_teachers_at_least():
-    assert one(of=["a"]) == 'teacher.t.of: found ["a"], expected a list of 2 or more'
+def test_a_mean_is_of_teachers():
+    assert one(of=[]) == "teacher.t.of: found [], expected a list of 1 or more"
 
 
 def test_a_mean_is_of_every_teacher_once():

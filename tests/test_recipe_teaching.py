@@ -68,15 +68,16 @@ def test_what_is_written_comes_back() -> None:
     assert parse_recipe(tomllib.loads(dump_recipe(given)), "written.toml") == given
 
 
-def test_members_are_counted_and_called_after_their_teacher_where_no_name_is_given() -> None:
+def test_members_are_called_after_their_teacher_where_no_name_is_given() -> None:
     (teacher,) = read(several()).teacher
-    assert (teacher.count, teacher.called) == (4, "t-single")
+    assert teacher.called == "t-single"
     (teacher,) = read(several(member_name="single")).teacher
     assert teacher.called == "single"
-    (*_, teacher) = read(*TWO, {"name": "t", "of": ["a", "b"]}).teacher
-    assert teacher.count == 2
-    (teacher,) = read(ONE).teacher
-    assert teacher.count == 1
+
+
+def test_members_are_counted_and_a_mean_has_those_of_its_teachers() -> None:
+    recipe = read(*TWO, several(), {"name": "m", "of": ["a", "b"]}, {"name": "n", "of": ["t", "a"]})
+    assert [recipe.member_count(name) for name in ("a", "t", "m", "n")] == [1, 4, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -136,10 +137,21 @@ def test_a_teacher_that_exists_has_no_members() -> None:
     )
 
 
-def test_a_mean_of_a_teacher_with_members_is_refused() -> None:
-    assert problem({**ONE, "name": "a", "members": 2}, {**ONE, "name": "b"}, {"name": "t", "of": ["a", "b"]}) == (
-        'teacher.t.of: "a" is a mean itself, expected those that it is of'
+def test_a_mean_of_a_mean_of_teachers_is_refused() -> None:
+    assert problem(*TWO, {"name": "m", "of": ["a", "b"]}, {"name": "t", "of": ["m", "a"]}) == (
+        'teacher.t.of: "m" is a mean itself, expected those that it is of'
     )
+
+
+def test_a_mean_of_one_teacher_alone_is_refused() -> None:
+    assert problem(*TWO, {"name": "t", "of": ["a"]}) == (
+        'teacher.t.of: found ["a"], expected two teachers or more, or one with members'
+    )
+
+
+def test_weights_of_a_mean_are_as_many_as_its_teachers_members() -> None:
+    mean = {"name": "m", "of": ["t", "a"], "weights": [1, 1]}
+    assert problem(*TWO, several(), mean) == "teacher.m.weights: found 2, expected 5: one for each member"
 
 
 def test_members_are_called_as_no_reference_or_regression_is() -> None:

@@ -355,3 +355,12 @@ def test_stages_are_the_rows_that_the_recipe_foresees(planned, train, weights):
     foreseen = [row.id for row in plan.recipe.rows()]
     assert sorted({stage.id for stage in stages}) == sorted(set(foreseen))
     assert [stage.id for stage in plan.members()] == [name for name in foreseen if name.startswith("reference/")]
+
+
+def test_a_mean_of_a_teacher_with_members_is_of_the_very_same_members(planned):
+    other = {"name": "a", "model": FOREST}
+    plan = planned(several(), other, {"name": "m", "of": ["t", "a"], "weights": "fitted"})
+    mean = shown(plan, "m")
+    assert keys(mean.members) == keys([*shown(plan).members, shown(plan, "a")])
+    assert mean.combination.fitted
+    assert len(plan.members()) == 4

@@ -164,7 +164,7 @@ class Planner:
         """A student's teacher: of several, those that it learns from."""
         (teacher,) = (part for part in self.recipe.teacher if part.name == student.teacher)
         members = student.distill.members
-        some = members if members is not None and members < teacher.count else None
+        some = members if members is not None and members < self.recipe.member_count(teacher.name) else None
         return self._teachers.teacher(teacher.name, refit, some)
 
     def baseline_stage(self, student: Student, refit: bool) -> ModelStage:

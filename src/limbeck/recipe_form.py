@@ -17,7 +17,14 @@ from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_
 from limbeck.recipe_settings import FITTED_AT_ONCE, LARGEST, Count, Name, Table, Transfer, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
-from limbeck.recipe_teaching import called_problems, mean_problems, member_problems, members_asked, taught_problems
+from limbeck.recipe_teaching import (
+    called_problems,
+    mean_problems,
+    member_count,
+    member_problems,
+    members_asked,
+    taught_problems,
+)
 
 if TYPE_CHECKING:
     from limbeck.data.reading import Reading
@@ -175,11 +182,14 @@ class Recipe(Table):
             raise misfit("; ".join(dict.fromkeys(problems)))
         return self
 
+    def member_count(self, name: str) -> int:
+        """How many teachers one is."""
+        return member_count(next(part for part in self.teacher if part.name == name), self.teacher)
+
     def members_asked(self, name: str) -> list[int]:
         """How many members of a teacher, where not all, some student learns from; rising, each number once."""
-        (teacher,) = (part for part in self.teacher if part.name == name)
         asked = {members for part in self.student if part.teacher == name for members in members_asked(part)}
-        return sorted(members for members in asked if members < teacher.count)
+        return sorted(members for members in asked if members < self.member_count(name))
 
     def _bias_problems(self) -> Iterator[str]:
         complete = {

@@ -152,7 +152,7 @@ def teacher_rows(teacher: Teacher, wanted: Collection[bool], members: Sequence[i
         trained = {} if teacher.train is None else _what_comes_of(teacher.train, refit)
         for number in range(1, (teacher.members or 0) + 1):
             rows.append(PlannedRow("reference", teacher.called, {"member": number, **apart}, {}, **trained))
-        own = {} if teacher.count > 1 else trained
+        own = {} if teacher.several else trained
         rows.append(PlannedRow("teacher", teacher.name, apart, {}, **own))
         rows += [PlannedRow("teacher", teacher.name, {"members": number, **apart}, {}) for number in members]
     return rows

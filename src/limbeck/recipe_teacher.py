@@ -112,7 +112,7 @@ class Teacher(Table):
     name: Name
     model: TeacherModel | None = None
     from_: str | None = Field(default=None, alias="from", min_length=1)
-    of: list[str] | None = Field(default=None, min_length=2, description="the names of two teachers or more")
+    of: list[str] | None = Field(default=None, min_length=1, description="the names of teachers")
     student: str | None = Field(default=None, min_length=1)
     members: Members | None = None
     bootstrap: bool | None = None
@@ -151,7 +151,6 @@ class Teacher(Table):
 
     def _check_mean(self, source: str) -> None:
         """What is wrong with the settings of a teacher that is several."""
-        several = self.of is not None or self.members is not None
         if self.members is not None and source != "model":
             reason = {"of": "its teachers are the members", "from": "it is trained already"}.get(source, "it is one")
             raise misfit(f'not with "{source}": {reason}', "members")
@@ -165,17 +164,17 @@ class Teacher(Table):
             if not self.bootstrap and self.kind in _ALIKE:
                 raise misfit(f"a {self.kind} is the same with every seed: set bootstrap = true, or folds", "members")
         for key in ("mean", "weights"):
-            if getattr(self, key) is not None and not several:
+            if getattr(self, key) is not None and not self.several:
                 raise misfit('expected it with "members" or "of" alone: one teacher has no mean', key)
-        if isinstance(self.weights, list) and len(self.weights) != self.count:
-            raise misfit(f"found {len(self.weights)}, expected {self.count}: one for each member", "weights")
+        if isinstance(self.weights, list) and self.members is not None and len(self.weights) != self.members:
+            raise misfit(f"found {len(self.weights)}, expected {self.members}: one for each member", "weights")
         if self.member_name is not None and self.member_name.lower() == self.name.lower():
             raise misfit(found(self.member_name, "another name than the teacher's"), "member_name")
 
     @property
-    def count(self) -> int:
-        """How many teachers it is."""
-        return self.members or len(self.of or ()) or 1
+    def several(self) -> bool:
+        """Whether it is the mean of several."""
+        return self.members is not None or self.of is not None
 
     @property
     def called(self) -> str:

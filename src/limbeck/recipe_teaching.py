@@ -18,13 +18,32 @@ class _Named(Protocol):
 def mean_problems(teachers: Sequence[Teacher]) -> Iterator[str]:
     """What is wrong with the teachers that are the mean of others."""
     names = [part.name for part in teachers]
-    means = {part.name for part in teachers if part.count > 1}
+    means = {part.name for part in teachers if part.of is not None}
     for part in teachers:
+        wrong = False
         for name in part.of or []:
             if name not in names:
+                wrong = True
                 yield f"teacher.{part.name}.of: {no_such_part('teacher', name, names)}"
             elif name in means:
+                wrong = True
                 yield f"teacher.{part.name}.of: {shown(name)} is a mean itself, expected those that it is of"
+        if part.of is None or wrong:
+            continue
+        if (count := member_count(part, teachers)) < 2:
+            yield f"teacher.{part.name}.of: found {shown(part.of)}, expected two teachers or more, or one with members"
+        elif isinstance(part.weights, list) and len(part.weights) != count:
+            yield f"teacher.{part.name}.weights: found {len(part.weights)}, expected {count}: one for each member"
+
+
+def member_count(teacher: Teacher, teachers: Sequence[Teacher]) -> int:
+    """How many teachers one is: of a mean of others, with the members of these.
+
+    Args:
+        teacher: as in the recipe.
+        teachers: all of the recipe's.
+    """
+    return teacher.members or sum(part.members or 1 for part in teachers if part.name in (teacher.of or ())) or 1
 
 
 def called_problems(teachers: Sequence[Teacher], others: Sequence[_Named]) -> Iterator[str]:
@@ -81,13 +100,14 @@ def member_problems(teachers: Sequence[Teacher], students: Sequence[Student]) ->
     for student in students:
         (teacher,) = (part for part in teachers if part.name == student.teacher)
         name, where = shown(teacher.name), f"student.{student.name}.distill.members"
+        count = member_count(teacher, teachers)
         for asked in members_asked(student):
             if teacher.from_ is not None:
                 yield f"{where}: {name} is given, expected a teacher that is made here, with members"
-            elif teacher.count < 2:
+            elif count < 2:
                 yield f"{where}: {name} is one, expected a teacher with members, or the mean of several"
-            elif asked > teacher.count:
-                yield f"{where}: found {asked}, expected at most the {teacher.count} of {name}"
+            elif asked > count:
+                yield f"{where}: found {asked}, expected at most the {count} of {name}"
             elif isinstance(teacher.weights, list) and not any(teacher.weights[:asked]):
                 yield f"{where}: the first {asked} members of {name} have no weight, expected more"
 

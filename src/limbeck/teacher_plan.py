@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +84,7 @@ class TeacherPlanner:
             elif teacher.student is not None:
                 (student,) = (part for part in self.recipe.student if part.name == teacher.student)
                 stage = replace(self.student_stage(student, refit), role="teacher", name=name, variant={})
-            elif teacher.count > 1:
+            elif teacher.several:
                 stage = self._mean(teacher, refit, members)
             else:
                 stage = self._one(teacher, rows)
@@ -109,14 +109,10 @@ class TeacherPlanner:
 
     def _mean(self, teacher: Teacher, refit: bool, count: int | None) -> ModelStage:
         """The mean of several teachers, or of the first so many of them."""
-        rows, several = self.rows.training(refit), range(1, (count or teacher.count) + 1)
-        if count == 1:
-            alone = self._one(teacher, rows) if teacher.of is None else self.teacher(teacher.of[0], refit)
-            return replace(alone, role="teacher", name=teacher.name, variant={"members": 1})
-        if teacher.of is not None:
-            members = tuple(self.teacher(teacher.of[number - 1], refit) for number in several)
-        else:
-            members = tuple(self._one(teacher, rows, number) for number in several)
+        rows = self.rows.training(refit)
+        members = tuple(self._members(teacher, refit))[:count]
+        if len(members) == 1:
+            return replace(members[0], role="teacher", name=teacher.name, variant={"members": 1})
         weights = tuple(teacher.weights[: len(members)]) if isinstance(teacher.weights, list) else None
         fitted = teacher.weights == "fitted"
         judge = self.teacher(teacher.name, False, count) if fitted and refit else None
@@ -125,6 +121,17 @@ class TeacherPlanner:
         combination = Combination(teacher.mean or "probabilities", weights, fitted, judge)
         stage = mean_stage(teacher, rows, members, combination)
         return stage if count is None else replace(stage, variant={"members": count})
+
+    def _members(self, teacher: Teacher, refit: bool) -> Iterator[ModelStage]:
+        """What a teacher is the mean of; a teacher that has members of its own is those."""
+        for number in range(1, (teacher.members or 0) + 1):
+            yield self._one(teacher, self.rows.training(refit), number)
+        for name in teacher.of or ():
+            (part,) = (part for part in self.recipe.teacher if part.name == name)
+            if part.members:
+                yield from self._members(part, refit)
+            else:
+                yield self.teacher(name, refit)
 
     def _estimator(self, teacher: Teacher, rows: Rows, seed: int) -> ModelStage:
         """An estimator to be fitted to the training rows."""
