@@ -17,6 +17,7 @@ from limbeck.models.opening import open_model
 from limbeck.progress import Lines, Silent
 from limbeck.road import Road, run_split
 from limbeck.teachers import TorchTeacher, log_probabilities
+from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.training import predict_log_probs
 
 SEVERAL = """
@@ -315,7 +316,7 @@ def test_one_more_member_costs_its_training_and_its_knowledge_and_nothing_else(s
     assert {name: after[name] for name in before} == before
     assert made(heard) == [
         "reference single (member 4)",
-        "knowledge of single, inputs and view 1",
+        "knowledge of single (member 4), inputs and view 1",
         "student net (temperature 4, unlabelled true)",
         "student net (temperature 4, unlabelled false)",
     ]
@@ -383,7 +384,7 @@ def test_a_run_that_was_stopped_goes_on_without_touching_the_members_that_are_th
 
 
 @pytest.mark.parametrize(
-    "title", ["knowledge of single, inputs and view 1", "student net (temperature 4, unlabelled true)"]
+    "title", ["knowledge of single (member 1), inputs and view 1", "student net (temperature 4, unlabelled true)"]
 )
 def test_a_run_that_was_stopped_later_ends_with_the_same_bytes(several, several_finished, tmp_path, title):
     out = tmp_path / "runs" / "several"
@@ -679,18 +680,49 @@ def test_weights_of_teachers_of_several_kinds_are_fitted(kinds, kinds_finished, 
     assert found["fitted"]["errors"] <= found["fitted"]["errors_equal"]
 
 
-def test_members_may_be_forests_with_bootstrap(several, tmp_path):
-    out = tmp_path / "runs" / "forests"
-    forests = (
-        'teacher=[{name="ensemble", member_name="single", members=3, bootstrap=true, '
-        'model={kind="random-forest", trees=60}}]'
-    )
-    found = limbeck.run(several, out, sets=[forests])
-    members = [row(found, "reference", "single", member=number) for number in (1, 2, 3)]
-    assert len({member["nll"] for member in members}) == 3
+@pytest.fixture(scope="module")
+def forests(tmp_path_factory):
+    """The path of a recipe with forests as members, each fitted in folds on rows that are drawn for it."""
+    path = tmp_path_factory.mktemp("forests") / "forests.toml"
+    member = 'members = 2\nbootstrap = true\nfolds = 2\nmodel = { kind = "random-forest", trees = 30 }'
+    whole = SEVERAL.replace('member_name = "single"\nmembers = 3', 'member_name = "single"').split("[[transfer]]", 1)
+    teacher = whole[0].partition("model = ")[0].replace("labels = 100", "labels = 300") + member
+    path.write_text("[[student]]".join(f"{teacher}\n\n[[transfer]]{whole[1]}".split("[[student]]")[:2]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def forests_finished(forests, tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished_forests") / "forests"
+    limbeck.run(forests, out)
+    return out
+
+
+def test_members_may_be_forests_on_rows_that_are_drawn_for_each(forests_finished, forests):
+    found = results(forests_finished)
+    members = [row(found, "reference", "single", member=number) for number in (1, 2)]
+    assert len({member["nll"] for member in members}) == 2
     assert row(found, "teacher", "ensemble")["nll"] < max(member["nll"] for member in members)
-    assert verify(out) == []
-    assert f"nothing to do: {out} is complete" in said(several, out, sets=[forests])
+    assert verify(forests_finished) == []
+    assert f"nothing to do: {forests_finished} is complete" in said(forests, forests_finished)
+
+
+def test_a_row_that_was_drawn_more_than_once_is_not_answered_for_by_what_has_seen_it(forests_finished, forests):
+    road = Road.open(forests, forests_finished)
+    chances = {False: [], True: []}
+    for stage in road.planner.members():
+        own = OwnRows.load(road.workshop.folder(stage) / OWN_ROWS)
+        ids, times = np.unique(stage.rows.train.ids, return_counts=True)
+        part = road.split.train.take(np.flatnonzero(np.isin(road.split.train.ids, ids)))
+        known, answers = own.answers_for(part)
+        assert known.all()
+        often = times[np.searchsorted(ids, part.ids)] > 1
+        assert 60 < often.sum() < 100
+        of_label = np.exp(answers[np.arange(len(part)), part.labels])
+        for more in (False, True):
+            chances[more].append(of_label[often == more].mean())
+    # Seen by its trees, a row that was drawn twice has 0.83 in place of 0.6.
+    assert np.mean(chances[True]) < np.mean(chances[False]) + 0.1
 
 
 def test_members_with_bootstrap_are_trained_on_as_many_rows_drawn_with_replacement(several, several_run):

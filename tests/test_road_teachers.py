@@ -283,7 +283,7 @@ def test_a_mean_that_is_asked_first_has_its_damaged_member_made_again(grapes_run
     damaged = artifact(grapes_run, "teacher/boosting") / "member-0.skops"
     damaged.write_bytes(b"no zip")
     road = Road.open(grapes, grapes_run)
-    mean = road.planner.teacher("both", False)
+    (mean,) = (stage for stage in road.planner.teachers() if stage.name == "both")
     assert len(road.workshop.model(mean).members) == 2
     after = artifacts(grapes_run.parent)
     assert {name: after[name] for name in before} == before

@@ -494,3 +494,25 @@ def test_a_file_that_goes_missing_is_named_and_the_run_is_left_whole(copied_run,
     with pytest.raises(LimbeckError, match=r"transfer\.all\.parts: .*more\.npz does not exist"):
         limbeck.run(bad / "recipe.toml", copied_run)
     assert contents(copied_run.parent) == before
+
+
+def test_predictions_by_row_number_are_not_taken_for_those_of_another_files_rows(recipe, folder, tmp_path, refused):
+    np.savez(tmp_path / "guesses.npz", ids=np.arange(900), logits=np.eye(10)[np.arange(900) % 10])
+    whole = UNLABELLED.split("[[transfer]]")
+    teacher = (
+        f'{whole[0].partition("[[teacher]]")[0]}[[teacher]]\nname = "guesses"\nfrom = "{tmp_path}/guesses.npz"\n\n'
+    )
+    given = folder / "given.toml"
+    given.write_text(f"{teacher}[[transfer]]{whole[1].replace('views = { count = 1, rotate = 10 }', '')}")
+    code, line = refused("run", given, "--out", tmp_path / "runs" / "run")
+    assert code in (1, 2)
+    assert "teacher guesses is a file of predictions" in line
+    assert "file:more.npz" in line
+
+
+def test_smoothed_labels_on_rows_without_labels_are_refused_for_that_reason(recipe, tmp_path, refused):
+    change = 'student.net.distill.targets="smoothed_labels"'
+    code, line = refused("run", recipe, "--out", tmp_path / "runs" / "run", "--set", change)
+    assert code in (1, 2)
+    assert "no labels" in line
+    assert "synthetic" not in line
