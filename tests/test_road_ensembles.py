@@ -391,7 +391,7 @@ def test_a_run_that_was_stopped_later_ends_with_the_same_bytes(several, several_
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(several, out, progress=Stops(title))
     heard = said(several, out)
-    assert "single (member" not in heard
+    assert "reference single" not in heard
     assert contents_of(artifacts(out.parent)) == contents_of(artifacts(several_finished.parent))
     assert verify(out) == []
 
@@ -891,3 +891,35 @@ def test_a_run_and_an_ensembles_folder_can_be_inspected(several_finished, limbec
         assert (code, written) == (0, f"{path} is whole\n")
     named = parts(several_finished)["reference/single-member=1"]
     assert named[:12] in str(inspect(several_finished / "models/teacher/ensemble").facts)
+
+
+# ---------------------------------------------------------------- the same members with other weights
+
+
+def test_members_with_fitted_weights_stand_beside_those_with_equal_ones(several_run, several, tmp_path):
+    recipe, whole = tmp_path / "beside.toml", SEVERAL.split("[[transfer]]", 1)
+    fitted = '[[teacher]]\nname = "fitted"\nof = ["ensemble"]\nweights = "fitted"\n\n[[transfer]]'
+    students = f"{whole[0]}{fitted}{whole[1]}".split("[[student]]")
+    both = [
+        students[1].replace("net", name) + f'teacher = "{of}"\n\n' for name, of in (("a", "ensemble"), ("b", "fitted"))
+    ]
+    recipe.write_text("[[student]]".join([students[0], *both]))
+    out = several_run.parent / "beside"
+    heard = said(recipe, out)
+    assert [one for one in made(heard) if not one.startswith(("student", "baseline"))] == []
+    found = results(out)
+    assert [(one["role"], one["name"]) for one in found["models"]][:5] == [
+        *[("reference", "single")] * 3,
+        ("teacher", "ensemble"),
+        ("teacher", "fitted"),
+    ]
+    facts = found["ensembles"]["teacher/fitted"]
+    assert facts["rows"] == found["ensembles"]["teacher/ensemble"]["rows"]
+    assert facts["errors_equal_weights"] == found["ensembles"]["teacher/ensemble"]["errors"]
+    assert parts(out)["teacher/ensemble"] == parts(several_run)["teacher/ensemble"]
+    assert (
+        parts(out)["student/a-temperature=4,unlabelled=true"] != parts(out)["student/b-temperature=4,unlabelled=true"]
+    )
+    assert parts(out)["baseline/a-unlabelled=true"] == parts(out)["baseline/b-unlabelled=true"]
+    assert verify(out) == []
+    assert f"nothing to do: {out} is complete" in said(recipe, out)
