@@ -408,6 +408,7 @@ def test_a_bundled_recipe_loads_and_is_the_same_when_written_and_read(name: str)
 
 def test_the_bundled_recipes_are_listed() -> None:
     assert bundled_recipes() == [
+        "born-again",
         "diamonds",
         "digits",
         "ensemble",
