@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -383,6 +387,7 @@ def test_a_run_that_was_stopped_goes_on_without_touching_the_members_that_are_th
     assert contents_of(after) == contents_of(artifacts(several_finished.parent))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "title", ["knowledge of single (member 1), inputs and view 1", "student net (temperature 4, unlabelled true)"]
 )
@@ -578,6 +583,7 @@ def test_refitted_members_have_the_weights_of_those_that_the_validation_rows_jud
     assert f"nothing to do: {out} is complete" in said(several, out, sets=sets)
 
 
+@pytest.mark.slow
 def test_damaged_weights_are_fitted_again(several_run, several):
     out = several_run.parent / "fitted"
     limbeck.run(several, out, sets=FITTED)
@@ -591,6 +597,7 @@ def test_damaged_weights_are_fitted_again(several_run, several):
     assert {name: data for name, data in after.items() if ".damaged-" not in name} == contents_of(before)
 
 
+@pytest.mark.slow
 def test_a_grid_with_a_refit_names_members_of_both(several_run, several):
     out = several_run.parent / "grid"
     sets = ["student.*.train.refit=true"]
@@ -808,6 +815,7 @@ def test_generations_teach_together(generations_finished):
     assert found["ensembles"]["teacher/generations"]["rows"] == ["teacher/generation-0", "teacher/generation-1"]
 
 
+@pytest.mark.slow
 def test_a_run_of_generations_that_was_stopped_goes_on(generations, generations_finished, tmp_path):
     out = tmp_path / "runs" / "generations"
     with pytest.raises(KeyboardInterrupt):
@@ -818,6 +826,7 @@ def test_a_run_of_generations_that_was_stopped_goes_on(generations, generations_
     assert f"nothing to do: {out} is complete" in said(generations, out)
 
 
+@pytest.mark.slow
 def test_a_fresh_run_of_generations_sets_the_old_aside_with_links_that_lead_somewhere(generations, generations_run):
     before = contents_of(artifacts(generations_run.parent))
     said(generations, generations_run, fresh=True)
@@ -923,3 +932,25 @@ def test_members_with_fitted_weights_stand_beside_those_with_equal_ones(several_
     assert parts(out)["baseline/a-unlabelled=true"] == parts(out)["baseline/b-unlabelled=true"]
     assert verify(out) == []
     assert f"nothing to do: {out} is complete" in said(recipe, out)
+
+
+# ---------------------------------------------------------------- killed
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_at_any_member_ends_with_the_same_bytes(several, several_finished, tmp_path):
+    out = tmp_path / "runs" / "several"
+    command = [sys.executable, "-m", "limbeck", "run", str(several), "--out", str(out)]
+    killed = 0
+    for moment in ("teacher/*.part", "teacher/*/SHA256SUMS", "knowledge/*.part", "knowledge/*/SHA256SUMS", "student/*"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not any((out.parent / "artifacts").glob(moment)):
+            time.sleep(0.001)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed
+    limbeck.run(several, out)
+    assert contents_of(artifacts(out.parent)) == contents_of(artifacts(several_finished.parent))
+    assert verify(out) == []
