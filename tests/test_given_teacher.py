@@ -166,7 +166,7 @@ def test_a_folder_of_other_classes_or_of_another_order_is_refused(given, split, 
     turned = split.train.classes[::-1]
     folder = saved_net(tmp_path / "net", split, turned, split.train.form)
     assert refused(given(folder), tmp_path) == (
-        f"{folder} has the classes grignolino, barolo, barbera, but the data has barbera, barolo, grignolino: they must "
+        f"teacher.given.from: {folder} has the classes grignolino, barolo, barbera, but the data has barbera, barolo, grignolino: they must "
         "be the same, in the same order"
     )
 
@@ -174,7 +174,7 @@ def test_a_folder_of_other_classes_or_of_another_order_is_refused(given, split, 
 def test_a_folder_for_other_inputs_is_refused(given, split, tmp_path):
     folder = saved_net(tmp_path / "net", split, shape=(8, 8))
     assert refused(given(folder), tmp_path) == (
-        f"{folder} takes inputs of shape (8, 8), but the data's have (3,): give a teacher for these data"
+        f"teacher.given.from: {folder} takes inputs of shape (8, 8), but the data's have (3,): give a teacher for these data"
     )
 
 
@@ -184,9 +184,7 @@ def test_a_folder_for_another_table_s_columns_is_refused(given, grapes_finished,
     recipe = given(folder, ignore=[])
     text = (tmp_path / "grapes.csv").read_text()
     (tmp_path / "grapes.csv").write_text(text.replace("magnesium", "iron", 1))
-    message = (
-        f"{folder} was made for a table with other columns or categories than the data's: give a teacher for these"
-    )
+    message = f"teacher.given.from: {folder} was made for a table with other columns or categories than the data's: give a teacher for these"
     assert refused(recipe, tmp_path) == message
     mean = grapes_finished / "models" / "teacher" / "both"
     assert refused(given(mean, ignore=[]), tmp_path) == message.replace(str(folder), str(mean))

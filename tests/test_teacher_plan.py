@@ -163,7 +163,7 @@ def test_a_plain_mean_s_key_is_as_it_was(planned):
     ("keys_", "settings"),
     [
         ({"mean": "logits"}, {"mean": "logits"}),
-        ({"weights": [1, 2, 3, 4]}, {"mean": "probabilities", "weights": [1.0, 2.0, 3.0, 4.0]}),
+        ({"weights": [1, 2, 3, 4]}, {"mean": "probabilities", "weights": [0.1, 0.2, 0.3, 0.4]}),
         ({"mean": "logits", "weights": [0, 0, 0, 1]}, {"mean": "logits", "weights": [0.0, 0.0, 0.0, 1.0]}),
     ],
 )
@@ -258,7 +258,11 @@ def test_a_student_of_all_members_by_number_is_one_of_the_teacher(planned):
 
 def test_some_members_have_the_first_weights(planned):
     some = shown(planned(several(weights=[3, 1, 0, 0]), student={"distill": {"members": 2}}), members=2)
-    assert some.combination.weights == (3, 1)
+    assert some.combination.weights == (0.75, 0.25)
+
+
+def test_weights_that_are_all_alike_are_equal_ones(planned):
+    assert shown(planned(several(weights=[2, 2, 2, 2]))).identity == shown(planned(several())).identity
 
 
 def test_of_a_list_the_first_named_are_the_first(planned):

@@ -7,12 +7,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from limbeck.artifacts import Identity
+from limbeck.averaging import checked_mean, checked_weights
 from limbeck.data import Part, TableForm
 from limbeck.data.form import form_from_json
 from limbeck.data.sources import found_beside
 from limbeck.errors import LimbeckError
-from limbeck.files import sha256_hex
-from limbeck.model_stage import ModelStage, Rows
+from limbeck.files import DamagedFileError, sha256_hex
+from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows
 from limbeck.models import read_description
 from limbeck.models.estimator import Estimator
 from limbeck.models.estimator_file import load_estimator
@@ -74,7 +75,12 @@ def given_teacher(teacher: Teacher, rows: Rows, beside: Path | None = None) -> M
     if not path.exists():
         raise LimbeckError(f"{where}: there is no {path}: give the path of a saved model, or of a file of predictions")
     if path.is_dir():
-        return _from_folder(teacher.name, path, rows)
+        try:
+            return _from_folder(teacher.name, path, rows)
+        except DamagedFileError:
+            raise
+        except LimbeckError as error:
+            raise LimbeckError(f"{where}: {error}") from None
     part, trusted = rows.train, tuple(teacher.trust or ())
     digest = sha256_hex(path.read_bytes())
     given: nn.Module
@@ -117,12 +123,15 @@ def _estimator(path: Path, trusted: tuple[str, ...], part: Part) -> Estimator:
 
 def _from_folder(name: str, folder: Path, rows: Rows) -> ModelStage:
     """A saved model's stage; that of a mean has its members, so that each is asked for what it knows by itself."""
-    identity, members = _folder_identity(folder, rows), tuple[ModelStage, ...]()
-    if read_description(folder)["kind"] == MeanModel.kind:
+    identity, members, combination = _folder_identity(folder, rows), tuple[ModelStage, ...](), PLAIN
+    if (description := read_description(folder))["kind"] == MeanModel.kind:
         members = tuple(
             _from_folder(f"{name}-{number}", member, rows) for number, member in enumerate(mean_members(folder), 1)
         )
-    return ModelStage("teacher", name, identity, rows, path=folder, members=members)
+        settings = description["settings"]
+        weights, mean = settings.get("weights"), checked_mean(settings.get("mean", "probabilities"))
+        combination = Combination(mean, None if weights is None else checked_weights(weights, len(members)))
+    return ModelStage("teacher", name, identity, rows, path=folder, members=members, combination=combination)
 
 
 def _folder_identity(folder: Path, rows: Rows) -> Identity:

@@ -139,12 +139,7 @@ class Recipe(Table):
         given = filled.get("data")
         if isinstance(given, dict) and given.get("labels") is not None and isinstance(filled["transfer"], list):
             # As parts of their own, so that other transfer sets share what is known of them.
-            filled["transfer"] = [
-                {**part, "parts": ["labelled", "unlabelled"]}
-                if isinstance(part, dict) and part.get("parts", ["train"]) == ["train"]
-                else part
-                for part in filled["transfer"]
-            ]
+            filled["transfer"] = [_in_two_parts(part) for part in filled["transfer"]]
         only = {key: _only_name(filled.get(key)) for key in ("teacher", "transfer")}
         for section, defaults in (("student", only), ("reference", {"transfer": only["transfer"]})):
             known = {key: name for key, name in defaults.items() if name is not None}
@@ -271,6 +266,15 @@ class Recipe(Table):
     def _row_problems(self) -> Iterator[str]:
         yield from row_problems(self._trained_rows())
         yield from claim_problems(self.claim, self.rows())
+
+
+def _in_two_parts(transfer: Any) -> Any:
+    """A transfer set of the training rows as one of those with labels and those without; not of synthetic ones."""
+    if not isinstance(transfer, dict) or transfer.get("parts", ["train"]) != ["train"]:
+        return transfer
+    views = transfer.get("views")
+    made = isinstance(views, dict) and views.get("rows") is not None
+    return transfer if made else {**transfer, "parts": ["labelled", "unlabelled"]}
 
 
 def _unlabelled_problems(student: Student, rows: str) -> Iterator[str]:

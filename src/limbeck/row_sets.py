@@ -127,24 +127,24 @@ class RowSets:
 
     def _some(self, parts: Sequence[Part], select: Select, count: int | float) -> list[Part]:
         """So many rows of the parts: of a single one as `some_rows` draws them; else those with labels come first."""
-        kept = [part.selected(without=select.without, only=select.only) for part in parts]
         if len(parts) == 1:
-            return [parts[0].take(some_rows(parts[0], kept[0], count, self.seed))]
-        total = sum(map(len, kept))
+            kept = parts[0].selected(without=select.without, only=select.only)
+            return [parts[0].take(some_rows(parts[0], kept, count, self.seed))]
+        total = sum(map(len, parts))
         wanted = math.ceil(count * total) if isinstance(count, float) else count
         if wanted > total:
             raise UsageError(f"rows = {count} were asked for, but its parts have {total}: ask for fewer")
-        labels = np.concatenate([part.labels[rows] for part, rows in zip(parts, kept, strict=True)])
+        labels = np.concatenate([part.labels for part in parts])
         labelled = int((labels >= 0).sum())
         if wanted < labelled:  # only the training rows among the parts have any
-            home, rows = next(pair for pair in zip(parts, kept, strict=True) if (pair[0].labels >= 0).any())
-            return [home.take(some_rows(home, rows[home.labels[rows] >= 0], wanted, self.seed))]
+            home = next(part for part in parts if (part.labels >= 0).any())
+            return [home.take(some_rows(home, np.flatnonzero(home.labels >= 0), wanted, self.seed))]
         taken = labels >= 0
         taken[self._drawn(labels < 0)[: wanted - labelled]] = True
-        ends = np.cumsum([0, *map(len, kept)])
+        ends = np.cumsum([0, *map(len, parts)])
         some = [
-            part.take(rows[taken[start:end]])
-            for part, rows, start, end in zip(parts, kept, ends[:-1], ends[1:], strict=True)
+            part.take(np.flatnonzero(taken[start:end]))
+            for part, start, end in zip(parts, ends[:-1], ends[1:], strict=True)
         ]
         return [part for part in some if len(part)]
 

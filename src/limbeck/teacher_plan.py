@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.artifacts import Identity
+from limbeck.averaging import checked_weights
 from limbeck.errors import UsageError
 from limbeck.given_teacher import given_teacher
 from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows
@@ -113,7 +114,10 @@ class TeacherPlanner:
         members = tuple(self._members(teacher, refit))[:count]
         if len(members) == 1:
             return replace(members[0], role="teacher", name=teacher.name, variant={"members": 1})
-        weights = tuple(teacher.weights[: len(members)]) if isinstance(teacher.weights, list) else None
+        weights = None
+        if isinstance(teacher.weights, list):
+            given = checked_weights(teacher.weights[: len(members)], len(members))
+            weights = None if len(set(given)) == 1 else given
         fitted = teacher.weights == "fitted"
         judge = self.teacher(teacher.name, False, count) if fitted and refit else None
         if fitted and not refit and not len(rows.validation):

@@ -106,7 +106,7 @@ def mean_members(folder: Path | str) -> list[Path]:
     beside, names, given = folder.resolve().parent, description["settings"].get("members"), description.get("given")
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise DamagedFileError(folder / DESCRIPTION, "it does not name the members of a mean")
-    found = [beside / Path(name).name for name in names]
+    found = [_member(beside, Path(name).name) for name in names]
     for number, member in enumerate(found, 1):
         if not member.is_dir() and isinstance(given, dict) and member.name in given:
             kind = "a folder" if given[member.name] == "folder" else f"a file ({given[member.name]})"
@@ -119,6 +119,12 @@ def mean_members(folder: Path | str) -> list[Path]:
                 f"{folder} is the mean of models beside it, and there is no {member}: keep them together"
             )
     return found
+
+
+def _member(beside: Path, key: str) -> Path:
+    """Where a member of a mean lies: beside it, or, if it is a student that teaches, among the students."""
+    student = beside.parent / "student" / key
+    return student if student.is_dir() and not (beside / key).is_dir() else beside / key
 
 
 def _read_own_rows(folder: Path, model: Estimator) -> None:
