@@ -35,8 +35,8 @@ from limbeck.recipe import (
     settings_key,
 )
 from limbeck.recipe_errors import keys_of
-from limbeck.recipe_settings import Confidence
 from limbeck.recipe_toml import toml_value
+from limbeck.recipe_transfer import Confidence
 from limbeck.rows import row_label
 
 ROOT = Path(__file__).parent.parent

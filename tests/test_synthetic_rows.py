@@ -19,7 +19,7 @@ from limbeck.plan import Planner
 from limbeck.progress import Silent
 from limbeck.recipe import dump_recipe, load_recipe, parse_recipe, settings_key
 from limbeck.recipe_rows import planned_rows
-from limbeck.recipe_settings import SYNTHETIC, TransferViews
+from limbeck.recipe_transfer import SYNTHETIC, TransferViews
 from limbeck.road import Road
 from limbeck.run_folder import RunFolder
 from limbeck.stages import Workshop, new_model

@@ -17,7 +17,7 @@ from limbeck.data import Part, SyntheticSettings, ViewSettings
 from limbeck.knowledge import Recording
 from limbeck.objectives import Objective
 from limbeck.recipe import Train
-from limbeck.recipe_settings import Confidence
+from limbeck.recipe_transfer import Confidence
 from limbeck.rows import model_id, row_label
 from limbeck.training import TrainSettings
 from limbeck.trees import Predict

@@ -20,7 +20,8 @@ from limbeck.objectives import Objective
 from limbeck.plan_checks import check_recipe
 from limbeck.recipe import Recipe, Reference, Student, Transfer, TransferViews
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
-from limbeck.recipe_settings import FILE, FITTED_AT_ONCE
+from limbeck.recipe_settings import FITTED_AT_ONCE
+from limbeck.recipe_transfer import FILE
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 from limbeck.teacher_plan import TeacherPlanner

@@ -14,23 +14,11 @@ from limbeck.recipe_claim import Claim
 from limbeck.recipe_errors import dotted, phrases, shown
 from limbeck.recipe_form import Data, Recipe, Regression
 from limbeck.recipe_overrides import apply_overrides, teacher_from
-from limbeck.recipe_settings import (
-    BoostedTrees,
-    Convnet,
-    Distill,
-    Mlp,
-    Model,
-    Select,
-    SklearnTree,
-    SoftTree,
-    Train,
-    Transfer,
-    TransferViews,
-    ViewSpec,
-)
+from limbeck.recipe_settings import BoostedTrees, Convnet, Distill, Mlp, Model, SklearnTree, SoftTree, Train, ViewSpec
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import GradientBoosting, LightGbm, RandomForest, Teacher
 from limbeck.recipe_toml import toml_document
+from limbeck.recipe_transfer import Select, Transfer, TransferViews
 from limbeck.recipes import bundled_recipe, bundled_recipes
 
 __all__ = [

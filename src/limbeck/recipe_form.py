@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from limbeck.recipe_claim import Claim, claim_problems, one_line
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
-from limbeck.recipe_settings import FITTED_AT_ONCE, LARGEST, Count, Name, Table, Transfer, rows_or_fraction
+from limbeck.recipe_settings import FITTED_AT_ONCE, LARGEST, Count, Name, Table, rows_or_fraction
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
 from limbeck.recipe_teaching import (
@@ -25,6 +25,7 @@ from limbeck.recipe_teaching import (
     members_asked,
     taught_problems,
 )
+from limbeck.recipe_transfer import Transfer
 
 if TYPE_CHECKING:
     from limbeck.data.reading import Reading

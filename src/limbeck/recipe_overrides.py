@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from limbeck.errors import UsageError
 from limbeck.recipe_errors import keys_of, no_such_part, shown
 from limbeck.recipe_form import PLAIN_TRANSFER, Regression
-from limbeck.recipe_settings import Transfer
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
 from limbeck.recipe_toml import toml_value
+from limbeck.recipe_transfer import Transfer
 
 _PARTS: dict[str, type[BaseModel]] = {
     "teacher": Teacher,

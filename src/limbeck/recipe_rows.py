@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck.recipe_errors import shown
-from limbeck.recipe_settings import Distill, Select, SoftTree, Train, Transfer
+from limbeck.recipe_settings import Distill, SoftTree, Train
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
+from limbeck.recipe_transfer import Select, Transfer
 from limbeck.rows import model_id, row_label
 
 Variant = dict[str, Any]

@@ -16,7 +16,7 @@ from limbeck.data.scratch import room_for
 from limbeck.errors import UsageError
 from limbeck.model_stage import Rows
 from limbeck.recipe import Select, Transfer
-from limbeck.recipe_settings import FILE
+from limbeck.recipe_transfer import FILE
 
 
 @dataclass(frozen=True)

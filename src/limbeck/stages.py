@@ -16,7 +16,6 @@ from torch import nn
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
 from limbeck.at_once import fit_at_once, history_of
-from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.bias import BIAS, best_bias, raise_bias
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
@@ -24,15 +23,7 @@ from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, key_of, write_bytes, write_json
 from limbeck.given_teacher import PredictionsModel
 from limbeck.inspection import artifact_damages
-from limbeck.knowledge import (
-    CombinedTargets,
-    LabelTargets,
-    RowWeights,
-    StoredTargets,
-    TargetSource,
-    permuted,
-    smoothed_labels,
-)
+from limbeck.lessons import learnt_from, lesson_of, stacked
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
 from limbeck.models.opening import open_model, saved_files
@@ -40,7 +31,7 @@ from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
-from limbeck.recordings import Recordings, teacher_of
+from limbeck.recordings import Recordings
 from limbeck.teacher_making import FITTED, fitted_weights, make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher, answers_about, own_answers
 from limbeck.threads import thread_count, using_threads
@@ -325,10 +316,10 @@ class Workshop:
             rows = np.arange(len(train)) if chosen is None else chosen
             inputs, labels, log_probs = train.inputs[rows], train.labels[rows], None
             if stage.recordings:
-                learnt = self._learnt_from(stage)
+                learnt = learnt_from(stage, self.recordings, self.progress)
                 rows = rows if learnt is None else learnt
                 seen, said = self.recordings.read(stage)
-                inputs, log_probs = _stacked(seen, rows), _stacked(said, rows).astype(np.float32)
+                inputs, log_probs = stacked(seen, rows), stacked(said, rows).astype(np.float32)
                 labels = train.labels[rows]
                 labels = np.pad(labels, (0, len(inputs) - len(rows)), constant_values=-1)  # synthetic rows have none
             unfitted, began = new_model(stage), time.monotonic()
@@ -359,7 +350,7 @@ class Workshop:
             if self.store.is_all_there(stage.identity):
                 return load_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
-            targets, batches = self._lesson(stage)
+            targets, batches = lesson_of(stage, self.recordings, self.progress)
             model = new_model(stage)
             with using_threads(plan["threads"]):
                 history = train(
@@ -401,42 +392,6 @@ class Workshop:
             self.progress.line(f"{stage.title} was begun with {plan['threads']} threads and goes on with as many")
         return plan
 
-    def _lesson(self, stage: ModelStage) -> tuple[TargetSource, BatchSource]:
-        part, size, passes = stage.rows.train, stage.settings.batch_size, stage.settings.passes
-        labels = LabelTargets(part.labels, stage.synthetic)
-        if not stage.recordings:
-            if stage.fresh_views is None:
-                return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected, passes)
-            return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected, passes)
-        inputs, log_probs = self.recordings.read(stage)
-        if stage.targets == "permuted":
-            log_probs = permuted(log_probs, stage.seed)
-        elif stage.targets == "smoothed_labels":
-            log_probs = smoothed_labels(log_probs, part.labels, stage.objective.temperature, stage.selected)
-        sources: list[TargetSource] = [StoredTargets(log_probs), labels]
-        if stage.confidence is not None and stage.confidence.weight:
-            sure = self.recordings.confidence(stage)
-            sources.append(RowWeights(np.where(part.labels >= 0, np.float32(1), sure)))
-        return CombinedTargets(*sources), StoredBatches(inputs, size, self._learnt_from(stage), passes)
-
-    def _learnt_from(self, stage: ModelStage) -> npt.NDArray[np.int64] | None:
-        """The numbers of the rows that a student learns from: not those of which its teacher is too little sure."""
-        if stage.confidence is None or stage.confidence.least is None:
-            return stage.selected
-        kept = (stage.rows.train.labels >= 0) | (self.recordings.confidence(stage) >= stage.confidence.least)
-        rows = np.flatnonzero(kept) if stage.selected is None else stage.selected[kept[stage.selected]]
-        without = stage.rows.train.labels < 0
-        self.progress.line(
-            f"{stage.title}: teacher {teacher_of(stage).name} is at least {stage.confidence.least:.0%} sure of "
-            f"{int(kept[without].sum()):,} of {int(without.sum()):,} rows without labels"
-        )
-        if not len(rows):
-            raise LimbeckError(
-                f"{stage.title}: teacher {teacher_of(stage).name} is less sure than {stage.confidence.least} of every "
-                "row: lower confidence.least of its transfer set"
-            )
-        return rows
-
 
 def new_model(stage: ModelStage) -> KnownModel:
     """The stage's model before training: initialised by its seed, preprocessing learnt on its training rows."""
@@ -445,11 +400,6 @@ def new_model(stage: ModelStage) -> KnownModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
         return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs, part.form)
-
-
-def _stacked(views: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-    """Some rows in all views, one view after the other: shape (views · rows, …)."""
-    return views[:, rows].reshape(-1, *views.shape[2:])
 
 
 def _inputs(stage: ModelStage) -> npt.NDArray[Any]:

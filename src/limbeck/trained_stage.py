@@ -15,7 +15,8 @@ from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage, Rows
 from limbeck.objectives import Objective
 from limbeck.recipe import Reference, Select, Student, Teacher, ViewSpec
-from limbeck.recipe_settings import FITTED_AT_ONCE, Confidence
+from limbeck.recipe_settings import FITTED_AT_ONCE
+from limbeck.recipe_transfer import Confidence
 
 MODEL_VERSION = 3
 

@@ -1,23 +1,16 @@
-"""An ensemble on the page: its members' errors beside its own, and beside those of what it taught."""
+"""The ensembles of a run: their members, what is known of them, and what they taught."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limbeck.report.figures import draw_mark, plain_label, plain_ticks
 from limbeck.report.models import Model, baseline_of, finite
-from limbeck.report.svg import INK, MUTED, PAPER, inline_svg
-from limbeck.report.wording import NOTHING, percent, significant, whole
-from limbeck.rows import row_id
+from limbeck.report.wording import NOTHING, listed, mean_text, percent, significant, whole
+from limbeck.rows import model_id, row_id
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-STUDENTS = 6  # lanes of a figure; the table of all models has the rest
-_LANE = 32  # points
-_CROWDED, _NAMED_APART = 0.016, 0.09  # how near errors are, as a share of the axis, for marks to move aside, or no name
+MEMBER = "member"  # which of an ensemble's a row is
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +40,12 @@ class Ensemble:
     def size(self) -> int:
         """How many members."""
         return len(self.facts["members_errors"])
+
+    @property
+    def way(self) -> str:
+        """How it is a mean, where it is not the plain one of probabilities; else empty."""
+        weights = "fitted weights" if self.facts.get("fitted") else "given weights" if self.weights else ""
+        return ", ".join(filter(None, ["mean of logits" if self.facts.get("mean") == "logits" else "", weights]))
 
     @property
     def gain(self) -> float | None:
@@ -86,7 +85,7 @@ class Ensemble:
         return (
             str(self.size),
             f"{whole(facts['lowest'])} to {whole(facts['highest'])}",
-            _mean(facts["mean_errors"]),
+            mean_text(facts["mean_errors"]),
             significant(spread),
             whole(facts["errors"]),
             f"{percent(facts['pairwise_disagreement'])}%",
@@ -132,11 +131,6 @@ def member_names(members: Sequence[Model]) -> list[str]:
     return [f"{member.name} {member.variant.get('member', place)}" for place, member in enumerate(members, start=1)]
 
 
-def _mean(errors: float) -> str:
-    """To a tenth, where it is not whole."""
-    return f"{errors:,.1f}".removesuffix(".0")
-
-
 def _learnt_from(student: Model, teacher: Model, size: int) -> bool:
     """Whether it is a student of this ensemble, and not of some of its members alone."""
     if student.role != "student" or student.row.get("teacher") != teacher.name:
@@ -145,129 +139,80 @@ def _learnt_from(student: Model, teacher: Model, size: int) -> bool:
     return bool(taught_by == size or (taught_by is None and not teacher.variant))
 
 
-def ensemble_figure(ensemble: Ensemble, smaller: Sequence[Ensemble], test_rows: int, prefix: str) -> str:
-    """Errors on one axis, a lane each for the members, the ensemble, and every student's name with its baseline.
-
-    Args:
-        ensemble: of all members.
-        smaller: of some of them, which are drawn small in its lane.
-        test_rows: how many there are.
-        prefix: of ids.
-    """
-    facts = ensemble.facts
-    own, mean = float(facts["errors"]), float(facts["mean_errors"])
-    lanes = _lanes(ensemble)
-    drawn = [own, *map(float, facts["members_errors"]), *(float(one.facts["errors"]) for one in smaller)]
-    drawn += [errors for marks in lanes.values() for m in marks if (errors := m.number("errors")) is not None]
-    low, high = min(drawn), max(drawn)
-    span = high - low or max(1.0, high)
-    height = _LANE * (2 + len(lanes)) + 34
-
-    def draw(axes: Axes) -> None:
-        bottom = -(1 + len(lanes))
-        axes.set_xlim(low - 0.14 * span, high + 0.14 * span)
-        axes.set_ylim(bottom - 0.5, 0.62)
-        axes.grid(visible=False)
-        axes.spines["left"].set_visible(False)
-        for x, style in ((mean, (0, (2, 2))), (own, "-")):
-            axes.plot([x, x], [bottom - 0.5, 0.3], color=MUTED, linewidth=0.7, linestyle=style, zorder=1)
-        for x, aside in zip(sorted(facts["members_errors"]), _aside(facts["members_errors"], span), strict=True):
-            draw_mark(axes, "reference", x, aside, size=5)
-        _say(axes, mean, 0.36, f"mean {_mean(mean)}")
-        said: list[float] = []
-        for one in sorted(smaller, key=lambda one: -one.size):
-            of_fewer = float(one.facts["errors"])
-            draw_mark(axes, "teacher", of_fewer, -1, size=4)
-            if all(abs(of_fewer - other) > _NAMED_APART * span for other in said):
-                said.append(of_fewer)
-                _say(axes, of_fewer, -1.3, f"of {one.size}", MUTED)
-        draw_mark(axes, "teacher", own, -1, size=7)
-        _say(axes, own, -0.64, whole(own))
-        for lane, marks in enumerate(lanes.values(), start=2):
-            for place, model in enumerate(marks):
-                errors = model.number("errors")
-                if errors is not None:
-                    draw_mark(axes, model.role, errors, -lane, size=6.5 if not place or model.role == "baseline" else 4)
-            if (errors := marks[0].number("errors")) is not None:
-                _say(axes, errors, 0.36 - lane, _with_share(errors, ensemble))
-        named = ["members", "ensemble", *lanes]
-        axes.set_yticks([-place for place in range(len(named))], [plain_label(name, 16) for name in named])
-        for label in axes.get_yticklabels():
-            label.set_parse_math(False)
-        plain_ticks(axes.xaxis, whole)
-        axes.set_xlabel(f"errors in {whole(test_rows)}")
-
-    told = "; ".join(f"student {name} {whole(marks[0].number('errors'))}" for name, marks in lanes.items())
-    label = (
-        f"Errors in {whole(test_rows)}: members {whole(facts['lowest'])} to {whole(facts['highest'])}, "
-        f"mean {_mean(mean)}; ensemble {whole(own)}{'; ' if told else ''}{told}"
-    )
-    return inline_svg(draw, width=400, height=height, margins=(84, 32, 12, 4), prefix=prefix, label=label)
-
-
-def _lanes(ensemble: Ensemble) -> dict[str, list[Model]]:
-    """Of each student's name: the main row first, then its other settings, then its baseline."""
-    lanes: dict[str, list[Model]] = {}
-    for model in (*ensemble.taught, *ensemble.baselines):
-        if model.name in lanes or len(lanes) < STUDENTS:
-            marks = lanes.setdefault(model.name, [])
-            if model not in marks:
-                marks.append(model)
-    return lanes
-
-
 def share_of_gain(errors: float, ensemble: Ensemble) -> float | None:
     """How much of what the ensemble gains over its mean member is kept; None where it gains nothing."""
     return None if ensemble.gain is None else (ensemble.facts["mean_errors"] - errors) / ensemble.gain
 
 
-def _with_share(errors: float, ensemble: Ensemble) -> str:
-    """How many, and how much of the gain is kept, where some is: a smaller student than a member may keep none."""
-    share = share_of_gain(errors, ensemble)
-    return whole(errors) if share is None or share < 0 else f"{whole(errors)}: {percent(share, 0)}% of the gain"
+@dataclass(frozen=True, eq=False)
+class Together:
+    """The means of the very same members, and those of some of them.
+
+    Attributes:
+        means: at least one, in the order of their rows.
+        smaller: of fewer members, under one of these means' names.
+    """
+
+    means: tuple[Ensemble, ...]
+    smaller: tuple[Ensemble, ...]
+
+    @property
+    def first(self) -> Ensemble:
+        """The one of which most is said."""
+        return self.means[0]
+
+    @property
+    def sentence(self) -> str:
+        """What they are, and how many errors members and means make."""
+        facts, several = self.first.facts, len(self.means) > 1
+        are = (
+            f"are means of the same {self.first.size} models" if several else f"is the mean of {self.first.size} models"
+        )
+        makes = [
+            f"{one.label} {whole(one.facts['errors'])}" + (f" ({one.way})" if one.way else "") for one in self.means
+        ]
+        said = ", ".join(makes) if several else f"the ensemble {whole(facts['errors'])}"
+        return (
+            f"{listed([one.label for one in self.means])} {are}. "
+            f"They make {whole(facts['lowest'])} to {whole(facts['highest'])} errors each, {said}."
+        )
+
+    @property
+    def closing(self) -> str:
+        """What the gain is, as far as there is one."""
+        if all(one.gain is None for one in self.means):
+            return (
+                "It gains nothing over its members on the average."
+                if len(self.means) == 1
+                else ("None of them gains anything over the members on the average.")
+            )
+        if not any(one.taught and one.gain for one in self.means):
+            return ""
+        return "Of a student is said how much it keeps of what its ensemble gains over the members on the average."
 
 
-def _say(axes: Axes, x: float, y: float, text: str, colour: str = INK) -> None:
-    """A text above or below a mark, moved inwards where it would run out of the frame."""
-    axes.annotate(
-        text,
-        (_inside(axes, x, text), y),
-        ha="center",
-        va="center",
-        color=colour,
-        fontsize=8,
-        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.8},
-        annotation_clip=False,
-        parse_math=False,
-        zorder=2,
-    )
-
-
-def _inside(axes: Axes, x: float, text: str) -> float:
-    low, high = axes.get_xlim()
-    half = 2.3 * len(text) / axes.bbox.width * (high - low)
-    return min(max(x, low + half), max(low + half, high - half))
-
-
-def _aside(errors: Sequence[float], span: float) -> list[float]:
-    """How far up or down each member's mark goes, in lanes and in rising order, so that none covers another."""
-    aside: list[float] = []
-    placed: list[tuple[float, float]] = []
-    for x in sorted(errors):
-        near = {y for other, y in placed if x - other < _CROWDED * span}
-        free = next((y for y in (0.0, 0.16, -0.16, 0.32, -0.32) if y not in near), 0.0)
-        placed.append((x, free))
-        aside.append(free)
-    return aside
-
-
-def grouped(ensembles: Sequence[Ensemble]) -> list[tuple[Ensemble, list[Ensemble]]]:
-    """By name: the one of most members, and those of fewer."""
+def together(ensembles: Sequence[Ensemble]) -> list[Together]:
+    """The ensembles of each name, the largest before its parts; names that stand for the same members as one."""
     by_name: dict[str, list[Ensemble]] = {}
     for ensemble in ensembles:
         by_name.setdefault(ensemble.teacher.name, []).append(ensemble)
-    found = []
-    for several in by_name.values():
-        whole_one = max(several, key=lambda one: one.size)
-        found.append((whole_one, [one for one in several if one is not whole_one]))
-    return found
+    found: dict[tuple[str, ...], list[list[Ensemble]]] = {}
+    for name, several in by_name.items():
+        largest = max(several, key=lambda one: one.size)
+        rest = [one for one in several if one is not largest]
+        members = tuple(map(str, largest.facts.get("rows") or (f"of {name}",)))
+        found.setdefault(members, []).append([largest, *rest])
+    return [
+        Together(tuple(one[0] for one in same), tuple(part for one in same for part in one[1:]))
+        for same in found.values()
+    ]
+
+
+def numbered_members(ensembles: Sequence[Ensemble]) -> list[tuple[Model, ...]]:
+    """Members that are one architecture trained several times, and differ in their number alone: each such group."""
+    found: dict[str, dict[Model, None]] = {}
+    for ensemble in ensembles:
+        for model in ensemble.members:
+            if set(model.variant) == {MEMBER}:
+                found.setdefault(model_id(model.role, model.name, {}), {})[model] = None
+    return [tuple(group) for group in found.values() if len(group) > 1]

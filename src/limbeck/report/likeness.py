@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from limbeck.metrics import class_similarity, most_alike
-from limbeck.report.ensembles import Ensemble, member_names
+from limbeck.report.ensembles import Together, member_names
 from limbeck.report.models import Family, Model
 from limbeck.report.wording import percent
 
@@ -63,9 +63,9 @@ class Alike:
 
 
 def alike_to_each(
-    models: Sequence[Model], ensembles: Sequence[Ensemble], classes: Sequence[str], temperature: float
+    models: Sequence[Model], ensembles: Sequence[Together], classes: Sequence[str], temperature: float
 ) -> list[Alike]:
-    """The pairs of classes most alike according to every teacher, an ensemble's followed by each of its members'.
+    """The pairs of classes most alike according to every teacher, means of the same members followed by each of these.
 
     Args:
         models: of the run.
@@ -78,17 +78,23 @@ def alike_to_each(
     """
     if len(classes) < 3:
         return []
-    of_whole = {ensemble.teacher: ensemble for ensemble in ensembles}
-    among = {member for ensemble in ensembles for member in ensemble.members}
+    same = {one.teacher: several for several in ensembles for one in several.means}
+    among = {member for several in ensembles for one in (*several.means, *several.smaller) for member in one.members}
+    done: set[Model] = set()
     found: list[Alike] = []
     for teacher in models:
         if teacher.role != "teacher" or teacher in among or not teacher.main:
             continue
-        found += _alike(teacher, teacher.name, False, classes, temperature)
-        if teacher in of_whole:
-            members = of_whole[teacher].members
-            for name, member in zip(member_names(members), members, strict=True):
-                found += _alike(member, name, True, classes, temperature)
+        if teacher in done:
+            continue
+        several = same.get(teacher)
+        means = [teacher] if several is None else [one.teacher for one in several.means]
+        done |= set(means)
+        for mean in means:
+            found += _alike(mean, mean.name, False, classes, temperature)
+        members = () if several is None else several.first.members
+        for name, member in zip(member_names(members), members, strict=True):
+            found += _alike(member, name, True, classes, temperature)
     return found if len(found) > 1 else []
 
 

@@ -19,8 +19,9 @@ from limbeck.claims import claim_lines
 from limbeck.familiarity import DIFFERENT_CONFIDENCE, FAR_AUC
 from limbeck.report.descents import Descent, descent_figures
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
+from limbeck.report.ensemble_figure import ensemble_figure
 from limbeck.report.ensembles import COLUMNS as ENSEMBLE_COLUMNS
-from limbeck.report.ensembles import Ensemble, ensemble_figure, find_ensembles, grouped
+from limbeck.report.ensembles import find_ensembles, numbered_members, together
 from limbeck.report.figures import cost_figure, curve_figure, curve_range, reliability_figure
 from limbeck.report.likeness import alike_to_each, likeness, who_and_at_what
 from limbeck.report.models import Family, Model, families, read_models
@@ -29,7 +30,7 @@ from limbeck.report.split_votes import find_split_votes
 from limbeck.report.sweeps import sweep_figures
 from limbeck.report.table import ROLES, columns, groups, lines
 from limbeck.report.transfer_parts import COLUMNS as PART_COLUMNS
-from limbeck.report.transfer_parts import known_parts, part_figures
+from limbeck.report.transfer_parts import folded, known_parts, part_figures
 from limbeck.report.wording import describe, percent, whole
 
 CURVES = 6  # how many panels of a kind; the table and the JSON hold everything
@@ -70,9 +71,10 @@ def render_report(
     models = read_models(results, predictions, histories, rows, len(names))
     found = families(models)
     ensembles = find_ensembles(results, models)
-    whole_ensembles = grouped(ensembles)
+    of_same_members = together(ensembles)
+    members = numbered_members(ensembles)
     parts = known_parts(results)
-    sweeps = sweep_figures(models, results.get("curves") or {}, rows, ensembles)
+    sweeps = sweep_figures(models, results.get("curves") or {}, rows, ensembles, results.get("parts") or ())
     table_columns = columns(models, rows)
     here = files("limbeck.report")
     script = Markup(here.joinpath("page.js").read_text(encoding="utf-8"))
@@ -98,19 +100,28 @@ def render_report(
         sweep_roles={role for sweep, _ in sweeps for role in sweep.roles},
         ensembles=ensembles,
         ensemble_columns=ENSEMBLE_COLUMNS,
-        ensemble_figures=_ensemble_figures(whole_ensembles, rows),
+        ensemble_figures=[
+            (several, Markup(ensemble_figure(several, rows, f"ensemble{i}")))
+            for i, several in enumerate(of_same_members)
+        ],
         split_votes=[
             found_votes
-            for ensemble, _ in whole_ensembles
-            if (found_votes := find_split_votes(ensemble, labels, names, np.asarray(test_inputs))) is not None
+            for several in of_same_members
+            if (
+                found_votes := find_split_votes(
+                    several.first, labels, names, np.asarray(test_inputs), several.means[1:]
+                )
+            )
+            is not None
         ],
-        parts=parts,
+        parts=folded(parts),
         part_columns=PART_COLUMNS,
         far_auc=f"{FAR_AUC:.2f}",
         lower_confidence=f"{100 * DIFFERENT_CONFIDENCE:.0f}",
         part_figures=[(part, Markup(figure)) for part, figure in part_figures(parts)],
         groups=groups(table_columns),
-        lines=lines(models, table_columns),
+        lines=lines(models, table_columns, members),
+        member_lines=lines([model for group in members for model in group], table_columns),
         cost_figures=_cost_figures(models, found, rows),
         curves=_curves(found),
         curves_left_out=max(0, len(found) - CURVES),
@@ -118,7 +129,7 @@ def render_report(
         disagreements=_disagreements(found, labels, names, np.asarray(test_inputs)),
         pictures=is_image(np.asarray(test_inputs)),
         likeness=likeness(found, models, names),
-        alike_to_each=alike_to_each(models, ensembles, names, who_and_at_what(found, models)[1]),
+        alike_to_each=alike_to_each(models, of_same_members, names, who_and_at_what(found, models)[1]),
         richest=_richest(found, models, labels, names, np.asarray(test_inputs)),
         classes=names,
     )
@@ -146,14 +157,6 @@ def _cost_figures(models: Sequence[Model], found: Sequence[Family], rows: int) -
     shown = [m for m in models if m.row.get("data") == task]
     drawn = [cost_figure(shown, field, rows, f"cost{i}") for i, field in enumerate(("bytes", "latency_ms"))]
     return [Markup(figure) for figure in drawn if figure is not None]
-
-
-def _ensemble_figures(grouped_by_name: Sequence[tuple[Ensemble, list[Ensemble]]], rows: int) -> list[Any]:
-    drawn = [
-        (ensemble, ensemble_figure(ensemble, smaller, rows, f"ensemble{i}"))
-        for i, (ensemble, smaller) in enumerate(grouped_by_name)
-    ]
-    return [(ensemble, Markup(figure)) for ensemble, figure in drawn]
 
 
 def _curves(found: Sequence[Family]) -> list[tuple[Family, Markup]]:

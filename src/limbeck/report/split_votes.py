@@ -17,7 +17,10 @@ PICTURE_BYTES = 90_000
 
 @dataclass(frozen=True)
 class Votes:
-    """An input: its row, true class (None: unlabelled), what members say, what the ensemble does, its picture."""
+    """An input: its row, true class (None: unlabelled), what members say, what the ensemble does, its picture.
+
+    otherwise: other means of the same members that choose another class, each with its class and whether it is right.
+    """
 
     row: int
     truth: str | None
@@ -25,6 +28,7 @@ class Votes:
     chosen: str
     right: bool
     picture: str | None
+    otherwise: tuple[tuple[str, str, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,11 @@ class SplitVotes:
 
 
 def find_split_votes(
-    ensemble: Ensemble, labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray
+    ensemble: Ensemble,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    inputs: np.ndarray,
+    others: Sequence[Ensemble] = (),
 ) -> SplitVotes | None:
     """The rows about which members' probabilities lie furthest apart, of those for which they choose several classes.
 
@@ -47,6 +55,7 @@ def find_split_votes(
         labels: shape (n,), −1 where there is none.
         classes: names, in order.
         inputs: shape (n, …); pictures if they are uint8 images.
+        others: further means of the same members.
 
     Returns:
         None where a member's predictions are missing, or there is only one member.
@@ -69,6 +78,8 @@ def find_split_votes(
         budget -= len(picture or "")
         named = [c for c in np.argsort(-votes[row], kind="stable").tolist() if votes[row, c]]
         chosen = int(own[row].argmax())
+        choices = [(one.label, int(one.teacher.log_probs[row].argmax())) for one in others
+                   if one.teacher.log_probs is not None]  # fmt: skip
         cases.append(
             Votes(
                 row,
@@ -77,6 +88,7 @@ def find_split_votes(
                 classes[chosen],
                 bool(chosen == labels[row]),
                 picture if budget >= 0 else None,
+                tuple((name, classes[c], bool(c == labels[row])) for name, c in choices if c != chosen),
             )
         )
     return SplitVotes(ensemble.label, len(said), len(split), tuple(cases))

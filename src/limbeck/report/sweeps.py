@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from limbeck.recipe_rows import OF_THE_TEACHER
-from limbeck.report.ensembles import Ensemble
+from limbeck.report.ensembles import MEMBER, Ensemble
 from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
 from limbeck.report.models import Model, finite
 from limbeck.report.svg import INK, PAPER, ROLE_COLOURS, inline_svg
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FEWEST = 3  # points that make a line
 FIGURES = 6
 LEVELS = "levels of questions"
-MEMBER, MEMBERS = "member", "members"  # which of an ensemble's a row is; how many of them
+MEMBERS, ROWS = "members", "rows"
 MARKED = 12  # points; more of them would hide the line
 
 
@@ -62,11 +62,11 @@ class Sweep:
         shared = {
             key
             for key, value in line.rest.items()
-            # What a student is taught at, no other role has.
+            # What a student is taught at, no other role has; what it learns from, no teacher.
             if all(
                 other.rest.get(key) == value
                 for other in self.lines
-                if key not in OF_THE_TEACHER or other.role == line.role
+                if other.role == line.role or (key not in OF_THE_TEACHER and other.role != "teacher")
             )
         }
         rest = variant_text({key: value for key, value in line.rest.items() if key not in shared})
@@ -74,28 +74,40 @@ class Sweep:
         return ", ".join(filter(None, [line.name if named else "" if rest else line.role, rest]))
 
 
-def find_sweeps(models: Sequence[Model], ensembles: Sequence[Ensemble] = ()) -> list[Sweep]:
+def find_sweeps(
+    models: Sequence[Model], ensembles: Sequence[Ensemble] = (), parts: Sequence[Mapping[str, Any]] = ()
+) -> list[Sweep]:
     """Settings in which at least three rows of one role and name differ, and in nothing else.
 
     Values are numbers; lists, such as widths, stand for the number of parameters. A setting that was chosen on
     validation rows, such as each width's temperature, is no difference; nor is which member of an ensemble a row is.
     An ensemble of all its members, and what it taught, are of so many `members`; one member alone is as good as
-    they are on the average.
+    they are on the average. What learns from all rows of a transfer set does so from as many `rows` as its parts have.
+
+    Args:
+        models: of the run.
+        ensembles: those among its teachers.
+        parts: of transfer sets, as results.json has them.
     """
-    sizes = {model: one.size for one in ensembles for model in (one.teacher, *one.taught)}
+    of_all = {
+        MEMBERS: {model: float(one.size) for one in ensembles for model in (one.teacher, *one.taught)},
+        ROWS: _all_rows(models, parts),
+    }
     found: dict[str, list[Line]] = {}
     for setting in dict.fromkeys(key for model in models for key in _given(model) if key != MEMBER):
         groups: dict[str, list[tuple[float, float]]] = {}
         apart: dict[str, tuple[str, str, dict[str, Any]]] = {}
+        learners: dict[str, list[Model]] = {}
         for model in models:
             value, errors = _value(model, setting), model.number("errors")
-            if value is None and setting == MEMBERS:
-                value = sizes.get(model)
+            if value is None:
+                value = of_all.get(setting, {}).get(model)
             if value is not None and errors is not None:
                 rest = {key: other for key, other in _given(model).items() if key != setting}
                 group = model_id(model.role, model.name, rest)
                 apart[group] = model.role, model.name, rest
                 groups.setdefault(group, []).append((value, errors))
+                learners.setdefault(group, []).append(model)
         if setting == MEMBERS:
             for one in ensembles:
                 points = groups.get(row_id(one.teacher.row), [])
@@ -107,17 +119,37 @@ def find_sweeps(models: Sequence[Model], ensembles: Sequence[Ensemble] = ()) -> 
                 continue
             lines = found.setdefault(_axis(models, setting), [])
             lines.append(Line(role, name, rest, tuple(sorted(points))))
+            ends = min(points)[0], max(points)[0]
+            if setting == ROWS:
+                teachers = [one.teacher for one in ensembles if set(one.taught) & set(learners[group])]
+                lines += [level for teacher in teachers if (level := _level(teacher, ends)) and level not in lines]
             # A baseline without the setting (a temperature) is as good at each of its values.
             untaught = {key: value for key, value in rest.items() if key not in OF_THE_TEACHER}
             level = next((m for m in models if (m.role, m.name, _given(m)) == ("baseline", name, untaught)), None)
             if role == "student" and level is not None and (errors := level.number("errors")) is not None:
-                ends = {value for value, _ in points}
-                line = Line("baseline", name, untaught, ((min(ends), errors), (max(ends), errors)))
+                line = Line("baseline", name, untaught, ((ends[0], errors), (ends[1], errors)))
                 # Students that differ in what they are taught have one baseline.
                 if line not in lines:
                     lines.append(line)
     order = list(ROLE_COLOURS)
     return [Sweep(name, tuple(sorted(lines, key=lambda line: order.index(line.role)))) for name, lines in found.items()]
+
+
+def _level(teacher: Model, ends: tuple[float, float]) -> Line | None:
+    """A teacher's errors, the same at each value of its students' setting."""
+    errors = teacher.number("errors")
+    return None if errors is None else Line("teacher", teacher.name, teacher.variant, tuple((x, errors) for x in ends))
+
+
+def _all_rows(models: Sequence[Model], parts: Sequence[Mapping[str, Any]]) -> dict[Model, float]:
+    """How many rows each model's transfer set has; none where `rows` are given as shares of it."""
+    if any(isinstance(rows := model.variant.get(ROWS), float) and not rows.is_integer() for model in models):
+        return {}
+    of_set: dict[str, dict[str, float]] = {}
+    for facts in parts:  # once for each teacher
+        of_set.setdefault(str(facts.get("transfer")), {})[str(facts.get("part"))] = facts["rows"]
+    sizes = {name: sum(rows.values()) for name, rows in of_set.items()}
+    return {model: sizes[name] for model in models if (name := model.row.get("transfer")) in sizes}
 
 
 def _given(model: Model) -> dict[str, Any]:
@@ -177,12 +209,8 @@ def by_levels(models: Sequence[Model]) -> list[Sweep]:
     if not lines:
         return []
     ends = {levels for line in lines for levels, _ in line.points}
-    teachers = [
-        Line("teacher", model.name, model.variant, ((min(ends), errors), (max(ends), errors)))
-        for model in models
-        if model.role == "teacher" and (errors := model.number("errors")) is not None
-    ]
-    return [Sweep(LEVELS, (*lines, *teachers))]
+    teachers = [_level(model, (min(ends), max(ends))) for model in models if model.role == "teacher"]
+    return [Sweep(LEVELS, (*lines, *(line for line in teachers if line is not None)))]
 
 
 def sweep_figures(
@@ -190,9 +218,10 @@ def sweep_figures(
     curves: Mapping[str, Sequence[Sequence[int]]],
     test_rows: int,
     ensembles: Sequence[Ensemble] = (),
+    parts: Sequence[Mapping[str, Any]] = (),
 ) -> list[tuple[Sweep, str]]:
     """A figure for each setting that was varied, one of errors over epochs, and one by the levels of trees."""
-    found = [*by_levels(models), *over_epochs(models, curves), *find_sweeps(models, ensembles)][:FIGURES]
+    found = [*by_levels(models), *over_epochs(models, curves), *find_sweeps(models, ensembles, parts)][:FIGURES]
     return [(sweep, _figure(sweep, test_rows, f"sweep{number}")) for number, sweep in enumerate(found)]
 
 
@@ -220,7 +249,7 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
                 axes.plot(*best, marker="o", markersize=7, color=colour, markeredgecolor=PAPER, clip_on=False)
         axes.set_xlabel(sweep.setting.replace("_", " "))
         plain_ticks(axes.yaxis, whole)
-        plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else "{:g}".format)
+        plain_ticks(axes.xaxis, scaled if sweep.setting == "parameters" else _tick)
         if sweep.setting == LEVELS:  # which are whole
             axes.set_xticks(sorted(set(values)))
         _label(axes, sweep)
@@ -229,6 +258,10 @@ def _figure(sweep: Sweep, test_rows: int, prefix: str) -> str:
                      for line in sweep.lines)  # fmt: skip
     label = f"{sweep.title}, in {whole(test_rows)}: {told}"
     return inline_svg(draw, width=360, height=230, margins=(34, 34, 96, 10), prefix=prefix, label=label)
+
+
+def _tick(value: float) -> str:
+    return whole(value) if value >= 1000 else f"{value:g}"
 
 
 def _label(axes: Axes, sweep: Sweep) -> None:

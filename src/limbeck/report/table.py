@@ -9,6 +9,7 @@ from typing import Any
 from limbeck.report.models import Model, finite
 from limbeck.report.wording import (
     NOTHING,
+    mean_text,
     p_value,
     percent,
     scaled,
@@ -35,10 +36,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, and the number to sort by (None: last)."""
+    """What is shown, the number to sort by (None: last), and what is said beneath."""
 
     text: str
     value: float | None
+    beneath: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,35 @@ def groups(found: Sequence[Column]) -> list[tuple[str, int]]:
     return list(spans.items())
 
 
-def lines(models: Sequence[Model], found: Sequence[Column]) -> list[Line]:
-    """One line for each row of the results, in their order."""
+def lines(models: Sequence[Model], found: Sequence[Column], alike: Sequence[Sequence[Model]] = ()) -> list[Line]:
+    """One line for each row of the results, in their order; one for each group of rows that are `alike`: their mean."""
+    group_of = {model: group for group in alike for model in group}
     made = []
     for model in models:
-        source = []
-        if model.row.get("teacher"):
-            source.append(f"from {model.row['teacher']}")
-        if model.row.get("transfer"):
-            source.append(f"over {model.row['transfer']}")
-        if model.row.get("data"):
-            source.append(f"on {model.row['data']}")
-        cells = tuple(_cell(model, column) for column in found)
-        made.append(Line(model, settings_text(model.row), " ".join(source), cells))
+        group = group_of.get(model)
+        if group is None:
+            cells = tuple(_cell(model, column) for column in found)
+            made.append(Line(model, settings_text(model.row), _source(model), cells))
+        elif model is group[0]:
+            cells = tuple(_mean_cell(group, column) for column in found)
+            made.append(Line(model, f"{len(group)} members, on the average", _source(model), cells))
     return made
+
+
+def _source(model: Model) -> str:
+    said = (("teacher", "from"), ("transfer", "over"), ("data", "on"))
+    return " ".join(f"{word} {model.row[field]}" for field, word in said if model.row.get(field))
+
+
+def _mean_cell(group: Sequence[Model], column: Column) -> Cell:
+    """The mean of what the group's lines have; of errors with the fewest and the most."""
+    values = [value for model in group if (value := _cell(model, column).value) is not None]
+    if len(values) < len(group) or column.key == "verdict":
+        return Cell(NOTHING, None)
+    mean = sum(values) / len(values)
+    if column.key == "errors":
+        return Cell(mean_text(mean), mean, f"({whole(min(values))} to {whole(max(values))})")
+    return Cell(mean_text(mean) if column.key == "metrics.validation_errors" else column.write(mean), mean)
 
 
 def _cell(model: Model, column: Column) -> Cell:

@@ -12,12 +12,15 @@ from limbeck.familiarity import FAR, familiarity, familiarity_words, part_words
 from limbeck.familiarity import percent as percent_of
 from limbeck.report.models import finite
 from limbeck.report.svg import BAD, INK, MUTED, ROLE_COLOURS, inline_svg
-from limbeck.report.wording import NOTHING, percent, significant, whole
+from limbeck.report.wording import NOTHING, listed, percent, significant, whole
+from limbeck.rows import row_id, row_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FIGURES = 12
+FIGURES = 6
+TOGETHER = 6  # rows of the table; of more, those of further teachers are folded
+_SETS_NAMED = 3
 
 COLUMNS = (
     ("Rows", "of the part; in brackets those that a filter by confidence keeps"),
@@ -40,12 +43,16 @@ class KnownPart:
     """A part, or the validation rows: its name, which teacher and transfer sets it is of, a text for each column.
 
     Attributes:
+        teacher: in words.
+        first: whether the teacher is the first that is described.
         sentence: what was found, in words; None of validation rows.
         verdict: the end of the sentence; None of validation rows, and without any to compare with.
         far: whether the part is far from what the teacher knows.
     """
 
     name: str
+    teacher: str
+    first: bool
     source: str
     cells: tuple[str, ...]
     sentence: str | None
@@ -66,21 +73,23 @@ def known_parts(results: Mapping[str, Any]) -> list[KnownPart]:
     teachers = list(dict.fromkeys(str(facts.get("teacher")) for facts in described))
     found: list[KnownPart] = []
     for teacher in teachers:
+        called, is_first = _called(teacher, results), teacher == teachers[0]
         transfers: dict[str, list[str]] = {}
         first: dict[str, dict[str, Any]] = {}
         for facts in described:
             if str(facts.get("teacher")) != teacher:
                 continue
-            same = repr((facts.get("part"), {key: facts[key] for key in sorted(facts) if key != "transfer"}))
+            same = repr(_rounded({key: facts[key] for key in sorted(facts) if key != "transfer"}))
             first.setdefault(same, facts)
             transfers.setdefault(same, []).append(str(facts.get("transfer")))
         for same, facts in first.items():
-            source = f"{' and '.join(dict.fromkeys(transfers[same]))}, by {_short(teacher)}"
             name = str(facts.get("part"))
             found.append(
                 KnownPart(
                     name,
-                    source,
+                    called,
+                    is_first,
+                    f"{_sets(list(dict.fromkeys(transfers[same])))}, by {called}",
                     _cells(facts),
                     part_words(name, facts),
                     familiarity_words(facts),
@@ -90,15 +99,42 @@ def known_parts(results: Mapping[str, Any]) -> list[KnownPart]:
             )
         yardstick = next((facts["validation"] for facts in first.values() if facts.get("validation")), None)
         if yardstick is not None:
+            cells = _cells(yardstick)
             found.append(
-                KnownPart("validation rows", f"by {_short(teacher)}", _cells(yardstick), None, None, False, yardstick)
+                KnownPart("validation rows", called, is_first, f"by {called}", cells, None, None, False, yardstick)
             )
     return found
 
 
-def _short(teacher: str) -> str:
-    """A teacher's row without its role."""
-    return teacher.removeprefix("teacher/")
+def folded(parts: Sequence[KnownPart]) -> tuple[list[KnownPart], list[KnownPart]]:
+    """The table's rows, and those of further teachers that a long table folds away."""
+    if len(parts) <= TOGETHER:
+        return list(parts), []
+    return [part for part in parts if part.first], [part for part in parts if not part.first]
+
+
+def _called(teacher: str, results: Mapping[str, Any]) -> str:
+    """A teacher's row in words: `ensemble, 2 members`."""
+    row = next((row for row in results["models"] if row_id(row) == teacher), None)
+    if row is None:
+        return teacher.removeprefix("teacher/")
+    variant = row["variant"] or {}
+    return f"{row['name']}, {variant['members']} members" if set(variant) == {"members"} else row_label(row)
+
+
+def _sets(names: Sequence[str]) -> str:
+    """The names of transfer sets, of many the first."""
+    further = len(names) - _SETS_NAMED + 1
+    return listed(names if len(names) <= _SETS_NAMED else [*names[: _SETS_NAMED - 1], f"{further} more"])
+
+
+def _rounded(facts: Any) -> Any:
+    """Facts without their last digits: the same rows in another order have sums that differ there."""
+    if isinstance(facts, Mapping):
+        return {key: _rounded(value) for key, value in facts.items()}
+    if isinstance(facts, list):
+        return [_rounded(value) for value in facts]
+    return float(f"{facts:.9g}") if isinstance(facts, float) else facts
 
 
 def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -120,8 +156,17 @@ def _cells(facts: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def part_figures(parts: Sequence[KnownPart]) -> list[tuple[KnownPart, str]]:
-    """Of each part, how its rows lie by confidence, with the validation rows' line."""
-    shown = [part for part in parts if part.sentence is not None][:FIGURES]
+    """Of each part, how its rows lie by the first teacher's confidence, with the validation rows' line.
+
+    Fewer rows of a part of which the same is to be said have no drawing of their own.
+    """
+    largest: dict[tuple[str, str | None], KnownPart] = {}
+    for part in parts:
+        if part.first and part.sentence is not None:
+            same = part.name, part.verdict
+            if same not in largest or part.facts["rows"] > largest[same].facts["rows"]:
+                largest[same] = part
+    shown = list(largest.values())[:FIGURES]
     return [(part, confidence_figure(part, f"part{place}")) for place, part in enumerate(shown)]
 
 

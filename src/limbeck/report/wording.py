@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from limbeck.progress import duration
@@ -28,6 +29,16 @@ class Finding:
 def whole(value: float | None) -> str:
     """10000 -> 10,000."""
     return NOTHING if value is None else f"{round(value):,}"
+
+
+def mean_text(count: float) -> str:
+    """145.4 -> 145.4, 148.0 -> 148: the mean of counts, to a tenth."""
+    return f"{count:,.1f}".removesuffix(".0")
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1] if names else ""]))
 
 
 def significant(value: float | None, digits: int = 3) -> str:

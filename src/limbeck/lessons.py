@@ -1,0 +1,73 @@
+"""What a model learns from: rows in their views, and what is to be matched there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.batches import BatchSource, FreshBatches, StoredBatches
+from limbeck.errors import LimbeckError
+from limbeck.knowledge import (
+    CombinedTargets,
+    LabelTargets,
+    RowWeights,
+    StoredTargets,
+    TargetSource,
+    permuted,
+    smoothed_labels,
+)
+from limbeck.model_stage import ModelStage
+from limbeck.progress import Progress
+from limbeck.recordings import Recordings, teacher_of
+
+
+def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> tuple[TargetSource, BatchSource]:
+    """The targets and the batches of a model that is trained.
+
+    Args:
+        stage: a teacher, a baseline or a reference, which learn from labels, or a student.
+        recordings: the run's knowledge.
+        progress: told how many rows a student learns from, where not from all.
+    """
+    part, size, passes = stage.rows.train, stage.settings.batch_size, stage.settings.passes
+    labels = LabelTargets(part.labels, stage.synthetic)
+    if not stage.recordings:
+        if stage.fresh_views is None:
+            return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected, passes)
+        return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected, passes)
+    inputs, log_probs = recordings.read(stage)
+    if stage.targets == "permuted":
+        log_probs = permuted(log_probs, stage.seed)
+    elif stage.targets == "smoothed_labels":
+        log_probs = smoothed_labels(log_probs, part.labels, stage.objective.temperature, stage.selected)
+    sources: list[TargetSource] = [StoredTargets(log_probs), labels]
+    if stage.confidence is not None and stage.confidence.weight:
+        sure = recordings.confidence(stage)
+        sources.append(RowWeights(np.where(part.labels >= 0, np.float32(1), sure)))
+    return CombinedTargets(*sources), StoredBatches(inputs, size, learnt_from(stage, recordings, progress), passes)
+
+
+def learnt_from(stage: ModelStage, recordings: Recordings, progress: Progress) -> npt.NDArray[np.int64] | None:
+    """The numbers of the rows that a student learns from: not those of which its teacher is too little sure."""
+    if stage.confidence is None or stage.confidence.least is None:
+        return stage.selected
+    kept = (stage.rows.train.labels >= 0) | (recordings.confidence(stage) >= stage.confidence.least)
+    rows = np.flatnonzero(kept) if stage.selected is None else stage.selected[kept[stage.selected]]
+    without = stage.rows.train.labels < 0
+    progress.line(
+        f"{stage.title}: teacher {teacher_of(stage).name} is at least {stage.confidence.least:.0%} sure of "
+        f"{int(kept[without].sum()):,} of {int(without.sum()):,} rows without labels"
+    )
+    if not len(rows):
+        raise LimbeckError(
+            f"{stage.title}: teacher {teacher_of(stage).name} is less sure than {stage.confidence.least} of every "
+            "row: lower confidence.least of its transfer set"
+        )
+    return rows
+
+
+def stacked(views: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Some rows in all views, one view after the other: shape (views · rows, …)."""
+    return views[:, rows].reshape(-1, *views.shape[2:])
