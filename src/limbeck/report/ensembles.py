@@ -171,10 +171,10 @@ class Together:
         makes = [
             f"{one.label} {whole(one.facts['errors'])}" + (f" ({one.way})" if one.way else "") for one in self.means
         ]
-        said = ", ".join(makes) if several else f"the ensemble {whole(facts['errors'])}"
+        said = f"; {', '.join(makes)}" if several else f", the ensemble {whole(facts['errors'])}"
         return (
             f"{listed([one.label for one in self.means])} {are}. "
-            f"They make {whole(facts['lowest'])} to {whole(facts['highest'])} errors each, {said}."
+            f"They make {whole(facts['lowest'])} to {whole(facts['highest'])} errors each{said}."
         )
 
     @property

@@ -122,7 +122,7 @@ def find_sweeps(
             ends = min(points)[0], max(points)[0]
             if setting == ROWS:
                 teachers = [one.teacher for one in ensembles if set(one.taught) & set(learners[group])]
-                lines += [level for teacher in teachers if (level := _level(teacher, ends)) and level not in lines]
+                lines += [flat for teacher in teachers if (flat := _level(teacher, ends)) and flat not in lines]
             # A baseline without the setting (a temperature) is as good at each of its values.
             untaught = {key: value for key, value in rest.items() if key not in OF_THE_TEACHER}
             level = next((m for m in models if (m.role, m.name, _given(m)) == ("baseline", name, untaught)), None)
