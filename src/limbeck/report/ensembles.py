@@ -165,9 +165,7 @@ class Together:
     def sentence(self) -> str:
         """What they are, and how many errors members and means make."""
         facts, several = self.first.facts, len(self.means) > 1
-        are = (
-            f"are means of the same {self.first.size} models" if several else f"is the mean of {self.first.size} models"
-        )
+        are = f"{'are means of the same' if several else 'is the mean of'} {self.first.size} models"
         makes = [
             f"{one.label} {whole(one.facts['errors'])}" + (f" ({one.way})" if one.way else "") for one in self.means
         ]
@@ -181,11 +179,8 @@ class Together:
     def closing(self) -> str:
         """What the gain is, as far as there is one."""
         if all(one.gain is None for one in self.means):
-            return (
-                "It gains nothing over its members on the average."
-                if len(self.means) == 1
-                else ("None of them gains anything over the members on the average.")
-            )
+            gains = "It gains nothing" if len(self.means) == 1 else "None gains anything"
+            return f"{gains} over its members on the average."
         if not any(one.taught and one.gain for one in self.means):
             return ""
         return "Of a student is said how much it keeps of what its ensemble gains over the members on the average."

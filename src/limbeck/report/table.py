@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One model's line in the table."""
+    """A line of the table: one model, or the first of several of which it shows the mean."""
 
     model: Model
     settings: str
