@@ -165,4 +165,4 @@ def digits_split(digits):
 def test_students_on_labels_alone_tell_of_no_part(done, road):
     baselines = [(plan.baselines[0], "all") for plan in road.planner.students() if plan.baselines]
     assert len(baselines) == 4
-    assert known_parts(baselines, road.workshop) == []
+    assert known_parts(baselines, [], road.workshop) == []

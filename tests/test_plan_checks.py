@@ -100,3 +100,43 @@ def test_predictions_know_no_rows_of_a_file(planned, file, split, tmp_path):
     plan = planned(teacher={"from": str(tmp_path / "said.npz")}, parts=["labelled", part])
     with pytest.raises(UsageError, match=r"transfer\.x\.parts: teacher t is a file of predictions"):
         plan.students()
+
+
+def test_a_filter_by_confidence_is_of_no_use_where_all_rows_have_labels(planned):
+    every = load_dataset("digits").split(validation=200, test=0.25)
+    assert refused(planned, split=every, labels=None, confidence={"least": 0.5}) == (
+        "transfer.x.confidence: all of its rows have labels, expected it with others: it is about rows without"
+    )
+
+
+def test_the_same_file_twice_is_refused(planned, file, tmp_path):
+    name = file(np.zeros((5, 8, 8), np.uint8))
+    again = name.replace(str(tmp_path), f"{tmp_path}/.")
+    assert refused(planned, parts=[name, again]) == (
+        f"transfer.x.parts: {name} and {again} are the same rows: leave one of them out"
+    )
+
+
+def test_where_every_row_keeps_its_label_there_is_no_unlabelled_part(split):
+    every = load_dataset("digits").split(validation=200, test=0.25, labels=1147)
+    recipe = {
+        "title": "x", "data": {"source": "digits", "labels": 1147},
+        "teacher": [{"name": "t", "model": MLP, "train": TRAIN}],
+        "student": [{"name": "small", "model": MLP, "train": TRAIN}],
+    }  # fmt: skip
+    plan = Planner(parse_recipe(recipe, "mine.toml"), every, 0)
+    assert [len(recording.part) for recording in plan.students()[0].trials[0].recordings] == [1147]
+
+
+def test_labels_are_asked_of_no_transfer_set_that_has_none(split, file):
+    name = file(np.zeros((5, 8, 8), np.uint8))
+    recipe = {
+        "title": "x", "data": {"source": "digits", "labels": 100},
+        "teacher": [{"name": "t", "model": MLP, "train": TRAIN}], "transfer": [{"name": "x", "parts": [name]}],
+        "student": [{"name": "small", "model": MLP, "train": TRAIN, "distill": {"hard": 1}}],
+    }  # fmt: skip
+    with pytest.raises(UsageError) as error:
+        Planner(parse_recipe(recipe, "mine.toml"), split, 0)
+    assert str(error.value) == (
+        'student.small.distill.hard: no row of "x" has a label, expected 0, or a part with labels beside'
+    )

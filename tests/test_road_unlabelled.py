@@ -17,8 +17,10 @@ from limbeck.data import load_dataset
 from limbeck.errors import LimbeckError
 from limbeck.inspection import verify
 from limbeck.knowledge import Knowledge
+from limbeck.lessons import lesson_of
 from limbeck.models.opening import open_model
 from limbeck.progress import Lines, Silent
+from limbeck.recipe import parse_recipe
 from limbeck.road import Road
 from limbeck.training import predict_log_probs
 
@@ -327,7 +329,7 @@ def test_rows_of_which_the_teacher_is_too_little_sure_are_not_learnt_from(copied
     starts = np.cumsum([0, *(one["rows"] for one in found["parts"])])
     assert [one["kept"] for one in found["parts"]] == [kept[slice(*ends)].sum() for ends in pairwise(starts)]
     again = Road.open(recipe, out, sets=sets)
-    _, batches = again.workshop._lesson(again.planner.students()[0].trials[0])
+    _, batches = lesson_of(again.planner.students()[0].trials[0], again.workshop.recordings, Silent())
     seen = sorted(row for batch in batches.batches(0, 0) for row in batch.rows.tolist())
     assert seen == np.flatnonzero(kept).tolist()
 
@@ -350,7 +352,7 @@ def test_rows_without_labels_count_by_how_sure_the_teacher_is(copied_run, recipe
     limbeck.run(recipe, out, sets=sets)
     road = Road.open(recipe, out, sets=sets)
     (stage,) = road.planner.students()[0].trials
-    targets, batches = road.workshop._lesson(stage)
+    targets, batches = lesson_of(stage, road.workshop.recordings, Silent())
     expected = np.where(stage.rows.train.labels >= 0, 1, sure_of(road, stage))
     for batch in batches.batches(0, 0):
         counted = targets.batch(batch.rows, batch.view).weights.numpy()
@@ -454,12 +456,6 @@ def test_a_part_that_cannot_be_is_refused_in_one_line_and_nothing_is_lost(
     assert contents(copied_run.parent) == before
 
 
-def test_all_labels_kept_leave_no_unlabelled_part(recipe, tmp_path, refused):
-    code, line = refused("run", recipe, "--out", tmp_path / "runs" / "run", "--set", "data.labels=430")
-    assert code in (1, 2)
-    assert 'transfer.all.parts: part "unlabelled" has no rows' in line
-
-
 @pytest.mark.parametrize("labels", ["5", "431", "0", "1.5", "true"])
 def test_a_number_of_labels_that_cannot_be_is_refused_in_one_line(recipe, tmp_path, refused, labels):
     code, line = refused("run", recipe, "--out", tmp_path / "runs" / "run", "--set", f"data.labels={labels}")
@@ -516,3 +512,19 @@ def test_smoothed_labels_on_rows_without_labels_are_refused_for_that_reason(reci
     assert code in (1, 2)
     assert "no labels" in line
     assert "synthetic" not in line
+
+
+def test_a_forest_answers_for_training_rows_in_a_file_by_the_trees_that_have_not_seen_them(tmp_path):
+    """They are known by what is in them: in a file they have other numbers."""
+    data = {"source": "digits", "validation": 200, "test": 0.3}
+    train = limbeck.load_dataset("digits").split(validation=200, test=0.3).train
+    np.savez(tmp_path / "again.npz", x=train.inputs[:300])
+    recipe = {
+        "title": "Again", "data": data,
+        "teacher": [{"name": "forest", "model": {"kind": "random-forest", "trees": 20}}],
+        "transfer": [{"name": "all", "parts": ["train", f"file:{tmp_path / 'again.npz'}"], "dtype": "float32"}],
+        "student": [{"name": "net", "model": {"kind": "mlp", "widths": [8]}, "train": {"epochs": 1}}],
+    }  # fmt: skip
+    of_train, of_file = limbeck.run(parse_recipe(recipe, "again"), tmp_path / "runs" / "again")["parts"]
+    assert of_file["rows"] == 300
+    assert abs(of_file["confidence"] - of_train["confidence"]) < 0.05

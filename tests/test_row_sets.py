@@ -97,12 +97,12 @@ def test_a_part_without_rows_is_refused():
     every, none = (load_dataset("digits").split(validation=200, test=0.25, labels=labels) for labels in (None, LABELS))
     none.train.labels[:] = -1
     with pytest.raises(UsageError) as error:
-        RowSets(every, 0).transfer_set(transfer(BOTH), False)
+        RowSets(every, 0).transfer_set(transfer(["unlabelled"]), False)
     assert str(error.value) == (
         'part "unlabelled" has no rows, for all 1147 training rows have labels: set data.labels, or leave it out'
     )
     with pytest.raises(UsageError) as error:
-        RowSets(none, 0).transfer_set(transfer(BOTH), False)
+        RowSets(none, 0).transfer_set(transfer(["labelled"]), False)
     assert str(error.value) == ('part "labelled" has no rows, for all 1147 training rows have none: leave it out')
 
 

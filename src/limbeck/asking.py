@@ -58,6 +58,8 @@ def members_of(
             raise UsageError("weights were given for a mean, which has its own: leave them out")
         counted = None if teacher.weights is None else [weight for weight in teacher.weights if weight > 0]
         return list(teacher.asked), counted, teacher.mean
+    if isinstance(weights, str):
+        raise UsageError(f'weights = "{weights}": give a list of numbers; weights are fitted in recipes')
     several = list(teacher) if isinstance(teacher, list | tuple) else [teacher]
     if not several:
         raise UsageError("the list of teachers is empty: give at least one")

@@ -212,7 +212,8 @@ def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: d
     rows = len(recording.part)
     size = rows * len(recording.part.classes) * np.dtype(recording.dtype).itemsize
     view = f", view {recording.view}" if recording.view else ", inputs"
-    title = f"knowledge of {teacher.title.partition(' ')[2]}{view}"
+    part = "" if recording.part.name == "train" else f", {recording.part.name}"
+    title = f"knowledge of {teacher.title.partition(' ')[2]}{part}{view}"
     folder = road.store.folder(recording.identity)
     if folder.is_dir() and not road.fresh:
         there = sum(file.stat().st_size for file in folder.iterdir())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from limbeck.ensembles import ensemble_facts
 from limbeck.familiarity import part_facts
+from limbeck.lessons import kept_rows
 from limbeck.model_stage import ModelStage
 from limbeck.models.mean import MeanModel
 from limbeck.recordings import by_view, teacher_of
@@ -49,20 +49,24 @@ def known_ensembles(
     return found
 
 
-def known_parts(students: Sequence[tuple[ModelStage, str]], workshop: Workshop) -> list[dict[str, Any]]:
+def known_parts(
+    students: Sequence[tuple[ModelStage, str]], stages: Sequence[ModelStage], workshop: Workshop
+) -> list[dict[str, Any]]:
     """`part_facts` of every part of the transfer sets, as each of their teachers knows it.
 
     Args:
         students: each one's stage and the name of its transfer set.
+        stages: of the rows: a teacher is called what its row is.
         workshop: has what the teachers said.
     """
+    row_of = {stage.identity.key: stage.id for stage in stages if stage.role == "teacher"}
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for stage, transfer in students:
         if not stage.recordings:
             continue
         teacher, start = teacher_of(stage), 0
         parts = [recording.part for recording in by_view(stage.recorded()[0][1])[0]]
-        names = [(transfer, part.name, teacher.id) for part in parts]
+        names = [(transfer, part.name, teacher.identity.key) for part in parts]
         if names[0] in found:
             continue
         said = workshop.recordings.on_rows(stage)
@@ -71,6 +75,7 @@ def known_parts(students: Sequence[tuple[ModelStage, str]], workshop: Workshop) 
         combined = workshop.recordings.together(stage, said, 1.0)
         validation = workshop.recordings.together(stage, yardstick, 1.0) if len(yardstick) == len(judged) else None
         mean = workshop.answering(teacher).model if len(said) > 1 else None
+        kept = kept_rows(stage, workshop.recordings)
         several: dict[str, Any] = {}
         if isinstance(mean, MeanModel):
             several = {"weights": mean.weights, "mean": mean.mean}
@@ -79,7 +84,7 @@ def known_parts(students: Sequence[tuple[ModelStage, str]], workshop: Workshop) 
             found[name] = {
                 "transfer": transfer,
                 "part": part.name,
-                "teacher": teacher.id,
+                "teacher": row_of.get(teacher.identity.key, teacher.id),
                 **part_facts(
                     combined[rows],
                     part.labels,
@@ -87,18 +92,8 @@ def known_parts(students: Sequence[tuple[ModelStage, str]], workshop: Workshop) 
                     validation_labels=teacher.rows.validation.labels if validation is not None else None,
                     members=[one[rows] for one in said] if several else None,
                     validation_members=yardstick if several and validation is not None else None,
-                    kept=_kept(stage, combined[rows], part.labels),
+                    kept=None if kept is None else int(kept[rows].sum()),
                     **several,
                 ),
             }
     return list(found.values())
-
-
-def _kept(stage: ModelStage, log_probs: Array, labels: Array) -> int | None:
-    """How many rows of a part its student learns from; None where that is all of them."""
-    if stage.confidence is None or stage.confidence.least is None:
-        return None
-    values = log_probs.astype(np.float32)
-    values -= values.max(axis=1, keepdims=True)
-    sure = 1 / np.exp(values).sum(axis=1)
-    return int(np.count_nonzero((labels >= 0) | (sure >= stage.confidence.least)))

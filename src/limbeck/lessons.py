@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
 from limbeck.errors import LimbeckError
+from limbeck.familiarity import percent
 from limbeck.knowledge import (
     CombinedTargets,
     LabelTargets,
@@ -51,13 +52,13 @@ def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> 
 
 def learnt_from(stage: ModelStage, recordings: Recordings, progress: Progress) -> npt.NDArray[np.int64] | None:
     """The numbers of the rows that a student learns from: not those of which its teacher is too little sure."""
-    if stage.confidence is None or stage.confidence.least is None:
+    kept = kept_rows(stage, recordings)
+    if kept is None or stage.confidence is None or stage.confidence.least is None:
         return stage.selected
-    kept = (stage.rows.train.labels >= 0) | (recordings.confidence(stage) >= stage.confidence.least)
     rows = np.flatnonzero(kept) if stage.selected is None else stage.selected[kept[stage.selected]]
     without = stage.rows.train.labels < 0
     progress.line(
-        f"{stage.title}: teacher {teacher_of(stage).name} is at least {stage.confidence.least:.0%} sure of "
+        f"{stage.title}: teacher {teacher_of(stage).name} is at least {percent(stage.confidence.least)} sure of "
         f"{int(kept[without].sum()):,} of {int(without.sum()):,} rows without labels"
     )
     if not len(rows):
@@ -66,6 +67,17 @@ def learnt_from(stage: ModelStage, recordings: Recordings, progress: Progress) -
             "row: lower confidence.least of its transfer set"
         )
     return rows
+
+
+def kept_rows(stage: ModelStage, recordings: Recordings) -> npt.NDArray[np.bool_] | None:
+    """Which rows a filter by confidence leaves: those with labels, and those of which the teacher is sure enough.
+
+    Returns:
+        Shape (rows,); None without a filter.
+    """
+    if stage.confidence is None or stage.confidence.least is None:
+        return None
+    return np.asarray((stage.rows.train.labels >= 0) | (recordings.confidence(stage) >= stage.confidence.least))
 
 
 def stacked(views: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

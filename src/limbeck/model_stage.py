@@ -25,7 +25,7 @@ from limbeck.trees import Predict
 
 @dataclass(frozen=True)
 class Rows:
-    """The labelled rows that a stage works with: those left after the validation split, or, to refit, all.
+    """The rows that a stage works with: those left after the validation split, or, to refit, all.
 
     Attributes:
         train: to train on; of a transfer set that has some rows only, those.

@@ -136,7 +136,7 @@ class Outcome:
             "claims": measured(self.claims, rows, correct),
             "curves": curves,
             "ensembles": known_ensembles(stages, predictions, labels, self.workshop),
-            "parts": known_parts(taught, self.workshop),
+            "parts": known_parts(taught, stages, self.workshop),
         }
         self.folder.write_results(results)
         self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})

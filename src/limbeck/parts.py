@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from limbeck.derived import derived
@@ -18,8 +18,10 @@ def planned_parts(planner: Planner) -> dict[str, str]:
     parts = {stage.id: stage.identity.key for stage in planner.members()}
     parts |= {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
     trials: Counter[str] = Counter()  # students of one name may each have a grid
+    needing = [*planner.members(), *planner.teachers(), *planner.references()]
     for plan in planner.students():
         parts |= _behind(planner, plan.trials[0], plan.student.transfer)
+        needing += [*plan.trials, *plan.baselines]
         for stages in (plan.trials, plan.baselines):
             if len(stages) == 1:
                 parts[stages[0].id] = stages[0].identity.key
@@ -32,11 +34,13 @@ def planned_parts(planner: Planner) -> dict[str, str]:
             for trained in (*plan.trials, *plan.baselines):
                 for stage in derived(planner, plan.student, trained):
                     parts |= {stage.id: stage.identity.key, **_behind(planner, stage, plan.student.transfer)}
+                    needing.append(stage)
     parts |= {stage.id: stage.identity.key for stage in planner.references()}
-    return parts | {stage.id: stage.identity.key for stage in planner.regressions()}
+    parts |= {stage.id: stage.identity.key for stage in planner.regressions()}
+    return parts | _further(parts, needing)
 
 
-def shown_parts(planner: Planner, shown: Iterable[tuple[ModelStage, str | None]]) -> dict[str, str]:
+def shown_parts(planner: Planner, shown: Sequence[tuple[ModelStage, str | None]]) -> dict[str, str]:
     """The keys of the models that the results show, and of what they were made from.
 
     Args:
@@ -46,7 +50,22 @@ def shown_parts(planner: Planner, shown: Iterable[tuple[ModelStage, str | None]]
     parts: dict[str, str] = {}
     for stage, transfer in shown:
         parts |= {stage.id: stage.identity.key, **_behind(planner, stage, transfer)}
-    return parts
+    return parts | _further(parts, [stage for stage, _ in shown])
+
+
+def _further(parts: Mapping[str, str], stages: Iterable[ModelStage]) -> dict[str, str]:
+    """What stages need that has no name yet: what lies deeper behind a student that teaches, or behind weights."""
+    known, found = set(parts.values()), dict[str, str]()
+    for one in (one for stage in stages for one in (*stage.needs, stage)):
+        kind = "reference" if one.role == "reference" else "teacher" if one.identity.kind == "teacher" else one.role
+        keys = [(kind, one.name, one.identity.key)] if one.path is None else []
+        keys += [
+            ("knowledge", teacher.name, recording.identity.key)
+            for teacher, recordings in one.recorded()
+            for recording in recordings
+        ]
+        found |= {f"{role}/{plain(name)}-behind={key[:12]}": key for role, name, key in keys if key not in known}
+    return found
 
 
 def _fixed(plan: StudentPlan, stage: ModelStage) -> dict[str, Any]:

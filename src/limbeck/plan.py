@@ -204,7 +204,7 @@ class Planner:
         return tuple(
             Recording(
                 asked.identity.key, part, view, settings if view else ViewSettings(), self.seed if view else 0,
-                transfer.dtype,
+                transfer.dtype, part.name.startswith(FILE),
             )
             for asked in teacher.asked
             for part in parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.recipe import Recipe, Transfer, TransferViews, ViewSpec
+from limbeck.recipe import Recipe, Student, Transfer, TransferViews, ViewSpec
 from limbeck.recipe_claim import class_problems
 from limbeck.recipe_errors import shown
 from limbeck.row_sets import RowSets
@@ -21,7 +21,10 @@ def check_recipe(recipe: Recipe, rows: RowSets) -> None:
     for transfer in recipe.transfer:
         _check_parts(transfer, rows)
         _check_select(transfer, rows)
+        _check_confidence(transfer, rows)
         _check_views(f"transfer.{transfer.name}", transfer.views, rows.split.train.inputs.shape)
+    for student in recipe.student:
+        _check_hard(student, recipe, rows)
     for teacher in recipe.teacher:
         if teacher.views is not None:
             _check_views(f"teacher.{teacher.name}", teacher.views, rows.split.train.inputs.shape)
@@ -32,6 +35,17 @@ def check_recipe(recipe: Recipe, rows: RowSets) -> None:
 
     for problem in class_problems(recipe.claim, recipe.rows(), class_names):
         raise UsageError(problem)
+
+
+def _check_hard(student: Student, recipe: Recipe, rows: RowSets) -> None:
+    """Refuse a hard term where no row has a label."""
+    transfer = next(part for part in recipe.transfer if part.name == student.transfer)
+    hard = any(trial.distill.hard for part in student.swept() for trial in part.trials())
+    if hard and not (rows.transfer_set(transfer, False).rows.train.labels >= 0).any():
+        raise UsageError(
+            f"student.{student.name}.distill.hard: no row of {shown(transfer.name)} has a label, expected 0, or a part "
+            "with labels beside"
+        )
 
 
 def _check_parts(transfer: Transfer, rows: RowSets) -> None:
@@ -57,6 +71,15 @@ def _check_select(transfer: Transfer, rows: RowSets) -> None:
                 part.selected(without=select.without, only=select.only)
     except UsageError as error:
         raise UsageError(f"transfer.{transfer.name}.select: {error}") from None
+
+
+def _check_confidence(transfer: Transfer, rows: RowSets) -> None:
+    """Refuse a filter by confidence that would leave nothing out."""
+    if transfer.confidence is not None and (rows.transfer_set(transfer, False).rows.train.labels >= 0).all():
+        raise UsageError(
+            f"transfer.{transfer.name}.confidence: all of its rows have labels, expected it with others: it is about "
+            "rows without"
+        )
 
 
 def _check_views(where: str, views: ViewSpec, shape: tuple[int, ...]) -> None:

@@ -89,6 +89,8 @@ class Recordings:
         if self._read_last is not None and self._read_last[0] == key:
             return self._read_last[1:]
         self._read_last = None
+        for teacher, recordings in recorded:
+            self.make(recordings, teacher)
         views = [by_view(recordings) for _, recordings in recorded]
         inputs = self._inputs(views[0])
         classes, dtype = len(stage.rows.train.classes), stage.recordings[0].dtype

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from limbeck.artifacts import ArtifactStore
 from limbeck.data import Dataset, Part, Split, ViewCache, load_dataset, shared_rows
+from limbeck.data.unlabelled import check_held_out
 from limbeck.derived import derived
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.fitting import check_seed
@@ -137,6 +139,9 @@ class Road:
         split = _split(dataset, data)
         if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
             raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
+        without = np.flatnonzero(dataset.train.labels < 0)
+        if len(without):  # those that data.labels takes labels from are training rows, whatever they are like
+            check_held_out(dataset.train.take(without).named(f"{data.source}, rows without labels"), split)
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
         # A fresh run that was cut off is gone on with, not begun once more.

@@ -85,7 +85,11 @@ class RowSets:
         asked = repr((transfer.parts, select)), refit
         if asked not in self._transfer_sets:
             rows = self.all_rows if refit else self.split_rows
-            parts = [self._part(name, refit) for name in transfer.parts]
+            parts = [self._part(name, refit) for name in transfer.parts if not self._is_empty(name, transfer, refit)]
+            for number, part in enumerate(parts):
+                for before in parts[:number]:
+                    if part.inputs_hash == before.inputs_hash:
+                        raise UsageError(f"{before.name} and {part.name} are the same rows: leave one of them out")
             if select is not None and select.rows is not None:
                 parts = self._some(parts, select, select.rows)
             self._transfer_sets[asked] = TransferRows(tuple(parts), replace(rows, train=_joined(parts)))
@@ -105,6 +109,14 @@ class RowSets:
             rows = replace(found, train=found.train.take(np.flatnonzero(labelled)))
         seen, learnt = (_left(part, transfer.select) for part in (found.train, rows.train))
         return rows, max(1, round(seen / learnt))
+
+    def _is_empty(self, name: str, transfer: Transfer, refit: bool) -> bool:
+        """Whether rows without labels, or with, are none beside the others: where all have them, say."""
+        both = {"labelled", "unlabelled"}
+        if name not in both or not both <= {*transfer.parts}:
+            return False
+        labelled = (self.all_rows if refit else self.split_rows).train.labels >= 0
+        return not (labelled if name == "labelled" else ~labelled).any()
 
     def _part(self, name: str, refit: bool) -> Part:
         if (name, refit) not in self._parts:

@@ -84,11 +84,13 @@ class TrainSettings:
             if not holds:
                 raise UsageError(f"train.{name} = {getattr(self, name)!r}, expected {expected}: change {name}")
 
+    def as_json(self) -> dict[str, Any]:
+        """All of them, but for a single pass, which is what an epoch is."""
+        return {name: value for name, value in asdict(self).items() if name != "passes" or value != 1}
+
     def in_effect(self) -> dict[str, Any]:
-        """The settings that make a difference: AdamW has no momentum of that name, and one pass is what an epoch is."""
-        without = {"momentum"} if self.optimizer != "sgd" else set()
-        without |= {"passes"} if self.passes == 1 else set()
-        return {k: v for k, v in asdict(self).items() if k not in without}
+        """The settings that make a difference: AdamW has no momentum of that name."""
+        return {k: v for k, v in self.as_json().items() if k != "momentum" or self.optimizer == "sgd"}
 
     def rate(self, progress: float) -> float:
         """The learning rate after this fraction of all steps; a step's own is that of its middle, which is never 0."""
@@ -175,7 +177,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = TrainingState()
-        training = {"seed": seed, "settings": settings.in_effect(), "rows": batches.rows, "steps": batches.steps}
+        training = {"seed": seed, "settings": settings.as_json(), "rows": batches.rows, "steps": batches.steps}
         if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer, training)) is not None:
             state = found
         saved = began = time.monotonic()

@@ -103,7 +103,7 @@ def check_held_out(part: Part, split: Split) -> None:
         if len(rows):
             of_all = "" if found else f" of its {len(part):,} rows"
             are, what = ("is also a", "row") if len(rows) == 1 else ("are also", "rows")
-            shown = ", ".join(map(str, rows[:_SHOWN])) + (", …" if len(rows) > _SHOWN else "")
+            shown = ", ".join(map(str, part.ids[rows[:_SHOWN]])) + (", …" if len(rows) > _SHOWN else "")
             found.append(f"{len(rows):,}{of_all} {are} {word} {what} (row {shown})")
     if found:
         raise LimbeckError(

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.data import Part
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.store import Knowledge, Recording
-from limbeck.teachers import Teacher, answers_about, own_answers
+from limbeck.teachers import Teacher, answers_about, own_answers, own_answers_by_content
+from limbeck.teachers.protocol import Known
 
 # Agreement must beat the best renaming of the classes within this, in rows of a hundred.
 CLEARLY = 0.05
@@ -95,6 +96,24 @@ def check_agreement(
         )
 
 
+def own_about(teacher: Teacher, recording: Recording, part: Part) -> Known | None:
+    """What a teacher says unseen about those of a part's rows that it was fitted to; nothing of altered ones.
+
+    Args:
+        teacher: the one that is recorded.
+        recording: says in which view, and how its rows are known.
+        part: its rows, or some of them.
+    """
+    if recording.view:
+        return None
+    if not recording.by_content:
+        return own_answers(teacher, part)
+    try:
+        return own_answers_by_content(teacher, part)
+    except UsageError:  # it knows its rows by their ids, which these are not
+        return None
+
+
 def spot_check(
     teacher: Teacher,
     knowledge: Knowledge,
@@ -118,7 +137,7 @@ def spot_check(
     """
     chosen = np.unique(np.linspace(0, len(recording.part) - 1, rows).round().astype(np.int64))
     asked = recording.pixels_of(chosen) if pixels is None else pixels[chosen]
-    own = own_answers(teacher, recording.part.take(chosen)) if recording.view == 0 else None
+    own = own_about(teacher, recording, recording.part.take(chosen))
     again = np.exp(answers_about(teacher, asked, own))
     stored = np.exp(knowledge.log_probs()[chosen].astype(np.float32))
     off = np.abs(again - stored).max(axis=1) > TOLERANCE

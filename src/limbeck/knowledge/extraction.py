@@ -13,7 +13,7 @@ import numpy.typing as npt
 from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, recorded_seconds
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError, content_digest, write_json, write_tensors
-from limbeck.knowledge.checks import spot_check
+from limbeck.knowledge.checks import own_about, spot_check
 from limbeck.knowledge.store import (
     DESCRIPTION,
     Knowledge,
@@ -25,7 +25,7 @@ from limbeck.knowledge.store import (
     shard_ranges,
 )
 from limbeck.progress import Progress, Silent
-from limbeck.teachers import Teacher, answers_about, own_answers
+from limbeck.teachers import Teacher, answers_about
 from limbeck.threads import thread_count, using_threads
 
 Pixels = Callable[[], npt.NDArray[Any]]
@@ -162,7 +162,7 @@ def _record(
     # Views of rows that are too many for memory are made as they are asked about: the same, whatever the batch.
     by_step = recording.view > 0 and isinstance(recording.part.inputs, np.memmap)
     inputs = None if by_step else pixels() if pixels else recording.pixels(None)
-    own = own_answers(teacher, recording.part) if recording.view == 0 else None
+    own = own_about(teacher, recording, recording.part)
     done = sum(stop - start for number, (start, stop) in enumerate(ranges) if number not in missing)
     key, classes = recording.identity.key, len(recording.part.classes)
     # Several batches at a time, so that the bar moves; each batch is still asked by itself.

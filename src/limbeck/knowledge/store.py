@@ -43,6 +43,8 @@ class Recording:
         view_settings: how views are drawn, or synthetic rows made; without meaning for view 0.
         seed: of the views; without meaning for view 0.
         dtype: in which log-probabilities are stored.
+        by_content: whether rows that the teacher was fitted to are known by what is in them, and not by their ids: of
+            a part from elsewhere, whose ids are its own.
     """
 
     teacher_key: str
@@ -51,6 +53,7 @@ class Recording:
     view_settings: ViewSettings | SyntheticSettings = field(default_factory=ViewSettings)
     seed: int = 0
     dtype: StoredDtype = "float16"
+    by_content: bool = False
 
     @cached_property
     def identity(self) -> Identity:
@@ -58,10 +61,13 @@ class Recording:
         view = None
         if self.view:
             view = {"number": self.view, **_in_keys(self.view_settings)}
+        settings: dict[str, Any] = {"dtype": self.dtype, "floor": FLOOR, "view": view}
+        if self.by_content:
+            settings["own_rows"] = "content"
         return Identity(
             kind="knowledge",
             version=VERSION,
-            settings={"dtype": self.dtype, "floor": FLOOR, "view": view},
+            settings=settings,
             inputs={
                 "teacher": self.teacher_key,
                 "part": self.part.inputs_hash,
