@@ -111,8 +111,8 @@ def find_sweeps(
         if setting == MEMBERS:
             for one in ensembles:
                 points = groups.get(row_id(one.teacher.row), [])
-                if len(points) > 1:
-                    points.append((1, float(one.facts["mean_errors"])))
+                if len(points) > 1:  # the mean says more than the one that is the first
+                    points[:] = [(1, float(one.facts["mean_errors"])), *(point for point in points if point[0] != 1)]
         for group, points in groups.items():
             role, name, rest = apart[group]
             if len({value for value, _ in points}) < FEWEST:
