@@ -144,7 +144,7 @@ class Recordings:
         said, start = [], 0
         for recording in recordings:
             knowledge, log_probs = self._checked(recording, teacher)
-            where = f"knowledge {self.store.folder(recording.identity)}"
+            where = self._where(recording, teacher)
             pixels = inputs[start : start + len(recording.part)]
             spot_check(self.answering(teacher), knowledge, recording, pixels, where)
             said.append(log_probs)
@@ -159,8 +159,13 @@ class Recordings:
         except DamagedFileError:
             knowledge = self._repaired(recording, teacher)
             log_probs = knowledge.log_probs()
-        check_knowledge(knowledge, recording.labelled, f"knowledge {self.store.folder(recording.identity)}")
+        check_knowledge(knowledge, recording.labelled, self._where(recording, teacher))
         return knowledge, log_probs
+
+    def _where(self, recording: Recording, teacher: ModelStage) -> str:
+        """What messages call a recording; of a member, whose it is."""
+        of = f" of {_called(teacher)}" if "member" in teacher.variant else ""
+        return f"knowledge {self.store.folder(recording.identity)}{of}"
 
     def mend(self, recording: Recording, teacher: ModelStage) -> bool:
         """Make a recording again where it is damaged or missing; whether it was."""
