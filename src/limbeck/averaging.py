@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
-from torch import Tensor
 
 from limbeck.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Mean = Literal["probabilities", "logits"]
 """Of what the mean is: arithmetic of distributions, or geometric, which is the mean of logits, normalised."""

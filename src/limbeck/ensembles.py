@@ -5,7 +5,6 @@ Of rows that no member was trained on: on rows that they know by heart, members 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.errors import LimbeckError, UsageError
+from limbeck.averaging import checked_mean, checked_weights
+from limbeck.errors import LimbeckError
 from limbeck.metrics import errors, soft_targets
 
 Array = npt.NDArray[Any]
 
-MEANS = ("probabilities", "logits")
 _BLOCK_VALUES = 1 << 20  # in float64 at a time, of each member
 
 
@@ -45,9 +44,8 @@ def member_disagreement(
         UsageError: the weights do not fit the members, or the mean is neither.
     """
     _check_members(members)
-    shares = _shares(weights, len(members))
-    if mean not in MEANS:
-        raise UsageError(f'mean is {mean!r}, but must be "probabilities" or "logits"')
+    shares = checked_weights([1.0] * len(members) if weights is None else weights, len(members))
+    of = checked_mean(mean)
     counted = [(member, share) for member, share in zip(members, shares, strict=True) if share > 0]
     apart = np.empty(len(members[0]))
     for rows in _blocks(members[0]):
@@ -55,13 +53,13 @@ def member_disagreement(
         inner = np.zeros(len(middle))
         for member, share in counted:
             said = soft_targets(member[rows], 1.0)
-            if mean == "probabilities":
+            if of == "probabilities":
                 middle += share * said
                 inner += share * entropies(said)
             else:
                 with np.errstate(divide="ignore"):
                     middle += share * np.log(said)
-        apart[rows] = entropies(middle) - inner if mean == "probabilities" else -_log_sum_exp(middle)
+        apart[rows] = entropies(middle) - inner if of == "probabilities" else -_log_sum_exp(middle)
     return np.maximum(apart, 0.0)  # rounding can leave equal members below it
 
 
@@ -208,16 +206,6 @@ def _check_members(members: Sequence[Array]) -> None:
                 f"log-probabilities of number {number} have shape {member.shape}, those of number 1 "
                 f"{members[0].shape}, but must be of the same rows and classes"
             )
-
-
-def _shares(weights: Sequence[float] | None, count: int) -> list[float]:
-    """The weights, summing to 1."""
-    given = [1.0] * count if weights is None else [float(weight) for weight in weights]
-    if len(given) != count:
-        raise UsageError(f"{len(given)} weights were given for {count} members: give one for each")
-    if any(not 0 <= weight < math.inf for weight in given) or not sum(given) > 0:
-        raise UsageError(f"weights are {given}, but must be finite, not negative, and not all 0")
-    return [weight / sum(given) for weight in given]
 
 
 def _blocks(values: Array) -> Iterator[slice]:

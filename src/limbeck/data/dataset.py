@@ -113,38 +113,19 @@ class Dataset:
         return count
 
     def _validation_rows(self, validation: int | float, available: int) -> int:
-        wanted = validation
-        if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted >= 0:
-            raise UsageError(
-                f"validation = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: change validation"
-            )
-        if isinstance(wanted, float) and wanted >= 1:
-            raise UsageError(
-                f"validation = {wanted!r} is not a fraction between 0 and 1: give a fraction such as 0.1, or "
-                "a whole number of rows"
-            )
-        count = math.ceil(wanted * available) if isinstance(wanted, float) else wanted
+        count = _count("validation", validation, available)
         if count >= available:
             raise UsageError(
-                f"validation = {wanted} takes {count} rows, but {self.name} has {available} training rows, "
+                f"validation = {validation} takes {count} rows, but {self.name} has {available} training rows, "
                 "and at least one must be left to train on: ask for fewer"
             )
         return count
 
     def _labelled_rows(self, wanted: int | float, labels: np.ndarray, seed: int) -> np.ndarray:
         """Which of some rows keep their labels, shape (n,); `labels` are theirs, shape (rows,)."""
-        if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not wanted > 0:
-            raise UsageError(
-                f"labels = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: change labels"
-            )
-        if isinstance(wanted, float) and wanted >= 1:
-            raise UsageError(
-                f"labels = {wanted!r} is not a fraction between 0 and 1: give a fraction such as 0.1, or a whole "
-                "number of rows"
-            )
+        count = _count("labels", wanted, len(labels), some=True)
         if not (labels >= 0).any():
             raise UsageError(f"labels = {wanted} was given, but no row of {self.name} has a label: leave labels out")
-        count = math.ceil(wanted * len(labels)) if isinstance(wanted, float) else wanted
         if count > len(labels):
             raise UsageError(
                 f"labels = {wanted} were asked for, but {self.name} has {len(labels)} labelled training rows beside "
@@ -178,6 +159,24 @@ def nested_order(labels: np.ndarray, seed: int) -> np.ndarray:
     place = np.arange(len(labels)) - np.repeat(starts, sizes)  # of a row within its class
     share = np.where(place == 0, 0, (place + 0.5) / np.repeat(sizes, sizes))
     return by_class[np.lexsort((drawn[by_class], share))]
+
+
+def _count(name: str, wanted: int | float, available: int, *, some: bool = False) -> int:
+    """A number of rows, or a fraction of those that there are, rounded up, as a number; `some`: it may not be 0.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(wanted, bool) or not isinstance(wanted, int | float) or not (wanted > 0 if some else wanted >= 0):
+        raise UsageError(
+            f"{name} = {wanted!r} is neither a number of rows nor a fraction between 0 and 1: change {name}"
+        )
+    if isinstance(wanted, float) and wanted >= 1:
+        raise UsageError(
+            f"{name} = {wanted!r} is not a fraction between 0 and 1: give a fraction such as 0.1, or a whole number of "
+            "rows"
+        )
+    return math.ceil(wanted * available) if isinstance(wanted, float) else wanted
 
 
 def some_rows(part: Part, rows: np.ndarray, count: int | float, seed: int) -> np.ndarray:
