@@ -104,9 +104,9 @@ def test_predictions_know_no_rows_of_a_file(planned, file, split, tmp_path):
 
 def test_a_filter_by_confidence_is_of_no_use_where_all_rows_have_labels(planned):
     every = load_dataset("digits").split(validation=200, test=0.25)
-    assert refused(planned, split=every, labels=None, confidence={"least": 0.5}) == (
-        "transfer.x.confidence: all of its rows have labels, expected it with others: it is about rows without"
-    )
+    message = "transfer.x.confidence: all of its rows have labels, expected it with others: it is about rows without"
+    assert refused(planned, split=every, labels=None, confidence={"least": 0.5}) == message
+    assert refused(planned, parts=["labelled"], confidence={"weight": True}) == message
 
 
 def test_the_same_file_twice_is_refused(planned, file, tmp_path):

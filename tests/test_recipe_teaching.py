@@ -365,10 +365,6 @@ def test_labels_are_some_rows_or_a_fraction(labels: object) -> None:
         ),
         ({"confidence": {"least": 0}}, "transfer.x.confidence.least: found 0, expected a number above 0"),
         ({"confidence": {"least": 1.5}}, "transfer.x.confidence.least: found 1.5, expected 1 or less"),
-        (
-            {"parts": ["labelled"], "confidence": {"weight": True}},
-            "transfer.x.confidence: all of its rows have labels, expected it with others: it is about rows without",
-        ),
     ],
 )
 def test_a_transfer_set_s_mistakes_are_named(keys: dict[str, Any], message: str) -> None:

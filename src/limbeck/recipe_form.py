@@ -219,12 +219,6 @@ class Recipe(Table):
         for student in self.student:
             if student.transfer in without:
                 yield from _unlabelled_problems(student, without[student.transfer])
-        for transfer in self.transfer:
-            if transfer.confidence is not None and transfer.parts == ["labelled"]:
-                yield (
-                    f"transfer.{transfer.name}.confidence: all of its rows have labels, expected it with others: it is "
-                    "about rows without"
-                )
 
     def rows(self) -> list[PlannedRow]:
         """The rows that the results will have, and those that a grid may choose instead."""
