@@ -141,7 +141,7 @@ def _found(given: str, beside: Path | None) -> tuple[Path, FileKind]:
         raise UsageError(f'the part "file:{given}" names no file: write "file:{given}PATH"')
     path = found_beside(rest if is_said else given, beside)
     if not path.exists():
-        is_looked_for = beside is not None and not path.is_absolute()
+        is_looked_for = beside is not None and not path.is_absolute() and beside.resolve() != Path.cwd()
         looked = f" in {beside} or in the working folder" if is_looked_for else ""
         raise UsageError(
             f"{path} does not exist{looked}, expected a file or folder of rows without labels: check the path"
