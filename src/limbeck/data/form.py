@@ -1,4 +1,4 @@
-"""What raw inputs mean: the columns of a table, or how images were read. It goes with a part and into a saved model."""
+"""What raw inputs mean: a table's columns, how images were read, or texts. It goes with a part and into a saved model."""
 
 from __future__ import annotations
 
@@ -84,7 +84,24 @@ class ImageForm:
         return {"image": asdict(self)}
 
 
-Form = TableForm | ImageForm
+@dataclass(frozen=True)
+class TextForm:
+    """Texts as uint8 of shape (n, width): UTF-8, each filled up with zero bytes, as `limbeck.data.texts` packs them.
+
+    The width is that of the longest text, and means nothing: rows of other widths are of the same form.
+
+    Attributes:
+        columns: what the texts are called in a file with columns: one, or two for pairs of texts.
+    """
+
+    columns: tuple[str, ...] = ("text",)
+
+    def as_json(self) -> dict[str, Any]:
+        """For model.json."""
+        return {"text": list(self.columns)}
+
+
+Form = TableForm | ImageForm | TextForm
 
 
 def form_from_json(found: Mapping[str, Any] | None) -> Form | None:
@@ -101,6 +118,10 @@ def form_from_json(found: Mapping[str, Any] | None) -> Form | None:
             if form.mode not in ("grey", "colour") or min(form.height, form.width) < 1:
                 raise ValueError(f"an image of mode {form.mode!r}, {form.height}×{form.width}")
             return form
+        if "text" in found:
+            if not 1 <= len(found["text"]) <= 2:
+                raise ValueError(f"{len(found['text'])} columns of text")
+            return TextForm(tuple(map(str, found["text"])))
         columns = []
         for column in found["columns"]:
             categories = column["categories"]

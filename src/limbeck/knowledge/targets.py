@@ -25,17 +25,15 @@ class Targets:
         logits: shape (batch, classes), the teacher's logits or log-probabilities at temperature 1, float32.
         labels: shape (batch,), int64, −1 for a row without a label.
         weights: shape (batch,), each row's weight.
-        hidden: a live teacher's hidden states.
-        attentions: a live teacher's attention maps.
-        mask: shape (batch, tokens), which outputs count.
+        hidden: a live teacher's last hidden states, shape (batch, tokens, width).
+        projections: its last layer's queries, keys and values, shape (3, batch, heads, tokens, width of a head).
     """
 
     logits: Tensor | None = None
     labels: Tensor | None = None
     weights: Tensor | None = None
-    hidden: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-    mask: Tensor | None = None
+    hidden: Tensor | None = None
+    projections: Tensor | None = None
 
 
 class TargetSource(Protocol):
@@ -114,7 +112,7 @@ class LiveTargets:
         return Targets(
             logits=logits_of(outputs).float(),
             hidden=getattr(outputs, "hidden", None),
-            attentions=getattr(outputs, "attentions", None),
+            projections=getattr(outputs, "projections", None),
         )
 
 

@@ -16,13 +16,16 @@ class Outputs:
     Attributes:
         logits: shape (batch, classes), before the softmax; of a soft decision tree that learns, the mixture of its
             leaves.
-        hidden: hidden states by layer, each (batch, …), where the model shows them.
-        attentions: attention maps by layer, where the model has them.
+        hidden: the last layer's hidden states, shape (batch, tokens, width), where an encoder is asked for them.
+        projections: the last layer's queries, keys and values, shape (3, batch, heads, tokens, width of a head),
+            likewise.
+        mask: which tokens count, shape (batch, tokens), likewise.
     """
 
     logits: Tensor | Mixture
-    hidden: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
+    hidden: Tensor | None = None
+    projections: Tensor | None = None
+    mask: Tensor | None = None
 
 
 def logits_of(returned: object) -> Tensor:

@@ -1,0 +1,1 @@
+"""Transformer encoders as Hugging Face has them: found, cut to fewer layers and pieces, asked for their states."""
