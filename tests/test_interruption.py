@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 COMMAND = """
 import limbeck.training, limbeck.knowledge.store
 limbeck.training.CHECKPOINT_SECONDS = -1.0
+limbeck.training.CHECKPOINT_PAUSE = 0
 limbeck.knowledge.store.SHARD_BYTES = 2500
 from limbeck.cli import main
 main()

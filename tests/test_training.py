@@ -445,6 +445,7 @@ class Stops:
 def always(monkeypatch):
     """A checkpoint at every opportunity."""
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr(training, "CHECKPOINT_PAUSE", 0)
 
 
 def in_pieces(make, batches, targets, settings, folder, validation, every):

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.mixture import Mixture
+from limbeck.state_objectives import States, hidden_cosine_loss, relation_loss
 
 LossName = Literal["soft_targets", "logit_matching", "hard_labels"]
 
@@ -156,7 +157,7 @@ def logit_matching_loss(
 
 @dataclass(frozen=True)
 class Objective:
-    """The weighted sum that a student is trained on: soft · L_soft + hard · L_hard.
+    """The weighted sum that a student is trained on: soft · L_soft + hard · L_hard (+ what is seen of a live teacher).
 
     L_soft is `soft_target_loss` (loss = "soft_targets") or `logit_matching_loss` ("logit_matching"), L_hard
     is `hard_label_loss`. A term of weight 0 is not computed, and what it needs may be left out.
@@ -169,6 +170,8 @@ class Objective:
         soft: weight of L_soft, at least 0.
         hard: weight of L_hard, at least 0; Hinton et al. found a considerably lower one than soft to be best.
         label_smoothing: ε of L_hard, at least 0 and below 1.
+        hidden: weight of `hidden_cosine_loss`, at least 0: the teacher is asked in every step.
+        relations: weight of `relation_loss`, likewise.
 
     Raises:
         UsageError: a value is out of range, or no term has a weight above 0.
@@ -179,16 +182,18 @@ class Objective:
     soft: float = 1.0
     hard: float = 0.0
     label_smoothing: float = 0.0
+    hidden: float = 0.0
+    relations: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loss not in get_args(LossName):
             raise UsageError(f"loss is {self.loss!r}, but must be one of {', '.join(get_args(LossName))}")
         _check_temperature(self.temperature)
         _check_smoothing(self.label_smoothing)
-        for name, weight in (("soft", self.soft), ("hard", self.hard)):
-            if not 0 <= weight < math.inf:
+        for name in ("soft", "hard", "hidden", "relations"):
+            if not 0 <= (weight := getattr(self, name)) < math.inf:
                 raise UsageError(f"the weight {name} is {weight!r}, but must be a finite number, at least 0")
-        if not (self.uses_teacher or self.uses_labels):
+        if not (self.uses_teacher or self.uses_labels or self.uses_states):
             raise UsageError("the weights soft and hard are both 0, so nothing would be learnt: raise one")
 
     @property
@@ -201,10 +206,15 @@ class Objective:
         """Whether the labels have a part in the sum."""
         return self.loss == "hard_labels" or self.hard > 0
 
+    @property
+    def uses_states(self) -> bool:
+        """Whether the last layers' states have a part in the sum, for which a teacher has to be asked in every step."""
+        return self.loss != "hard_labels" and (self.hidden > 0 or self.relations > 0)
+
     def in_effect(self) -> dict[str, Any]:
         """The settings that make a difference: equal for objectives that are the same sum."""
         settings = asdict(self)
-        without = set()
+        without = {name for name in ("hidden", "relations") if not self.uses_states or not settings[name]}
         if self.loss == "hard_labels":
             without |= {"temperature", "soft", "hard"}
         if not self.uses_teacher:
@@ -239,12 +249,40 @@ class Objective:
             LimbeckError: the shapes do not fit each other, or the batch is empty.
         """
         if not self.uses_teacher:
+            if not self.uses_labels:
+                return torch.zeros(())
             hard = self._hard_loss(student_logits, labels, weights)
             return hard if self.loss == "hard_labels" else _scaled(hard, self.hard)
         soft = _scaled(self._soft_loss(student_logits, teacher_logits, weights), self.soft)
         if not self.uses_labels:
             return soft
         return torch.add(soft, self._hard_loss(student_logits, labels, weights), alpha=self.hard)
+
+    def state_loss(self, student: States, teacher: States, mask: Tensor | None) -> Tensor:
+        """The terms that a live teacher's last layer has in the sum.
+
+        Args:
+            student: what it shows of its last layer.
+            teacher: likewise, of the same batch.
+            mask: which tokens count, shape (batch, tokens).
+
+        Raises:
+            UsageError: one of the two shows no such states.
+        """
+        total = torch.zeros(())
+        for name, weight, loss in (
+            ("hidden", self.hidden, hidden_cosine_loss),
+            ("projections", self.relations, relation_loss),
+        ):
+            if weight:
+                ours, theirs = getattr(student, name), getattr(teacher, name)
+                if ours is None or theirs is None or mask is None:
+                    who = "student" if ours is None or mask is None else "teacher"
+                    raise UsageError(
+                        f"a loss on {name} needs models that show them, and the {who} does not: leave it out"
+                    )
+                total = total + weight * loss(ours, theirs, mask)
+        return total
 
     def _soft_loss(self, logits: Tensor | Mixture, teacher: Tensor | None, weights: Tensor | None) -> Tensor:
         if teacher is None:

@@ -27,6 +27,7 @@ from limbeck.precision import Precision, autocast, resolve_precision
 from limbeck.progress import Progress, Silent
 
 CHECKPOINT_SECONDS = 10.0
+CHECKPOINT_PAUSE = 20  # times what the last one took: those of a large model take seconds
 _EVALUATION_BATCH = 500
 
 
@@ -46,6 +47,7 @@ class TrainSettings:
         keep: the epoch best on the validation rows (accuracy, then negative log-likelihood), or the last.
         precision: `auto` is a fixed rule by model and hardware.
         passes: over the rows in one epoch, more than one where they are few; for whoever makes the batches.
+        accumulate: batches whose gradients are added up for one step of the optimiser.
 
     Raises:
         UsageError: a value is out of range.
@@ -62,9 +64,10 @@ class TrainSettings:
     keep: Literal["best", "last"] = "best"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     passes: int = 1
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "passes"):
+        for name in ("epochs", "batch_size", "passes", "accumulate"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
                 raise UsageError(f"train.{name} = {value!r}, expected a whole number: change {name}")
@@ -72,6 +75,7 @@ class TrainSettings:
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
             ("passes", self.passes >= 1, "at least 1"),
+            ("accumulate", self.accumulate >= 1, "at least 1"),
             ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
             ("momentum", 0 <= self.momentum < 1, "at least 0 and below 1"),
@@ -85,8 +89,8 @@ class TrainSettings:
                 raise UsageError(f"train.{name} = {getattr(self, name)!r}, expected {expected}: change {name}")
 
     def as_json(self) -> dict[str, Any]:
-        """All of them, but for a single pass, which is what an epoch is."""
-        return {name: value for name, value in asdict(self).items() if name != "passes" or value != 1}
+        """All of them, but for a single pass, which is what an epoch is, and a single batch, as a step is."""
+        return {k: v for k, v in asdict(self).items() if k not in ("passes", "accumulate") or v != 1}
 
     def in_effect(self) -> dict[str, Any]:
         """The settings that make a difference: AdamW has no momentum of that name."""
@@ -183,19 +187,23 @@ def train(
         saved = began = time.monotonic()
         before = state.seconds
         progress.start(title, total)
-        note = ""
+        note, pause = "", CHECKPOINT_SECONDS
 
         def save_if_due() -> None:
-            nonlocal saved
-            if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                state.seconds = before + time.monotonic() - began
+            nonlocal saved, pause
+            # Gradients that are being added up are in no checkpoint.
+            whole = state.step % settings.accumulate == 0
+            if checkpoint is not None and whole and (now := time.monotonic()) - saved > pause:
+                state.seconds = before + now - began
                 save_checkpoint(checkpoint, model, optimizer, state, training)
                 saved = time.monotonic()
+                pause = max(CHECKPOINT_SECONDS, CHECKPOINT_PAUSE * (saved - now))
 
         for epoch in range(state.epoch, settings.epochs):
             model.train()
             for batch in batches.batches(seed, epoch, state.step):
                 _step(model, batch.inputs, targets, batch.rows, batch.view, objective, optimizer, settings, state,
+                      ends=(state.step + 1) % settings.accumulate == 0 or state.step + 1 == batches.steps,
                       done=(epoch * batches.steps + state.step + 0.5) / total,
                       progress=(epoch * batches.steps + state.step) / max(total - 1, 1),
                       precision=precision)  # fmt: skip
@@ -257,10 +265,12 @@ def _step(
     settings: TrainSettings,
     state: TrainingState,
     *,
+    ends: bool,
     done: float,
     progress: float,
     precision: Precision,
 ) -> None:
+    """One batch, which ends a step of the optimiser unless gradients are being added up."""
     rate = settings.rate(done)
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -268,15 +278,18 @@ def _step(
         set_progress(progress)
     wanted = targets.batch(rows, view)
     with autocast(precision):
-        answer = answer_of(model(inputs))
-    loss = objective(answer, teacher_logits=wanted.logits, labels=wanted.labels, weights=wanted.weights)
+        outputs = model(inputs)
+    loss = objective(answer_of(outputs), teacher_logits=wanted.logits, labels=wanted.labels, weights=wanted.weights)
+    if isinstance(objective, Objective) and objective.uses_states:
+        loss = loss + objective.state_loss(outputs, wanted, outputs.mask)
     if (penalty := getattr(model, "penalty", None)) is not None:
         loss = loss + penalty()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    if (after_step := getattr(model, "after_step", None)) is not None:
-        after_step()
+    (loss if settings.accumulate == 1 else loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+    if ends:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        if (after_step := getattr(model, "after_step", None)) is not None:
+            after_step()
     state.loss_sum += loss.detach()
     state.step += 1
 

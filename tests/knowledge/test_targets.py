@@ -65,7 +65,7 @@ class Shows(nn.Module):
 
     def forward(self, inputs):
         hidden = inputs.flatten(1)
-        return Outputs(self.layer(hidden), hidden=(hidden,), attentions=None)
+        return Outputs(self.layer(hidden), hidden=hidden)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_live_teacher_is_asked_about_the_row_in_its_view(inputs):
     teacher = Shows()
     found = LiveTargets(teacher, inputs).batch(ROWS, VIEW)
     seen = torch.from_numpy(inputs[[1, 0, 2], [4, 0, 2]]).flatten(1)
-    assert torch.equal(found.hidden[0], seen)
+    assert torch.equal(found.hidden, seen)
     torch.testing.assert_close(found.logits, teacher.layer[0](seen))
 
 

@@ -1,4 +1,4 @@
-"""What raw inputs mean: a table's columns, how images were read, or texts. It goes with a part and into a saved model."""
+"""What raw inputs mean: columns of a table, how images were read, or texts. It goes with a part and a saved model."""
 
 from __future__ import annotations
 
