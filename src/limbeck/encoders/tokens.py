@@ -154,6 +154,11 @@ class TextTokens:
         tokenizer = Tokenizer.from_str(json.dumps(tokenizer_json, ensure_ascii=False))
         return TextTokens(tokenizer, self.names, self.max_length, self.with_types)
 
+    def like(self, max_length: int | None = None, with_types: bool | None = None) -> TextTokens:
+        """The same tokenizer with another limit, or for a model that takes types of tokens, or does not."""
+        length = self.max_length if max_length is None else max_length
+        return TextTokens(self.uncut(), self.names, length, self.with_types if with_types is None else with_types)
+
     def encode(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> Encoded:
         """A batch, padded to its longest text, cut to `max_length` (of a pair, the longer half first), with its marks.
 
