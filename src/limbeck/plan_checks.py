@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from limbeck.data import Part, TextForm
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Recipe, Student, Transfer, TransferViews, ViewSpec
 from limbeck.recipe_claim import class_problems
@@ -22,12 +23,12 @@ def check_recipe(recipe: Recipe, rows: RowSets) -> None:
         _check_parts(transfer, rows)
         _check_select(transfer, rows)
         _check_confidence(transfer, rows)
-        _check_views(f"transfer.{transfer.name}", transfer.views, rows.split.train.inputs.shape)
+        _check_views(f"transfer.{transfer.name}", transfer.views, rows.split.train)
     for student in recipe.student:
         _check_hard(student, recipe, rows)
     for teacher in recipe.teacher:
         if teacher.views is not None:
-            _check_views(f"teacher.{teacher.name}", teacher.views, rows.split.train.inputs.shape)
+            _check_views(f"teacher.{teacher.name}", teacher.views, rows.split.train)
 
     def class_names(classes: Sequence[int | str]) -> list[str]:
         train = rows.split.train
@@ -82,11 +83,18 @@ def _check_confidence(transfer: Transfer, rows: RowSets) -> None:
         )
 
 
-def _check_views(where: str, views: ViewSpec, shape: tuple[int, ...]) -> None:
-    """Refuse synthetic rows of images, and images' views of tables."""
+def _check_views(where: str, views: ViewSpec, train: Part) -> None:
+    """Refuse synthetic rows of images, images' views of tables, and any of texts."""
     count, rows, instead = 1, None, "none"
     if isinstance(views, TransferViews):
         count, rows, instead = views.count, views.rows, 'synthetic rows, such as rows = "munge"'
+    shape = train.inputs.shape
+    if isinstance(train.form, TextForm):
+        if rows is not None:
+            raise UsageError(f'{where}.views: rows = "{rows}" is for tables, found texts, expected none')
+        if count and view_settings(views) is not None:
+            raise UsageError(f"{where}.views: views are of images, found texts, expected none")
+        return
     if rows is not None and len(shape) != 2:
         raise UsageError(
             f'{where}.views: rows = "{rows}" is for tables, found inputs of shape {shape[1:]}, expected views of '

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from limbeck.errors import UsageError, did_you_mean
 from limbeck.recipe_claim import Claim
+from limbeck.recipe_data import Data
 from limbeck.recipe_errors import dotted, phrases, shown
-from limbeck.recipe_form import Data, Recipe, Regression
+from limbeck.recipe_form import Recipe, Regression
 from limbeck.recipe_overrides import apply_overrides, teacher_from
 from limbeck.recipe_settings import BoostedTrees, Convnet, Distill, Mlp, Model, SklearnTree, SoftTree, Train, ViewSpec
 from limbeck.recipe_student import Reference, Student

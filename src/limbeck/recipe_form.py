@@ -7,14 +7,15 @@ can be checked before either is needed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from limbeck.recipe_claim import Claim, claim_problems, one_line
+from limbeck.recipe_data import Data
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
-from limbeck.recipe_settings import FITTED_AT_ONCE, LARGEST, Count, Name, Table, rows_or_fraction
+from limbeck.recipe_settings import FITTED_AT_ONCE, Count, Name, Table
 from limbeck.recipe_student import Reference, Student
 from limbeck.recipe_teacher import Teacher
 from limbeck.recipe_teaching import (
@@ -27,60 +28,8 @@ from limbeck.recipe_teaching import (
 )
 from limbeck.recipe_transfer import Transfer
 
-if TYPE_CHECKING:
-    from limbeck.data.reading import Reading
-
 PLAIN_TRANSFER = {"name": "train"}
 """The transfer set where a recipe has none."""
-
-
-def _rows_or_none(value: object) -> object:
-    return None if value is None else rows_or_fraction(value)
-
-
-class Data(Table):
-    """Where the rows come from and how they are cut.
-
-    `validation` rows (a count, or a fraction) are cut from the training rows: every choice is made on
-    them. `test` is the fraction held out where the source has no test set of its own. `split_seed`
-    alone moves the cut, so that runs with different seeds validate on the same rows. With `labels` (a count, or a
-    fraction) so many of the training rows keep theirs, drawn by class, and the others are rows without.
-
-    Of a table, `label` is the column of class names, `id` one of row numbers; columns to `ignore`, and to read as
-    `numeric` or `categorical` where the file alone would say otherwise. Of a folder of images, the `size` (height and
-    width) and the `mode` that all are brought to, and whether damaged ones are skipped.
-    """
-
-    source: str = Field(
-        min_length=1, description='a data set, such as "mnist", "idx:FOLDER", "images:FOLDER" or a table\'s .csv file'
-    )
-    label: str | None = Field(default=None, min_length=1)
-    id: str | None = Field(default=None, min_length=1)
-    ignore: list[str] | None = None
-    numeric: list[str] | None = None
-    categorical: list[str] | None = None
-    size: list[Count] | None = Field(default=None, min_length=2, max_length=2)
-    mode: Literal["grey", "colour"] | None = None
-    skip_damaged: bool | None = None
-    validation: Annotated[int | float, BeforeValidator(rows_or_fraction)] = 0.1
-    test: float | None = Field(default=None, gt=0, lt=1)
-    labels: Annotated[int | float | None, BeforeValidator(_rows_or_none)] = None
-    split_seed: int = Field(default=0, ge=0, le=LARGEST)
-
-    def reading(self) -> Reading:
-        """How the source's files are to be read."""
-        from limbeck.data.reading import Reading  # loads numpy
-
-        return Reading(
-            label=self.label,
-            id=self.id,
-            ignore=tuple(self.ignore or ()),
-            numeric=tuple(self.numeric or ()),
-            categorical=tuple(self.categorical or ()),
-            size=None if self.size is None else (self.size[0], self.size[1]),
-            mode=self.mode,
-            skip_damaged=bool(self.skip_damaged),
-        )
 
 
 class Regression(Table):

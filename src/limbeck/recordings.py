@@ -12,6 +12,8 @@ import torch
 
 from limbeck.artifacts import ArtifactStore
 from limbeck.data import ViewCache
+from limbeck.data.part import row_shape
+from limbeck.data.texts import placed
 from limbeck.files import DamagedFileError
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import Knowledge, Recording, check_knowledge, combined, extract, repair, spot_check
@@ -128,12 +130,12 @@ class Recordings:
         return combined(said, temperature, weights=mean.weights, mean=mean.mean)
 
     def _inputs(self, views: Sequence[Sequence[Recording]]) -> npt.NDArray[Any]:
-        first, rows = views[0][0].part, sum(len(recording.part) for recording in views[0])
-        inputs = np.empty((len(views), rows, *first.inputs.shape[1:]), first.inputs.dtype)
+        parts = [recording.part for recording in views[0]]
+        inputs = np.empty((len(views), sum(map(len, parts)), *row_shape(parts)), parts[0].inputs.dtype)
         for number, recordings in enumerate(views):
             start = 0
             for recording in recordings:
-                inputs[number, start : start + len(recording.part)] = recording.pixels(self.cache)
+                placed(recording.pixels(self.cache), inputs[number, start : start + len(recording.part)])
                 start += len(recording.part)
         return inputs
 

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from limbeck.batches import held_out_order
 from limbeck.data import Part, Split, some_rows
+from limbeck.data.part import row_shape
 from limbeck.data.scratch import room_for
+from limbeck.data.texts import placed
 from limbeck.errors import UsageError
 from limbeck.model_stage import Rows
 from limbeck.recipe import Select, Transfer
@@ -180,9 +182,9 @@ def _joined(parts: Sequence[Part]) -> Part:
     if len(parts) == 1:
         return parts[0]
     first, rows = parts[0], sum(map(len, parts))
-    inputs = room_for((rows, *first.inputs.shape[1:]), first.inputs.dtype)
+    inputs = room_for((rows, *row_shape(parts)), first.inputs.dtype)
     for part, start in zip(parts, _starts(parts), strict=True):
-        inputs[start : start + len(part)] = part.inputs
+        placed(part.inputs, inputs[start : start + len(part)])
     labels, ids = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "ids"))
     name = " and ".join(part.name for part in parts)
     return replace(first, name=name, inputs=inputs, labels=labels, ids=ids)

@@ -8,7 +8,7 @@ of images; `synthetic_rows` makes rows like those of a table; `ViewCache` keeps 
 
 from limbeck.data.dataset import Dataset, Split, some_rows
 from limbeck.data.fetching import fetch
-from limbeck.data.form import Column, Form, ImageForm, TableForm
+from limbeck.data.form import Column, Form, ImageForm, TableForm, TextForm
 from limbeck.data.part import Part, shared_rows
 from limbeck.data.reading import Reading
 from limbeck.data.sources import load_dataset
@@ -28,6 +28,7 @@ __all__ = [
     "SyntheticSettings",
     "TableForm",
     "TableRows",
+    "TextForm",
     "ViewCache",
     "ViewSettings",
     "describe_table",

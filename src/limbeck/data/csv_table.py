@@ -26,10 +26,12 @@ class CsvTable(TableFile):
     Attributes:
         delimiter: between fields.
         header_lines: lines before the first row.
+        texts: columns of running text, in which only an empty field is a missing value.
     """
 
     delimiter: str = ","
     header_lines: int = 1
+    texts: tuple[str, ...] = ()
 
     @property
     def is_typed(self) -> bool:
@@ -37,9 +39,11 @@ class CsvTable(TableFile):
         return False
 
     def chunks(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """As `TableFile.chunks`; all values are texts, null where one is among `MISSING`."""
+        """As `TableFile.chunks`; all values are texts, null where one is among `MISSING`, or of `texts` empty."""
         for batch in self._batches(names):
-            yield {name: _without_missing(batch.column(name)) for name in names}
+            yield {
+                name: _without_missing(batch.column(name), ("",) if name in self.texts else MISSING) for name in names
+            }
 
     def count_rows(self) -> int:
         """As `TableFile.count_rows`."""
@@ -131,11 +135,11 @@ def open_csv(path: Path) -> CsvTable:
     return CsvTable(path, tuple(names), {}, delimiter, lines)
 
 
-def _without_missing(values: Any) -> Any:
+def _without_missing(values: Any, missing: Sequence[str]) -> Any:
     import pyarrow as pa
     from pyarrow import compute
 
-    is_missing = compute.is_in(compute.utf8_trim_whitespace(values), value_set=pa.array(MISSING))
+    is_missing = compute.is_in(compute.utf8_trim_whitespace(values), value_set=pa.array(missing))
     return compute.if_else(is_missing, pa.scalar(None, pa.string()), values)
 
 

@@ -8,9 +8,10 @@ from typing import Literal
 from limbeck.data.idx import has_idx_images
 from limbeck.data.images import EXTENSIONS
 from limbeck.data.table_file import is_table
+from limbeck.data.text_file import is_texts
 from limbeck.errors import LimbeckError
 
-FileKind = Literal["table", "arrays", "idx", "image", "folder"]
+FileKind = Literal["table", "texts", "arrays", "idx", "image", "folder"]
 
 _ARRAYS = (".npy", ".npz")
 _IDX_BEGINS = (b"\x00\x00", b"\x1f\x8b")  # the second: packed
@@ -23,8 +24,8 @@ def kind_of(path: Path) -> FileKind | None:
         path: a file or folder that exists.
 
     Returns:
-        "table", "arrays" (numpy's), "idx" (one file, or a folder of such), "image", or "folder" for any other folder;
-        None for a file that is none of these.
+        "table", "texts" (JSON lines, plain text), "arrays" (numpy's), "idx" (one file, or a folder of such), "image",
+        or "folder" for any other folder; None for a file that is none of these.
 
     Raises:
         LimbeckError: it cannot be read.
@@ -40,6 +41,8 @@ def _kind_of(path: Path) -> FileKind | None:
         return "idx" if has_idx_images(path) else "folder"
     if is_table(path.name):
         return "table"
+    if is_texts(path.name):
+        return "texts"
     if path.suffix.lower() in _ARRAYS:
         return "arrays"
     with path.open("rb") as file:

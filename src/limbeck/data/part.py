@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.data.form import Form, TableForm
+from limbeck.data.form import Form, TableForm, TextForm
 from limbeck.data.scratch import copied
+from limbeck.data.texts import byte_lengths, lengths_and_bytes
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
 
 INPUT_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))
@@ -58,7 +59,16 @@ class Part:
 
     @cached_property
     def inputs_hash(self) -> str:
-        """SHA-256 (hex) over dtype, shape, a table's columns, the raw inputs and the row ids. 47 MB take 0.1 s."""
+        """SHA-256 (hex) over dtype, shape, a table's columns, the raw inputs and the row ids. 47 MB take 0.1 s.
+
+        Of texts it is over each one's length and bytes: the same texts have the same hash whatever the rows' width.
+        """
+        if isinstance(self.form, TextForm):
+            digest = hashlib.sha256(_header(rows=len(self), texts=True))
+            for some in lengths_and_bytes(self.inputs):
+                digest.update(some)
+            digest.update(_raw(self.ids.astype("<i8", copy=False)))
+            return digest.hexdigest()
         columns = self.form.as_json() if isinstance(self.form, TableForm) else {}
         digest = hashlib.sha256(_header(dtype=self.inputs.dtype.name, shape=list(self.inputs.shape), **columns))
         digest.update(_raw(self.inputs))
@@ -74,8 +84,10 @@ class Part:
 
     @cached_property
     def row_hashes(self) -> np.ndarray:
-        """A 64-bit hash of each row's input bytes, shape (n,), uint64: equal rows have equal hashes."""
-        rows = np.ascontiguousarray(self.inputs)
+        """A 64-bit hash of each row's input bytes, shape (n,), uint64: equal rows or texts have equal hashes."""
+        rows: Any = np.ascontiguousarray(self.inputs)
+        if isinstance(self.form, TextForm):
+            rows = [row[:length] for row, length in zip(rows, byte_lengths(rows), strict=True)]
         hashes = (int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "little") for row in rows)
         return np.fromiter(hashes, np.uint64, len(rows))
 
@@ -174,6 +186,11 @@ class Part:
                 f'inputs of part "{self.name}" have shape {self.inputs.shape}, expected a column for each of the '
                 f"{len(self.form.columns)} of its form"
             )
+        if isinstance(self.form, TextForm) and (self.inputs.ndim != 2 or self.inputs.dtype != np.uint8):
+            raise UsageError(
+                f'inputs of part "{self.name}" are {_described(self.inputs)}, expected texts as uint8 of shape (rows, '
+                "width): make them with limbeck.data.texts.packed"
+            )
 
     def _check_classes(self) -> None:
         classes: Any = self.classes
@@ -220,11 +237,23 @@ def shared_rows(a: Part, b: Part) -> np.ndarray:
     Rows shared by training and test data make a test accuracy mean less than it says.
 
     Returns:
-        Row numbers in rising order, shape (m,), int64; empty where dtypes or row shapes differ.
+        Row numbers in rising order, shape (m,), int64; empty where dtypes or row shapes differ (of texts, the width
+        does not matter).
     """
+    if isinstance(a.form, TextForm) != isinstance(b.form, TextForm):
+        return np.empty(0, dtype=np.int64)
+    if isinstance(a.form, TextForm):
+        return np.flatnonzero(np.isin(a.row_hashes, b.row_hashes))
     if a.inputs.dtype != b.inputs.dtype or a.inputs.shape[1:] != b.inputs.shape[1:]:
         return np.empty(0, dtype=np.int64)
     return np.flatnonzero(np.isin(a.row_hashes, b.row_hashes))
+
+
+def row_shape(parts: Sequence[Part]) -> tuple[int, ...]:
+    """The shape of a row that has room for any row of these parts, which are alike; of texts, that of the widest."""
+    if isinstance(parts[0].form, TextForm):
+        return (max(part.inputs.shape[1] for part in parts),)
+    return tuple(parts[0].inputs.shape[1:])
 
 
 def _header(**fields: object) -> bytes:

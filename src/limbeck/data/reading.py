@@ -11,8 +11,10 @@ class Reading:
     """What is asked for in a recipe's `[data]` beside the source; None and empty: as the files themselves suggest.
 
     Attributes:
-        label: of a table, the column of class names; None: rows without labels.
-        id: of a table, the column of row ids: whole numbers, each once.
+        label: of a table or of texts, the column of class names; None: rows without labels.
+        id: of a table or of texts, the column of row ids: whole numbers, each once.
+        text: the column of texts, or the two columns of pairs of texts; of JSON lines "text" where none is named. A
+            table is read as texts where it names some.
         ignore: of a table, columns to leave out.
         numeric: of a table, columns to read as numbers.
         categorical: of a table, columns to read as categories.
@@ -23,6 +25,7 @@ class Reading:
 
     label: str | None = None
     id: str | None = None
+    text: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()

@@ -1,8 +1,8 @@
-"""Texts as rows of bytes: UTF-8, filled up with zeros, so that they are indexed, hashed and kept like any other inputs."""
+"""Texts as rows of bytes: UTF-8, filled up with zeros, so that they are indexed, hashed and kept like any inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from limbeck.data.scratch import room_for
 BETWEEN = "\x1f"
 """Between the two texts of a pair: the unit separator."""
 
+_CHUNK_BYTES = 4 << 20  # of rows, looked at in one go
 _KEPT_OUT = str.maketrans({"\0": " ", BETWEEN: " "})
 
 
@@ -46,7 +47,23 @@ def byte_lengths(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """The length of each text in bytes, shape (n,)."""
     if not len(rows):
         return np.zeros(0, np.int64)
-    return np.asarray(rows.shape[1] - np.argmax(rows[:, ::-1] != 0, axis=1), np.int64) * (rows != 0).any(axis=1)
+    lengths = np.empty(len(rows), np.int64)
+    step = max(1, _CHUNK_BYTES // rows.shape[1])
+    for start in range(0, len(rows), step):
+        filled = rows[start : start + step] != 0
+        lengths[start : start + step] = (rows.shape[1] - np.argmax(filled[:, ::-1], axis=1)) * filled.any(axis=1)
+    return lengths
+
+
+def lengths_and_bytes(rows: npt.NDArray[np.uint8]) -> Iterator[bytes]:
+    """What there is to hash of texts, some at a time: their lengths (int64, little-endian), then their bytes."""
+    step = max(1, _CHUNK_BYTES // rows.shape[1])
+    lengths = byte_lengths(rows)
+    yield lengths.astype("<i8", copy=False).tobytes()
+    places = np.arange(rows.shape[1])
+    for start in range(0, len(rows), step):
+        some = slice(start, start + step)
+        yield rows[some][places < lengths[some, None]].tobytes()
 
 
 def widened(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
@@ -54,6 +71,14 @@ def widened(rows: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.uint8]:
     if rows.shape[1] == width:
         return rows
     array = room_for((len(rows), width), np.uint8)
-    array[:, : rows.shape[1]] = rows
-    array[:, rows.shape[1] :] = 0
+    placed(rows, array)
     return array
+
+
+def placed(rows: npt.NDArray[Any], room: npt.NDArray[Any]) -> None:
+    """Copy rows into an array of as many rows, which may be wider where they are texts: zeros fill it up."""
+    if rows.shape == room.shape:
+        room[...] = rows
+        return
+    room[:, : rows.shape[1]] = rows
+    room[:, rows.shape[1] :] = 0

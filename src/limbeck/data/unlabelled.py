@@ -9,19 +9,21 @@ import numpy as np
 
 from limbeck.data.dataset import Split
 from limbeck.data.file_kind import FileKind, kind_of
-from limbeck.data.form import ImageForm, TableForm
+from limbeck.data.form import ImageForm, TableForm, TextForm
 from limbeck.data.idx import read_idx_images
 from limbeck.data.images import read_images, training_images
 from limbeck.data.part import Part, shared_rows
 from limbeck.data.reading import Reading
-from limbeck.data.sources import found_beside
+from limbeck.data.sources import FETCHED_TEXTS, found_beside
 from limbeck.data.table_opening import open_table
 from limbeck.data.table_rows import read_table_rows
+from limbeck.data.text_rows import unlabelled_texts
 from limbeck.data.unlabelled_arrays import check_array, unlabelled_arrays
 from limbeck.errors import LimbeckError, UsageError
 
 _KINDS: dict[FileKind, str] = {
     "table": "a table",
+    "texts": "a file of texts",
     "arrays": "arrays",
     "idx": "idx images",
     "image": "an image",
@@ -42,15 +44,16 @@ def unlabelled_part(
 ) -> Part:
     """The rows of a file or folder as a part without labels, with the inputs' type, shape and form as in the data.
 
-    Tables have their columns found by name, and further ones are left aside. Of an .npz file the inputs are read by
+    Tables and JSON lines have their columns found by name, and further ones are left aside; plain text has a row in
+    each line. Of an .npz file the inputs are read by
     the names that a data source has them by (`load_arrays`). Images are brought to the mode of the data's, and to
     their size if those were. Of a file or folder that is a data set with a test set of its own (`x_train` and
     `x_test`, `train-…` and `t10k-…`, `train` and `test`) the training rows are taken. Large arrays stay in their file.
 
     Args:
-        given: the path, after "file:" or without it: a table (.csv, .tsv, both also with .gz behind, .parquet), arrays
-            (.npy, .npz), images (a folder, "images:FOLDER", one image), MNIST's format (one file of images,
-            "idx:FOLDER", a folder).
+        given: the path, after "file:" or without it: a table (.csv, .tsv, both also with .gz behind, .parquet), texts
+            (.jsonl, .txt, or a table; or the name of public ones that are fetched), arrays (.npy, .npz), images (a
+            folder, "images:FOLDER", one image), MNIST's format (one file of images, "idx:FOLDER", a folder).
         like: a part of the data set that the rows are to go with.
         reading: how the data set is read: of a table, `id` is the column of ids where the file has it, and `label` one
             to leave aside; `skip_damaged` leaves out damaged images.
@@ -68,7 +71,7 @@ def unlabelled_part(
     """
     given = given.removeprefix("file:")
     name = f"file:{given}" if name is None else name
-    path, kind = _found(given, beside)
+    path, kind = _found(given, beside, say)
     _check_kind(path, kind, like)
 
     def tell(note: str) -> None:
@@ -76,7 +79,9 @@ def unlabelled_part(
             say(f"{name}: {note}")
 
     ids: np.ndarray | None = None
-    if kind == "table":
+    if isinstance(like.form, TextForm):
+        inputs, ids = unlabelled_texts(path, like.form, reading, tell)
+    elif kind == "table":
         inputs, ids = _of_table(path, like, reading, tell)
     elif kind == "arrays":
         inputs, ids = unlabelled_arrays(path, like, tell, _TAUGHT)
@@ -134,12 +139,16 @@ def _of_images(path: Path, like: Part, reading: Reading, tell: Callable[[str], N
     return pixels
 
 
-def _found(given: str, beside: Path | None) -> tuple[Path, FileKind]:
+def _found(given: str, beside: Path | None, say: Callable[[str], None] | None) -> tuple[Path, FileKind]:
     prefix, colon, rest = given.partition(":")
     is_said = bool(colon) and prefix in ("idx", "images")
     if not (rest if is_said else given):
         raise UsageError(f'the part "file:{given}" names no file: write "file:{given}PATH"')
     path = found_beside(rest if is_said else given, beside)
+    if given in FETCHED_TEXTS and not path.exists():
+        from limbeck.data.fetching import fetch
+
+        return fetch(given, say=say), "texts"
     if not path.exists():
         is_looked_for = beside is not None and not path.is_absolute() and beside.resolve() != Path.cwd()
         looked = f" in {beside} or in the working folder" if is_looked_for else ""
@@ -151,8 +160,8 @@ def _found(given: str, beside: Path | None) -> tuple[Path, FileKind]:
     kind = kind_of(path)
     if kind is None:
         raise UsageError(
-            f"{path} is of no kind that is known by its name, expected a table (.csv, .tsv, .parquet), arrays (.npy, "
-            ".npz), idx images, or a folder of images: write it as one of these"
+            f"{path} is of no kind that is known by its name, expected a table (.csv, .tsv, .parquet), texts (.jsonl, "
+            ".txt), arrays (.npy, .npz), idx images, or a folder of images: write it as one of these"
         )
     return path, kind
 
@@ -165,6 +174,9 @@ def _check_kind(path: Path, kind: FileKind, like: Part) -> None:
     elif isinstance(like.form, ImageForm):
         wanted = ("folder", "image", "arrays", "idx")
         data, give = "the data holds images", "a folder of images"
+    elif isinstance(like.form, TextForm):
+        wanted = ("texts", "table")
+        data, give = "the data holds texts", "JSON lines (.jsonl), plain text (.txt) or a table (.csv, .parquet)"
     else:
         wanted = ("arrays", "idx")
         data = f"the data holds arrays of shape {like.inputs.shape[1:]}"
