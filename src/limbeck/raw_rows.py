@@ -1,4 +1,4 @@
-"""Rows for a saved model to answer: from a table, images, arrays, a data set, or a run's test rows."""
+"""Rows for a saved model to answer: from a table, images, texts, arrays, a data set, or a run's test rows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.data import Form, ImageForm, Part, TableForm, load_dataset
+from limbeck.data import Form, ImageForm, Part, TableForm, TextForm, load_dataset
 from limbeck.data.file_kind import kind_of
 from limbeck.data.reading import Reading
 from limbeck.data.table_file import is_table
+from limbeck.data.text_file import is_plain, is_texts
 from limbeck.errors import LimbeckError
 from limbeck.row_files import fitting, read_rows
 from limbeck.run_folder import RunFolder
@@ -59,17 +60,18 @@ def rows_for(
     rows: int | None = None,
     skip_damaged: bool = False,
 ) -> RawRows:
-    """Read rows as a model was taught with them: a table's columns by name, images in its mode and size.
+    """Read rows as a model was taught with them: tables' and texts' columns by name, images in its mode and size.
 
     Args:
         model: asked later.
         classes: the names of its classes.
         inputs: a table (.csv, .parquet) where the model was taught with one; an image or a folder of images where it
-            was taught with such; an idx, .npy or .npz file; a data set's name, "idx:FOLDER" or "images:FOLDER", for its
-            test rows (all rows of one that has no test rows of its own); or a run's folder, for the test rows of that
-            run. Labels are known of these last ones, where their classes are the model's.
+            was taught with such; JSON lines, a table or plain text where it was taught with texts, or one text itself,
+            which has a space in it; an idx, .npy or .npz file; a data set's name, "idx:FOLDER" or "images:FOLDER", for
+            its test rows (all rows of one that has no test rows of its own); or a run's folder, for the test rows of
+            that run. Labels are known of these last ones, where their classes are the model's.
         where: the model's path, for messages.
-        label: of a table, the column of labels.
+        label: of a table or JSON lines, the column of labels.
         rows: only the first so many.
         skip_damaged: of an image or a folder of images, leave out damaged ones, each with a note, in place of an error.
 
@@ -77,6 +79,8 @@ def rows_for(
         LimbeckError: the rows cannot be read, or do not fit the model.
     """
     path, form = Path(inputs), model.form
+    if isinstance(form, TextForm) and " " in inputs and not (_exists(path) or is_texts(inputs) or is_table(inputs)):
+        return _text_itself(inputs, form, where, label)
     if path.is_dir() and RunFolder(path).is_run():
         return _of_part(run_test_rows(path), model, classes, inputs, where, rows)
     if isinstance(form, TableForm) and is_table(inputs):
@@ -85,6 +89,8 @@ def rows_for(
         found = read_table_rows(path, form, label, classes)
         names = [str(number) for number in range(len(found.inputs))]
         return _first(RawRows(found.inputs, found.labels, names, found.notes), rows)
+    if isinstance(form, TextForm) and (is_table(inputs) or is_texts(inputs)):
+        return _texts(path, form, classes, label, rows)
     if label is not None:
         raise LimbeckError(f"{inputs} is no table with columns: leave label out")
     if isinstance(form, ImageForm) and path.exists() and (path.is_dir() or kind_of(path) == "image"):
@@ -102,12 +108,49 @@ def rows_for(
     return _first(RawRows(raw, labels, [str(number) for number in range(len(raw))]), rows)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long for a file is a text
+        return False
+
+
+def _text_itself(text: str, form: TextForm, where: Path, label: str | None) -> RawRows:
+    """One text as rows."""
+    from limbeck.data.texts import packed
+
+    if len(form.columns) > 1:
+        raise LimbeckError(f"{where} takes pairs of texts: give a file with {' and '.join(form.columns)}")
+    if not text.strip():
+        raise LimbeckError("the text is empty, expected one with a word in it: give another")
+    if label is not None:
+        raise LimbeckError("a text by itself has no column of labels: leave label out")
+    return RawRows(packed([text]), None, ["0"])
+
+
+def _texts(path: Path, form: TextForm, classes: tuple[str, ...], label: str | None, rows: int | None) -> RawRows:
+    """The texts of a file."""
+    from limbeck.data.text_rows import labels_of, read_text_rows
+
+    if label is not None and is_plain(path.name):
+        raise LimbeckError(f"{path} is plain text without a column of labels: leave label out")
+    found = read_text_rows(path, form, label, asked_by="the model", rows=rows)
+    labels = None if label is None else labels_of(found, label, path, classes)
+    return RawRows(found.inputs, labels, [str(number) for number in found.ids], list(found.notes))
+
+
 def _check_sort(path: Path, form: Form | None, where: Path) -> None:
     """Whether a file is of the sort that a model takes, as far as its name and first bytes say.
 
     Raises:
         LimbeckError: it is none; numpy's files are looked into by whoever reads them.
     """
+    if isinstance(form, TextForm):
+        found = "is none of these" if path.exists() else "does not exist"
+        raise LimbeckError(
+            f"{where} takes a file of texts (.jsonl, .csv, .parquet, .txt), or a text with a space in it, and {path} "
+            f"{found}"
+        )
     if not path.is_file() or (kind := kind_of(path)) == "arrays":
         return
     if isinstance(form, TableForm):
@@ -118,8 +161,8 @@ def _check_sort(path: Path, form: Form | None, where: Path) -> None:
         from limbeck.data.images import EXTENSIONS
 
         raise LimbeckError(f"{where} takes images ({', '.join(EXTENSIONS)}) or a folder of them, and {path} is none")
-    if kind in ("table", "image"):
-        sort = "a table" if kind == "table" else "an image"
+    if kind in ("table", "texts", "image"):
+        sort = {"table": "a table", "texts": "a file of texts"}.get(kind, "an image")
         raise LimbeckError(f"{where} takes arrays (an idx, .npy or .npz file), and {path} is {sort}")
 
 
@@ -145,7 +188,11 @@ def _of_part(
             f"{inputs} has other columns or categories than {where} was taught with: give a table's .csv or .parquet "
             "file, in which columns are found by name"
         )
-    raw = part.inputs if isinstance(part.form, TableForm) else fitting(part.inputs, model.input_shape, inputs, where)
+    if isinstance(model.form, TextForm) != isinstance(part.form, TextForm):
+        holds, takes = ("no texts", "texts") if isinstance(model.form, TextForm) else ("texts", "none")
+        raise LimbeckError(f"{inputs} holds {holds}, but {where} takes {takes}: give other rows")
+    is_plain_array = not isinstance(part.form, TableForm | TextForm)
+    raw = fitting(part.inputs, model.input_shape, inputs, where) if is_plain_array else part.inputs
     return _first(RawRows(raw, _labels(part, classes), [str(number) for number in part.ids]), rows)
 
 
