@@ -18,7 +18,7 @@ from limbeck.data import Part, ViewSettings, view_pixels
 # range that no numbered view of a transfer set reaches.
 FRESH_VIEWS = 2**32
 # Keys of the generator beside the seed; views have the keys below, each its own number.
-_ORDERS, _FIRST_VIEWS, _HELD_OUT = 2**61, 2**63, 2**62
+_ORDERS, _FIRST_VIEWS, _HELD_OUT, _BUCKETS = 2**61, 2**63, 2**62, 2**59
 
 
 @dataclass
@@ -63,6 +63,36 @@ def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], rows], strict=True))
 
 
+def bucketed(
+    order: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    batch_size: int,
+    window: int,
+    seed: int,
+    epoch: int,
+) -> npt.NDArray[np.int64]:
+    """An order in which the rows of a batch are of about one length, so that little of it is padding.
+
+    Args:
+        order: row numbers, shuffled.
+        lengths: of every row.
+        batch_size: rows in a batch.
+        window: batches' worth of rows, next to each other in the order, that are put into batches by length.
+        seed: with the epoch decides the order of the batches.
+        epoch: counted from 0.
+
+    Returns:
+        The same numbers. Batches come in random order, but for the last one, which may have other than `batch_size`.
+    """
+    span = window * batch_size
+    parts = [order[start : start + span] for start in range(0, len(order), span)]
+    by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    full = max(0, len(order) // batch_size - 1) * batch_size
+    batches = by_length[:full].reshape(-1, batch_size)
+    shuffled = np.random.Generator(_stream(seed, _BUCKETS + epoch)).permutation(len(batches))
+    return np.concatenate([batches[shuffled].reshape(-1), by_length[full:]])
+
+
 class StoredBatches:
     """Rows that were seen in a fixed number of views: an epoch shows every row once, in one of its views.
 
@@ -74,7 +104,10 @@ class StoredBatches:
         batch_size: rows in a step.
         selected: the row numbers to use; all by default.
         passes: over these rows in an epoch, each in an order and in views of its own.
+        lengths: of texts, shape (rows,): the rows of a batch are then of about one length, drawn from `WINDOW` batches.
     """
+
+    WINDOW = 50
 
     def __init__(
         self,
@@ -82,6 +115,7 @@ class StoredBatches:
         batch_size: int,
         selected: npt.NDArray[np.int64] | None = None,
         passes: int = 1,
+        lengths: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.count, self.of_each = views.shape[:2]
         with warnings.catch_warnings():
@@ -91,6 +125,7 @@ class StoredBatches:
         self.rows, self.passes = len(self.selected), passes
         self.bounds = batch_bounds(self.rows, batch_size)
         self.steps = len(self.bounds) * passes
+        self.batch_size, self.lengths = batch_size, lengths
 
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
@@ -98,7 +133,10 @@ class StoredBatches:
             np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each)
         )
         for turn, begin in _passes(self.passes, len(self.bounds), epoch, start_step):
-            rows = torch.from_numpy(self.selected[epoch_order(seed, turn, self.rows)])
+            order = self.selected[epoch_order(seed, turn, self.rows)]
+            if self.lengths is not None:
+                order = bucketed(order, self.lengths, self.batch_size, self.WINDOW, seed, turn)
+            rows = torch.from_numpy(order)
             view = (first[rows] + turn) % self.count
             flat = view * self.of_each + rows
             for start, stop in self.bounds[begin:]:

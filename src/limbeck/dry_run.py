@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from limbeck.at_once import fit_at_once
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.checkpoints import snapshot_epochs
+from limbeck.data import Part
 from limbeck.derived import derived
 from limbeck.files import DamagedFileError
 from limbeck.fit_measuring import measured_fit
@@ -27,11 +29,13 @@ from limbeck.recordings import teacher_of
 from limbeck.regression import RegressionStage, walk
 from limbeck.road import STAGES, Road
 from limbeck.stages import new_model
+from limbeck.starting import new_encoder
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table
 from limbeck.training import predict_log_probs, train
 
 MEASURED_STEPS = 12
+MEASURED_STEPS_OF_ENCODERS = 3  # each takes as long as an epoch of a small net
 MEASURED_ROWS = 1000
 MEASURED_ITERATIONS = 5
 
@@ -147,7 +151,7 @@ def _model(road: Road, stage: ModelStage) -> Planned:
     if not stage.is_trained and not stage.made:
         fit = measured_fit(stage)
         return Planned(stage.title, stage.identity.key, False, rows, fit.bytes, fit.seconds)
-    model = new_model(stage)
+    model = _unmade(stage)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
     if stage.train is not None and stage.train.snapshot_every and not stage.made:
         size *= 1 + len(snapshot_epochs(stage.train.epochs, stage.train.snapshot_every))
@@ -182,7 +186,8 @@ def _training_seconds(stage: ModelStage, rows: int) -> float:
     if stage.model is not None and stage.model["kind"] in FITTED_AT_ONCE:
         return _fitting_seconds(stage, rows) * max(1, len({recording.view for recording in stage.recordings}))
     settings = stage.settings
-    some = min(rows, MEASURED_STEPS * settings.batch_size)
+    steps = MEASURED_STEPS if stage.start is None else MEASURED_STEPS_OF_ENCODERS
+    some = min(rows, steps * settings.batch_size)
     part = stage.rows.train.take(np.arange(some))
     batches = (
         StoredBatches(part.inputs[np.newaxis], settings.batch_size)
@@ -193,19 +198,40 @@ def _training_seconds(stage: ModelStage, rows: int) -> float:
     if stage.recordings:
         guess = np.zeros((1, some, len(part.classes)), np.float16)
         targets = CombinedTargets(StoredTargets(guess), targets)
-    model = new_model(stage)
+    model = _unmade(stage)
+    objective, asking = stage.objective, 0.0
+    if objective.uses_states:  # its teacher is asked in every step
+        objective, asking = replace(objective, soft=1.0, hidden=0.0, relations=0.0), _answering_seconds(stage, part)
     seconds = []
     for _ in range(2):  # the first warms up
         began = time.perf_counter()
         once = replace(settings, epochs=1, passes=1)
-        train(model, batches, targets, stage.objective, once, seed=0)
+        train(model, batches, targets, objective, once, seed=0)
         seconds.append(time.perf_counter() - began)
     validation = stage.rows.validation
     began = time.perf_counter()
     if len(validation):
         predict_log_probs(model, validation.inputs)
-    each = seconds[-1] * rows / some * settings.passes + time.perf_counter() - began
+    each = (seconds[-1] + asking) * rows / some * settings.passes + time.perf_counter() - began
     return each * settings.epochs
+
+
+def _unmade(stage: ModelStage) -> nn.Module:
+    """The stage's model as it is before training: what it begins with need not be there, for numbers take no time."""
+    if stage.given is not None:
+        return stage.given
+    if stage.path is not None:
+        return open_model(stage.path)[0]
+    return new_model(stage) if stage.start is None else new_encoder(stage, _unmade)
+
+
+def _answering_seconds(stage: ModelStage, part: Part) -> float:
+    """How long a student's teacher takes for some rows."""
+    teacher = TorchTeacher(_unmade(teacher_of(stage)))
+    teacher.answer(part.inputs)
+    began = time.perf_counter()
+    teacher.answer(part.inputs)
+    return time.perf_counter() - began
 
 
 def _recording(road: Road, recording: Recording, teacher: ModelStage, seconds: dict[str, float]) -> Planned:
@@ -227,10 +253,8 @@ def _asking_seconds(road: Road, recording: Recording, teacher: ModelStage) -> fl
     if isinstance(teacher.given, PredictionsModel):
         return 0.0
     # Its weights make no difference to the time, and a damaged teacher must not be mended by a dry run.
-    if teacher.path is not None:
-        asked = TorchTeacher(teacher.given or open_model(teacher.path)[0])
-    elif teacher.is_trained:
-        asked = TorchTeacher(new_model(teacher))
+    if teacher.path is not None or teacher.is_trained:
+        asked = TorchTeacher(_unmade(teacher))
     else:
         return measured_fit(teacher).asking_seconds
     inputs = recording.part.inputs[:MEASURED_ROWS]

@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from limbeck.artifacts import Identity
 from limbeck.averaging import checked_mean, checked_weights
-from limbeck.data import Part, TableForm
+from limbeck.data import Part, TableForm, TextForm
 from limbeck.data.form import form_from_json
 from limbeck.data.sources import found_beside
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, sha256_hex
 from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows
 from limbeck.models import read_description
+from limbeck.models.encoder_folder import open_encoder
 from limbeck.models.estimator import Estimator
 from limbeck.models.estimator_file import load_estimator
 from limbeck.models.mean import MeanModel
@@ -72,6 +73,8 @@ def given_teacher(teacher: Teacher, rows: Rows, beside: Path | None = None) -> M
     """
     path = found_beside(str(teacher.from_), beside)
     where = f"teacher.{teacher.name}.from"
+    if isinstance(rows.train.form, TextForm) and not (path / DESCRIPTION).is_file() and not path.is_file():
+        return _hugging_face(teacher, rows, beside, where)
     if not path.exists():
         raise LimbeckError(f"{where}: there is no {path}: give the path of a saved model, or of a file of predictions")
     if path.is_dir():
@@ -101,6 +104,21 @@ def given_teacher(teacher: Teacher, rows: Rows, beside: Path | None = None) -> M
             )
     settings = {"model": digest, "classes": list(part.classes)}
     return ModelStage("teacher", teacher.name, Identity("teacher", VERSION, settings, {}), rows, path=path, given=given)
+
+
+def _hugging_face(teacher: Teacher, rows: Rows, beside: Path | None, where: str) -> ModelStage:
+    """The stage of a sequence classifier of the library transformers: a folder, or a name on the hub."""
+    from limbeck.encoders.finding import encoder_digest, found_encoder
+
+    assert isinstance(rows.train.form, TextForm)
+    try:
+        folder = found_encoder(str(teacher.from_), beside)
+        given, _ = open_encoder(folder, rows.train.classes, rows.train.form)
+    except LimbeckError as error:
+        raise type(error)(f"{where}: {error}") from None
+    settings = {"model": encoder_digest(folder), "classes": list(rows.train.classes)}
+    identity = Identity("teacher", VERSION, settings, {})
+    return ModelStage("teacher", teacher.name, identity, rows, path=folder, given=given)
 
 
 def gives_hard_labels(given: nn.Module | None) -> bool:
@@ -141,12 +159,15 @@ def _folder_identity(folder: Path, rows: Rows) -> Identity:
             f"{folder} has the classes {', '.join(description['classes'][:12])}, but the data has "
             f"{', '.join(rows.train.classes[:12])}: they must be the same, in the same order"
         )
-    if tuple(description["input_shape"]) != rows.train.inputs.shape[1:]:
+    form = form_from_json(description.get("form"))
+    if isinstance(form, TextForm) != isinstance(rows.train.form, TextForm):
+        reads = "texts, but the data are none" if isinstance(form, TextForm) else "no texts, as the data are"
+        raise LimbeckError(f"{folder} reads {reads}: give a teacher for these data")
+    if not isinstance(form, TextForm) and tuple(description["input_shape"]) != rows.train.inputs.shape[1:]:
         raise LimbeckError(
             f"{folder} takes inputs of shape {tuple(description['input_shape'])}, but the data's have "
             f"{rows.train.inputs.shape[1:]}: give a teacher for these data"
         )
-    form = form_from_json(description.get("form"))
     if isinstance(rows.train.form, TableForm) and form not in (None, rows.train.form):
         raise LimbeckError(
             f"{folder} was made for a table with other columns or categories than the data's: give a teacher for these"

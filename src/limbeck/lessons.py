@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
+from limbeck.data import TextForm
+from limbeck.data.texts import byte_lengths
 from limbeck.errors import LimbeckError
 from limbeck.familiarity import percent
 from limbeck.knowledge import (
     CombinedTargets,
     LabelTargets,
+    LiveTargets,
     RowWeights,
     StoredTargets,
     TargetSource,
@@ -20,6 +24,7 @@ from limbeck.knowledge import (
     smoothed_labels,
 )
 from limbeck.model_stage import ModelStage
+from limbeck.models.encoder import Encoder
 from limbeck.progress import Progress
 from limbeck.recordings import Recordings, teacher_of
 
@@ -34,9 +39,10 @@ def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> 
     """
     part, size, passes = stage.rows.train, stage.settings.batch_size, stage.settings.passes
     labels = LabelTargets(part.labels, stage.synthetic)
+    lengths = byte_lengths(part.inputs) if isinstance(part.form, TextForm) else None
     if not stage.recordings:
         if stage.fresh_views is None:
-            return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected, passes)
+            return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected, passes, lengths)
         return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected, passes)
     inputs, log_probs = recordings.read(stage)
     if stage.targets == "permuted":
@@ -47,7 +53,18 @@ def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> 
     if stage.confidence is not None and stage.confidence.weight:
         sure = recordings.confidence(stage)
         sources.append(RowWeights(np.where(part.labels >= 0, np.float32(1), sure)))
-    return CombinedTargets(*sources), StoredBatches(inputs, size, learnt_from(stage, recordings, progress), passes)
+    if stage.objective.uses_states:
+        sources.append(_live(stage, recordings, inputs))
+    rows = learnt_from(stage, recordings, progress)
+    return CombinedTargets(*sources), StoredBatches(inputs, size, rows, passes, lengths)
+
+
+def _live(stage: ModelStage, recordings: Recordings, inputs: npt.NDArray[Any]) -> TargetSource:
+    """A student's teacher, asked in every step for its last layer's states."""
+    teacher = copy.deepcopy(recordings.answering(teacher_of(stage)).model)
+    assert isinstance(teacher, Encoder)
+    teacher.show_states()
+    return LiveTargets(teacher, inputs)
 
 
 def learnt_from(stage: ModelStage, recordings: Recordings, progress: Progress) -> npt.NDArray[np.int64] | None:

@@ -75,6 +75,30 @@ PLAIN = Combination()
 
 
 @dataclass(frozen=True)
+class Start:
+    """What an encoder begins with: the layers and pieces of another one.
+
+    Attributes:
+        key: the artifact's, or the digest of the folder.
+        layers: how many it has.
+        folder: of a Hugging Face model.
+        stage: a teacher of the run, in its place.
+        texts: of a vocabulary that is cut, the texts whose pieces are kept.
+    """
+
+    key: str
+    layers: int
+    folder: Path | None = None
+    stage: ModelStage | None = None
+    texts: Part | None = None
+
+    @property
+    def in_key(self) -> dict[str, str]:
+        """What enters the key of a model that begins with it."""
+        return {"start": self.key, **({"vocabulary": self.texts.inputs_hash} if self.texts is not None else {})}
+
+
+@dataclass(frozen=True)
 class ModelStage:
     """A model to train, or one that exists: a teacher, a student or a baseline.
 
@@ -99,6 +123,7 @@ class ModelStage:
         folds: of an estimator, how often it is fitted, each time without a part of its rows.
         members: of a teacher that is the mean of others, those.
         combination: how they become one.
+        start: of an encoder, what it begins with.
         teacher: a student's, which records its knowledge; a baseline's is its student's, for comparison alone.
         made: for a student that is made from a trained one, how: its biases corrected, or a tree that answers in
             another way or is pruned.
@@ -124,6 +149,7 @@ class ModelStage:
     members: tuple[ModelStage, ...] = ()
     combination: Combination = PLAIN
     confidence: Confidence | None = None
+    start: Start | None = None
     teacher: ModelStage | None = None
     made: BiasCorrection | TreeForm | None = None
 
@@ -144,6 +170,8 @@ class ModelStage:
         first = self.made.needs if self.made else ()
         if self.combination.judge is not None:
             first = (*first, self.combination.judge)
+        if self.start is not None and self.start.stage is not None:
+            first = (*first, self.start.stage)
         taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
         return tuple(stage for one in (*self.members, *taught, *first) for stage in (*one.needs, one))
 

@@ -15,15 +15,16 @@ from limbeck.data.unlabelled import check_held_out, unlabelled_part
 from limbeck.errors import UsageError
 from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import Recording
-from limbeck.model_stage import ModelStage
+from limbeck.model_stage import ModelStage, Start
 from limbeck.objectives import Objective
 from limbeck.plan_checks import check_recipe
 from limbeck.recipe import Recipe, Reference, Student, Transfer, TransferViews
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
-from limbeck.recipe_settings import FITTED_AT_ONCE
+from limbeck.recipe_settings import FITTED_AT_ONCE, Encoder
 from limbeck.recipe_transfer import FILE
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
+from limbeck.starting import stage_start, with_texts
 from limbeck.teacher_plan import TeacherPlanner
 from limbeck.trained_stage import trained_stage, view_settings
 
@@ -76,7 +77,7 @@ class Planner:
 
     def __post_init__(self) -> None:
         self.rows = RowSets(self.split, self.recipe.data.split_seed, self._read_part)
-        self._teachers = TeacherPlanner(self.recipe, self.rows, self.seed, self.beside, self.student_stage)
+        self._teachers = TeacherPlanner(self.recipe, self.rows, self.seed, self.beside, self.student_stage, self.say)
         check_recipe(self.recipe, self.rows)
 
     def _read_part(self, name: str) -> Part:
@@ -156,10 +157,30 @@ class Planner:
         targets = student.distill.targets
         stage = trained_stage(
             "student", student, found.rows, self.seed, recordings=recordings, select=transfer.select, targets=targets,
-            objective=Objective(**student.distill.model_dump(exclude={"targets", "members"})), teacher=teacher,
-            confidence=transfer.confidence,
+            objective=Objective(**student.distill.model_dump(exclude={"targets", "members"}, exclude_none=True)),
+            teacher=teacher, confidence=transfer.confidence, start=self._start(student, refit),
         )  # fmt: skip
         return replace(stage, variant=student_variant(student, transfer))
+
+    def _start(self, part: Student | Reference, refit: bool) -> Start | None:
+        """What an encoder begins with: what it names, or the student's teacher."""
+        if not isinstance(part.model, Encoder):
+            return None
+        where = f"{'student' if isinstance(part, Student) else 'reference'}.{part.name}.model.from"
+        if part.model.from_ is not None:
+            start: Start | None = self._teachers.folder_start(part.model.from_, where)
+        elif isinstance(part, Student):
+            start = stage_start(self._teachers.teacher(part.teacher, refit))
+            if start is None:
+                raise UsageError(
+                    f"{where}: missing, and teacher {part.teacher} is no encoder whose layers it could take: give a "
+                    'folder, a name on the hub, or "minilm"'
+                )
+        else:
+            raise UsageError(f'{where}: missing, expected a folder, a name on the hub, or "minilm"')
+        assert start is not None
+        texts = self.rows.transfer_set(self.transfer(part.transfer), refit).rows.train
+        return with_texts(start, part.model, texts)
 
     def _teaching(self, student: Student, refit: bool) -> ModelStage:
         """A student's teacher: of several, those that it learns from."""
@@ -223,6 +244,7 @@ class Planner:
             role, part, rows, self.seed, select=transfer.select,
             objective=Objective(loss="hard_labels", label_smoothing=smoothing),
             fresh_views=view_settings(transfer.views) if transfer.views.count else None,
+            start=self._start(part, refit),
         )  # fmt: skip
 
 

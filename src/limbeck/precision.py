@@ -10,7 +10,7 @@ import torch
 Precision = Literal["float32", "bfloat16"]
 
 # Kinds of model for which benchmarks/ show that bfloat16 gains where the processor multiplies it natively.
-GAINS_FROM_BFLOAT16 = frozenset({"mlp", "convnet", "soft-tree"})
+GAINS_FROM_BFLOAT16 = frozenset({"mlp", "convnet", "soft-tree", "encoder"})
 
 
 def has_bfloat16() -> bool:

@@ -112,7 +112,33 @@ class BoostedTrees(Table):
     l2: float = Field(default=0.0, ge=0)
 
 
-Model = Annotated[Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees, Field(discriminator="kind")]
+class Encoder(Table):
+    """A transformer encoder that classifies texts; needs the extra `transformers`.
+
+    `from`: the folder of a Hugging Face model, the name of one on the hub, or "minilm"; a student without it takes its
+    teacher's. `layers`: how many of its layers, evenly spaced, or which, by number from 0. `initial`: their weights
+    are taken, or drawn at `random`. `architecture`: the same, or `distilbert`, which has no token types and no pooler
+    (Sanh et al. 2019). `vocabulary`: all pieces of text, or those that the texts of the `transfer` set use, beside the
+    ones that spell everything else. Texts are cut to `max_length` tokens. `dropout`: of hidden states and attention.
+    """
+
+    kind: Literal["encoder"] = "encoder"
+    from_: str | None = Field(default=None, alias="from", min_length=1)
+    layers: Count | list[Annotated[int, Field(ge=0, le=LARGEST)]] | None = None
+    initial: Literal["layers", "random"] = "layers"
+    architecture: Literal["same", "distilbert"] = "same"
+    vocabulary: Literal["all", "transfer"] = "all"
+    max_length: Annotated[int, Field(ge=4, le=LARGEST)] | None = None
+    dropout: Dropout | None = None
+
+    @model_validator(mode="after")
+    def _layers_rise(self) -> Encoder:
+        if isinstance(self.layers, list) and (not self.layers or sorted(set(self.layers)) != self.layers):
+            raise misfit(found(self.layers, "numbers of layers from 0 in rising order, such as [0, 2, 4]"), "layers")
+        return self
+
+
+Model = Annotated[Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees | Encoder, Field(discriminator="kind")]
 FITTED_AT_ONCE = frozenset({"sklearn-tree", "boosted-trees"})
 """Kinds of model that are not trained by epochs."""
 
@@ -124,11 +150,13 @@ class Train(Table):
     best on the validation rows, or the last. `refit`: choose on the validation rows, then train
     anew on all training rows. `snapshot_every` so many epochs, and after the last, the weights are kept, so that the
     results can say how the test errors went over the epochs. With `passes`, an epoch goes so many times over the rows:
-    for few rows, of which a single pass is hardly worth being judged on the validation rows.
+    for few rows, of which a single pass is hardly worth being judged on the validation rows. `accumulate`: so many
+    batches make one step of the optimiser.
     """
 
     epochs: Count = Field(description="a count of epochs")
     passes: Count | None = None
+    accumulate: Count | None = None
     batch_size: Count = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -173,6 +201,9 @@ class Distill(Table):
     `targets` other than the teacher's own show what it is in them that teaches: `permuted` has the probabilities of
     all classes but the teacher's own shuffled within each row; `smoothed_labels` has the label at the teacher's mean
     confidence and all other classes alike. `members`: of a teacher that is several, only the first so many.
+
+    Of encoders, `hidden` is the weight of the cosine between the last hidden states (Sanh et al. 2019), `relations`
+    that of the last layers' attention relations (Wang et al. 2020): the teacher is then asked in every step.
     """
 
     loss: Literal["soft_targets", "logit_matching"] = "soft_targets"
@@ -182,10 +213,12 @@ class Distill(Table):
     hard: float = Field(default=0.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     members: Count | None = None
+    hidden: Positive | None = None
+    relations: Positive | None = None
 
     @model_validator(mode="after")
     def _learns_something(self) -> Distill:
-        if not self.soft and not self.hard:
+        if not self.soft and not self.hard and not self.hidden and not self.relations:
             raise misfit('found "soft" and "hard" both 0, expected one of them above 0')
         if self.targets == "smoothed_labels" and self.loss != "soft_targets":
             raise misfit(

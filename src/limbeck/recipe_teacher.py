@@ -14,6 +14,7 @@ from limbeck.recipe_settings import (
     BoostedTrees,
     Convnet,
     Count,
+    Encoder,
     Mlp,
     Name,
     Positive,
@@ -91,7 +92,7 @@ ESTIMATORS = frozenset({"random-forest", "gradient-boosting", "lightgbm"})
 _ALIKE = frozenset({"gradient-boosting", "lightgbm"})  # drawing nothing at random, but for folds
 
 TeacherModel = Annotated[
-    Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees | RandomForest | GradientBoosting | LightGbm,
+    Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees | Encoder | RandomForest | GradientBoosting | LightGbm,
     Field(discriminator="kind"),
 ]
 
@@ -142,6 +143,10 @@ class Teacher(Table):
             raise misfit(f"a {self.kind} is fitted at once, expected no train", "train")
         if self.model is not None and self.model.kind in FITTED_AT_ONCE:
             raise misfit(f"a {self.kind} remembers its rows: it has no soft targets there, take another", "model")
+        if isinstance(self.model, Encoder) and self.model.from_ is None:
+            raise misfit(
+                'missing, expected a model to begin with: a folder, a name on the hub, or "minilm"', "model", "from"
+            )
         if (
             isinstance(self.model, SoftTree)
             and self.train is not None

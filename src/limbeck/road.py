@@ -33,6 +33,7 @@ from limbeck.recordings import teacher_of
 from limbeck.regression import walked
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
 from limbeck.stages import Workshop
+from limbeck.starting import check_start
 from limbeck.teachers import answers_about, own_answers
 from limbeck.teachers.out_of_fold import memorised
 from limbeck.threads import use_available_cores
@@ -337,6 +338,9 @@ class Road:
         train = self.split.train
         for stage in self._all_model_stages():
             assert stage.model is not None
+            if stage.start is not None:
+                check_start(stage)
+                continue
             with torch.device("meta"):  # shapes without numbers: costs nothing however large the model
                 build_model(stage.model, train.inputs.shape[1:], len(train.classes), form=train.form)
 

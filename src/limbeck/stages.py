@@ -26,12 +26,14 @@ from limbeck.inspection import artifact_damages
 from limbeck.lessons import learnt_from, lesson_of, stacked
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
 from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
+from limbeck.models.encoder import Encoder, truncation
 from limbeck.models.opening import open_model, saved_files
 from limbeck.models.saving import WEIGHTS, KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings
+from limbeck.starting import new_encoder
 from limbeck.teacher_making import FITTED, fitted_weights, make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher, answers_about, own_answers
 from limbeck.threads import thread_count, using_threads
@@ -340,18 +342,24 @@ class Workshop:
             self.store.complete(stage.identity)
         return tree
 
-    def _train(self, stage: ModelStage) -> KnownModel:
+    def new_model(self, stage: ModelStage) -> KnownModel | Encoder:
+        """The stage's model before training."""
+        return new_model(stage) if stage.start is None else new_encoder(stage, self.model)
+
+    def _train(self, stage: ModelStage) -> nn.Module:
         assert stage.model is not None
         if stage.model["kind"] in FITTED_AT_ONCE:
             return self._fit(stage)
         with self.store.locked(stage.identity, self.progress.line) as part:
             if self.store.is_complete(stage.identity):  # whoever held the lock made it
-                return load_model(self.folder(stage))[0]
+                return open_model(self.folder(stage))[0]
             if self.store.is_all_there(stage.identity):
-                return load_model(self.store.complete(stage.identity))[0]
+                return open_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
             targets, batches = lesson_of(stage, self.recordings, self.progress)
-            model = new_model(stage)
+            model = self.new_model(stage)
+            if isinstance(model, Encoder):
+                self._prepare(model, stage)
             with using_threads(plan["threads"]):
                 history = train(
                     model,
@@ -371,10 +379,19 @@ class Workshop:
                 model.count(_inputs(stage))
             write_json(part / HISTORY, history.as_json())
             write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
+            if isinstance(model, Encoder):
+                model.show_states(False)
             details = {"identity": stage.identity.as_json()}
             save_model(part, model, stage.rows.train.classes, details)
             self.store.complete(stage.identity)
         return model
+
+    def _prepare(self, model: Encoder, stage: ModelStage) -> None:
+        """Before an encoder is trained: whether it has to show its states, and which texts are too long for it."""
+        model.show_states(stage.objective.uses_states)
+        rows = [("training texts", _inputs(stage)), ("validation texts", stage.rows.validation.inputs)]
+        if (said := truncation(model, rows)) is not None:
+            self.progress.line(f"{stage.title}: {said}")
 
     def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""

@@ -13,14 +13,16 @@ import numpy as np
 
 from limbeck.artifacts import Identity
 from limbeck.averaging import checked_weights
-from limbeck.errors import UsageError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.given_teacher import given_teacher
-from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows
+from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows, Start
 from limbeck.recipe import Recipe, Student, Teacher
 from limbeck.recipe_errors import shown
+from limbeck.recipe_settings import Encoder
 from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.row_sets import RowSets
 from limbeck.rows import row_label
+from limbeck.starting import folder_start, with_texts
 from limbeck.trained_stage import trained_stage, view_settings
 
 ESTIMATOR_VERSION = 1
@@ -39,6 +41,7 @@ class TeacherPlanner:
         seed: of everything but the split.
         beside: the recipe's folder, where a teacher's path is looked for first.
         student_stage: gives the stage of a student that teaches, refitted or not.
+        say: told, in a line, what is being fetched.
     """
 
     recipe: Recipe
@@ -46,6 +49,8 @@ class TeacherPlanner:
     seed: int
     beside: Path | None
     student_stage: Callable[[Student, bool], ModelStage]
+    say: Callable[[str], None] | None = None
+    _starts: dict[str, Start] = field(default_factory=dict)
     _teachers: dict[tuple[str, bool, int | None], ModelStage] = field(default_factory=dict)
 
     def shown(self) -> list[ModelStage]:
@@ -64,6 +69,19 @@ class TeacherPlanner:
                     apart = {} if refit is wanted[0] else {"refit": False}
                     stages.append(replace(stage, variant={**stage.variant, **apart}) if apart else stage)
         return stages
+
+    def folder_start(self, given: str, where: str) -> Start:
+        """A start from a Hugging Face model, looked for once.
+
+        Raises:
+            LimbeckError: there is none.
+        """
+        if given not in self._starts:
+            try:
+                self._starts[given] = folder_start(given, self.beside, self.say)
+            except LimbeckError as error:
+                raise type(error)(f"{where}: {error}") from None
+        return self._starts[given]
 
     def members(self) -> list[ModelStage]:
         """The members of teachers that are several of one kind, which the results show among the references."""
@@ -103,7 +121,14 @@ class TeacherPlanner:
                 teacher, rows if drawn is None else replace(rows, train=rows.train.take(drawn)), seed
             )
         else:
-            stage = trained_stage("teacher", teacher, rows, seed, fresh_views=view_settings(teacher.views), drawn=drawn)
+            start = None
+            if isinstance(teacher.model, Encoder):
+                assert teacher.model.from_ is not None
+                start = self.folder_start(teacher.model.from_, f"teacher.{teacher.name}.model.from")
+                start = with_texts(start, teacher.model, rows.train)
+            stage = trained_stage(
+                "teacher", teacher, rows, seed, fresh_views=view_settings(teacher.views), drawn=drawn, start=start
+            )
         if teacher.members is None:
             return stage
         return replace(stage, role="reference", name=teacher.called, variant={"member": number})

@@ -12,11 +12,12 @@ from limbeck.artifacts import Identity
 from limbeck.data import ViewSettings
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.knowledge import Recording
-from limbeck.model_stage import ModelStage, Rows
+from limbeck.model_stage import ModelStage, Rows, Start
 from limbeck.objectives import Objective
 from limbeck.recipe import Reference, Select, Student, Teacher, ViewSpec
-from limbeck.recipe_settings import FITTED_AT_ONCE
+from limbeck.recipe_settings import FITTED_AT_ONCE, Encoder
 from limbeck.recipe_transfer import Confidence
+from limbeck.starting import START_VERSION, check_texts, resolved
 
 MODEL_VERSION = 3
 
@@ -35,6 +36,7 @@ def trained_stage(
     teacher: ModelStage | None = None,
     confidence: Confidence | None = None,
     drawn: npt.NDArray[np.int64] | None = None,
+    start: Start | None = None,
 ) -> ModelStage:
     """A stage whose model is trained, with all that decides it in its key.
 
@@ -51,11 +53,17 @@ def trained_stage(
         teacher: a student's.
         confidence: what is made of how sure the teacher is.
         drawn: the row numbers of a bootstrap sample.
+        start: what an encoder begins with.
     """
     assert part.model is not None
     assert part.train is not None
     objective = objective or Objective(loss="hard_labels")
-    model = part.model.model_dump()
+    if isinstance(part.model, Encoder):
+        assert start is not None
+        check_texts(rows.train, f"{role}.{part.name}.model")
+        model = resolved(part.model, start, f"{role}.{part.name}.model")
+    else:
+        model = part.model.model_dump()
     chosen = {} if select is None else {"without": select.without, "only": select.only}
     chosen = {name: classes for name, classes in chosen.items() if classes}
     selected = rows.train.selected(**chosen) if chosen else drawn
@@ -63,7 +71,7 @@ def trained_stage(
         rows.validation.selected(**chosen)  # must leave rows to choose on
     stage = ModelStage(
         role, part.name, Identity("", 0, {}, {}), rows, model, part.train, objective, targets, fresh_views,
-        seed, selected=selected, recordings=recordings, teacher=teacher, confidence=confidence,
+        seed, selected=selected, recordings=recordings, teacher=teacher, confidence=confidence, start=start,
     )  # fmt: skip
     views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
     settings: dict[str, Any] = {
@@ -82,6 +90,11 @@ def trained_stage(
     inputs: dict[str, Any] = {"knowledge": [recording.identity.key for recording in recordings]}
     if teacher is not None and not teacher.combination.is_plain:
         inputs["mean"] = teacher.identity.key
+    if start is not None:
+        inputs |= start.in_key
+        settings["start"] = START_VERSION
+    if objective.uses_states and teacher is not None:
+        inputs["states"] = teacher.identity.key
     identity = Identity(
         kind="teacher" if role == "teacher" else "student",
         version=MODEL_VERSION,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from limbeck.data.form import Form, TableForm, form_from_json
+from limbeck.data.form import Form, ImageForm, TableForm, form_from_json
 from limbeck.errors import LimbeckError
 from limbeck.files import METADATA_KEY
 from limbeck.models import onnx_outputs
@@ -206,7 +206,7 @@ def _raw_shape(form: Form | None) -> tuple[int, ...] | None:
     """Of one raw input that has this form."""
     if isinstance(form, TableForm):
         return (len(form.columns),)
-    if form is None:
+    if not isinstance(form, ImageForm):
         return None
     return (form.height, form.width, 3) if form.mode == "colour" else (form.height, form.width)
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from limbeck.artifacts import SUMS, read_checked
-from limbeck.data.form import Form, form_from_json
+from limbeck.data.form import Form, TextForm, form_from_json
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError
+from limbeck.models.encoder import Encoder
+from limbeck.models.encoder_folder import CONFIG, load_encoder, open_encoder
 from limbeck.models.estimator import OWN_KINDS, Estimator
 from limbeck.models.estimator_file import load_estimator_model
 from limbeck.models.mean import MeanModel
@@ -17,7 +19,7 @@ from limbeck.models.saving import DESCRIPTION, WEIGHTS, KnownModel, describe, lo
 
 ONNX = ".onnx"
 
-SavedModel = KnownModel | Estimator | MeanModel | OnnxModel
+SavedModel = KnownModel | Encoder | Estimator | MeanModel | OnnxModel
 
 
 def open_model(
@@ -26,9 +28,9 @@ def open_model(
     """A saved model and the names of its classes; digests are checked where there are any, and no code runs.
 
     Args:
-        path: a folder, or an ONNX file.
-        classes: of an ONNX file that does not say what its outputs are, the names of its classes.
-        form: of such a file for a table, the columns.
+        path: a folder, of limbeck's or of a Hugging Face model that classifies texts, or an ONNX file.
+        classes: of a model that does not say what its outputs are, the names of its classes.
+        form: of an ONNX file for a table, the columns; of a model of texts likewise.
 
     Raises:
         LimbeckError: there is no model there, it is damaged, or of a kind that this version does not know.
@@ -40,9 +42,13 @@ def open_model(
         return onnx, onnx.class_names or tuple(str(number) for number in range(onnx.classes or 0))
     if path.is_file():
         raise _no_model(path)
+    if not (path / DESCRIPTION).is_file() and (path / CONFIG).is_file():
+        return open_encoder(path, classes, form if isinstance(form, TextForm) else None)
     kind = read_description(path)["kind"]
     if kind == MeanModel.kind:
         return _open_mean(path)
+    if kind == Encoder.kind:
+        return load_encoder(path)
     if kind in (*OWN_KINDS, "estimator"):
         model, names = load_estimator_model(path)
         _read_own_rows(path, model)

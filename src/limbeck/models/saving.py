@@ -16,6 +16,7 @@ from limbeck.data.form import Form, form_from_json
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
 from limbeck.files import DamagedFileError, read_json, read_tensors, write_json, write_tensors
 from limbeck.models.convnet import ConvNet
+from limbeck.models.encoder import Encoder
 from limbeck.models.encoding import learn_preprocessing
 from limbeck.models.mlp import MLP
 from limbeck.models.soft_tree import SoftDecisionTree
@@ -86,6 +87,11 @@ def save_model(
         UsageError: if there are more names than classes, or fewer.
     """
     folder = Path(folder)
+    if isinstance(model, Encoder):
+        from limbeck.models.encoder_folder import save_encoder
+
+        save_encoder(folder, model, class_names, details)
+        return
     if not isinstance(model, KnownModel):
         raise LimbeckError(
             f"{type(model).__name__} is no model of a kind that limbeck can build again ({', '.join(KINDS)}): "

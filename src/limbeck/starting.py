@@ -1,0 +1,173 @@
+"""Where an encoder begins: whose layers and pieces of text it takes, checked before anything is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.data import Part, TextForm
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.model_stage import ModelStage, Start
+from limbeck.models.encoder import Encoder, positions_of
+from limbeck.models.encoder_folder import CONFIG
+from limbeck.recipe_settings import Encoder as EncoderSettings
+
+START_VERSION = 1
+
+
+def folder_start(given: str, beside: Path | None, say: Callable[[str], None] | None = None) -> Start:
+    """A start from a Hugging Face model: a folder, a name that is fetched, or one on the hub.
+
+    Raises:
+        LimbeckError: there is no such model, or none that can be read.
+    """
+    from limbeck.encoders.finding import encoder_digest, found_encoder, read_config
+
+    folder = found_encoder(given, beside, say)
+    return Start(encoder_digest(folder), int(read_config(folder).num_hidden_layers), folder=folder)
+
+
+def stage_start(teacher: ModelStage) -> Start | None:
+    """A start from a teacher of the run; None if that is no encoder."""
+    if isinstance(teacher.given, Encoder):
+        return Start(teacher.identity.key, teacher.given.layers, stage=teacher)
+    if teacher.path is not None and (teacher.path / CONFIG).is_file():
+        from limbeck.encoders.finding import read_config
+
+        return Start(teacher.identity.key, int(read_config(teacher.path).num_hidden_layers), stage=teacher)
+    if teacher.start is None or teacher.model is None:
+        return None
+    return Start(teacher.identity.key, len(teacher.model["layers"]), stage=teacher)
+
+
+def resolved(settings: EncoderSettings, start: Start, where: str) -> dict[str, Any]:
+    """A stage's model: the settings with layers by number, and without where they come from, which is the start's.
+
+    Raises:
+        UsageError: layers that there are not.
+    """
+    from limbeck.encoders.layers import chosen_layers
+
+    asked = start.layers if settings.layers is None else settings.layers
+    try:
+        layers = list(chosen_layers(asked, start.layers)) if isinstance(asked, int) else asked
+    except LimbeckError as error:
+        raise UsageError(f"{where}.layers: {error}") from None
+    for layer in layers:
+        if layer >= start.layers:
+            raise UsageError(
+                f"{where}.layers: found layer {layer}, expected numbers from 0 to {start.layers - 1}: the model has "
+                f"{start.layers} layers"
+            )
+    return {**settings.model_dump(exclude={"from_"}), "layers": layers}
+
+
+def with_texts(start: Start, settings: EncoderSettings, texts: Part) -> Start:
+    """The start of an encoder that keeps the pieces of these texts, where its settings say so."""
+    return replace(start, texts=texts) if settings.vocabulary == "transfer" else start
+
+
+def check_texts(part: Part, where: str) -> None:
+    """Refuse an encoder for rows that are no texts.
+
+    Raises:
+        UsageError: they are none.
+    """
+    if not isinstance(part.form, TextForm):
+        raise UsageError(
+            f"{where}: an encoder reads texts, and the data are none: name their column with data.text, or take a model "
+            'of another kind, such as "mlp"'
+        )
+
+
+def check_start(stage: ModelStage) -> None:
+    """Refuse an encoder that cannot be cut as is asked for.
+
+    Raises:
+        UsageError: its kind cannot be cut, or not so.
+    """
+    from limbeck.encoders.layers import check_cut
+
+    start, model = stage.start, stage.model
+    assert start is not None
+    assert model is not None
+    cut = len(model["layers"]) < start.layers or model["initial"] == "random" or model["architecture"] != "same"
+    try:
+        if cut or start.texts is not None:
+            check_cut(model_type(start), model["architecture"])
+    except LimbeckError as error:
+        raise UsageError(f"{stage.role}.{stage.name}.model: {error}") from None
+
+
+def model_type(start: Start) -> str:
+    """What Hugging Face calls the sort of model that a start is: "bert", say."""
+    from limbeck.encoders.finding import read_config
+
+    if start.folder is not None:
+        return str(read_config(start.folder).model_type)
+    assert start.stage is not None
+    teacher = start.stage
+    if isinstance(teacher.given, Encoder):
+        return str(teacher.given.network.config.model_type)
+    if teacher.start is None:
+        assert teacher.path is not None
+        return str(read_config(teacher.path).model_type)
+    assert teacher.model is not None
+    return "distilbert" if teacher.model["architecture"] == "distilbert" else model_type(teacher.start)
+
+
+def new_encoder(stage: ModelStage, opened: Callable[[ModelStage], Any]) -> Encoder:
+    """The stage's encoder before training.
+
+    Args:
+        stage: with a start.
+        opened: gives the model of another stage, made if it is not there.
+
+    Raises:
+        LimbeckError: the start cannot be read, or cannot be cut as is asked for.
+    """
+    from limbeck.encoders.finding import load_classifier
+    from limbeck.encoders.layers import name_classes, student_network
+    from limbeck.encoders.tokens import TextTokens
+    from limbeck.encoders.vocabulary import trim_embeddings, trimmed
+
+    start, model, train = stage.start, stage.model, stage.rows.train
+    assert start is not None
+    assert model is not None
+    assert isinstance(train.form, TextForm)
+    if start.stage is not None:
+        found = opened(start.stage)
+        assert isinstance(found, Encoder)
+        network, tokens = found.network, found.tokens
+    else:
+        assert start.folder is not None
+        network, _ = load_classifier(start.folder, train.classes, stage.seed)
+        tokens = TextTokens.read(start.folder, None, positions_of(network.config))
+        tokens.fits(network.config)
+    network = student_network(
+        network, model["layers"], model["architecture"], model["initial"], stage.seed, model["dropout"]
+    )
+    if model["max_length"] is not None:
+        _check_positions(stage, positions_of(network.config))
+        tokens = tokens.like(max_length=model["max_length"])
+    if start.texts is not None:
+        found_pieces = trimmed(tokens, start.texts.inputs)
+        trim_embeddings(network, found_pieces.kept)
+        tokens = tokens.with_vocabulary(found_pieces.tokenizer_json)
+    name_classes(network.config, train.classes)
+    if model["architecture"] == "distilbert":
+        tokens = tokens.like(with_types=False)
+    return Encoder(network.to(torch.float32), tokens, len(train.classes), train.form)
+
+
+def _check_positions(stage: ModelStage, positions: int | None) -> None:
+    assert stage.model is not None
+    if positions is not None and stage.model["max_length"] > positions:
+        raise UsageError(
+            f"{stage.role}.{stage.name}.model.max_length: found {stage.model['max_length']}, expected at most the "
+            f"{positions} positions that the model has"
+        )
