@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.texts import BETWEEN
+from limbeck.encoders.quiet import need_transformers, quiet
 from limbeck.errors import LimbeckError, UsageError
 
 if TYPE_CHECKING:
@@ -118,19 +119,16 @@ class TextTokens:
         """
         if max_length is not None and positions is not None and max_length > positions:
             raise UsageError(f"texts cut to {max_length} tokens: the model has {positions} positions, ask for no more")
+        need_transformers("reading a tokenizer")
+        from transformers import AutoTokenizer
+
         try:
-            from transformers import AutoTokenizer
-            from transformers.utils import logging
-        except ImportError:
-            raise LimbeckError('texts need transformers: pip install "limbeck[transformers]"') from None
-        said = logging.get_verbosity()  # type: ignore[no-untyped-call, unused-ignore]
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call, unused-ignore]
-        try:
-            # Loaded from a path that exists, it asks no hub; a class of its own in the folder is refused.
-            found: Any = AutoTokenizer.from_pretrained(
-                folder, use_fast=True, local_files_only=True, trust_remote_code=False
-            )
-            backend = found.backend_tokenizer
+            # Given a folder that exists, it asks no hub; a class of its own in the folder is refused.
+            with quiet():
+                found: Any = AutoTokenizer.from_pretrained(
+                    folder, use_fast=True, local_files_only=True, trust_remote_code=False
+                )
+                backend = found.backend_tokenizer
         except Exception as error:
             # Its errors are of every kind, from OSError to the Rust library's bare Exception.
             reason = " ".join(str(error).split())[:160]
@@ -138,8 +136,6 @@ class TextTokens:
                 f"{folder} has no tokenizer that can be read ({type(error).__name__}: {reason}): "
                 "put the model's tokenizer.json there"
             ) from None
-        finally:
-            logging.set_verbosity(said)  # type: ignore[no-untyped-call, unused-ignore]
         limits = [limit for limit in (positions, found.model_max_length) if limit is not None and limit < NO_LIMIT]
         if max_length is None and not limits:
             raise UsageError(f"{folder} says nowhere how long texts may be: give the number of tokens to cut them to")
