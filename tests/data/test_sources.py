@@ -66,8 +66,9 @@ def test_digits_are_scikit_learn_s():
     [
         (
             "minst",
-            'unknown data source "minst", expected "mnist", "digits", "synthetic", "letters", "diamonds", "idx:FOLDER", '
-            '"images:FOLDER", a table (.csv, .parquet) or arrays (.npy, .npz), did you mean "mnist"?',
+            'unknown data source "minst", expected "mnist", "digits", "synthetic", "letters", "diamonds", "reviews", '
+            '"tweets", "products", "glosses", "english", "idx:FOLDER", "images:FOLDER", a table (.csv, .parquet), texts '
+            '(.jsonl, .txt) or arrays (.npy, .npz), did you mean "mnist"?',
         ),
         ("MNIST", 'did you mean "mnist"?'),
         ("digit", 'did you mean "digits"?'),
@@ -93,7 +94,7 @@ def test_a_folder_without_idx_before_it_is_pointed_out(tmp_path):
 
 def test_a_file_of_another_kind_is_pointed_out(tmp_path):
     (tmp_path / "table.xlsx").write_text("x")
-    endings = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet, .npy, .npz"
+    endings = ".csv, .csv.gz, .tsv, .tsv.gz, .parquet, .jsonl, .txt, .npy, .npz"
     with pytest.raises(UsageError, match=rf": write the file as one that ends in {endings}$"):
         load_dataset(str(tmp_path / "table.xlsx"))
 

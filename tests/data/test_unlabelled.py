@@ -409,10 +409,10 @@ def test_a_part_that_names_no_file_is_refused(tmp_path, digits, given):
 
 
 def test_a_file_of_no_known_kind_is_refused(tmp_path, digits):
-    (tmp_path / "notes.txt").write_text("words")
-    assert refused(tmp_path, "notes.txt", digits, UsageError) == (
-        "HERE/notes.txt is of no kind that is known by its name, expected a table (.csv, .tsv, .parquet), arrays "
-        "(.npy, .npz), idx images, or a folder of images: write it as one of these"
+    (tmp_path / "notes.doc").write_text("words")
+    assert refused(tmp_path, "notes.doc", digits, UsageError) == (
+        "HERE/notes.doc is of no kind that is known by its name, expected a table (.csv, .tsv, .parquet), texts "
+        "(.jsonl, .txt), arrays (.npy, .npz), idx images, or a folder of images: write it as one of these"
     )
 
 
