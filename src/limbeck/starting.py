@@ -90,17 +90,14 @@ def check_start(stage: ModelStage) -> None:
     Raises:
         UsageError: its kind cannot be cut, or not so.
     """
-    from limbeck.encoders.layers import check_cut
-
     start, model = stage.start, stage.model
     assert start is not None
     assert model is not None
-    cut = len(model["layers"]) < start.layers or model["initial"] == "random" or model["architecture"] != "same"
-    try:
-        if cut or start.texts is not None:
-            check_cut(model_type(start), model["architecture"])
-    except LimbeckError as error:
-        raise UsageError(f"{stage.role}.{stage.name}.model: {error}") from None
+    if model["architecture"] == "distilbert" and (kind := model_type(start)) not in ("bert", "distilbert"):
+        raise UsageError(
+            f'{stage.role}.{stage.name}.model.architecture: found "distilbert", which a model of type "{kind}" cannot '
+            'become, expected "same"'
+        )
 
 
 def model_type(start: Start) -> str:
