@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from limbeck.data import load_dataset
+from limbeck.data import Reading, load_dataset
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.plan import Planner
 from limbeck.recipe import parse_recipe
@@ -140,3 +140,19 @@ def test_labels_are_asked_of_no_transfer_set_that_has_none(split, file):
     assert str(error.value) == (
         'student.small.distill.hard: no row of "x" has a label, expected 0, or a part with labels beside'
     )
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        ({"count": 1, "rotate": 10.0}, "transfer.x.views: views are of images, found texts, expected none"),
+        ({"count": 1, "rows": "munge"}, 'transfer.x.views: rows = "munge" is for tables, found texts, expected none'),
+    ],
+)
+def test_views_of_texts_are_refused(planned, tmp_path, views, message):
+    rows = [f'{{"text": "number {row}", "label": {row % 2}}}\n' for row in range(40)]
+    (tmp_path / "texts.jsonl").write_text("".join(rows))
+    split = load_dataset(str(tmp_path / "texts.jsonl"), Reading(label="label")).split(validation=8, test=0.2)
+    with pytest.raises(UsageError) as caught:
+        planned(split, None, views=views)
+    assert str(caught.value) == message

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from limbeck.data import Part, load_dataset
+from limbeck.data import Part, Split, TextForm, load_dataset
+from limbeck.data.texts import packed, unpacked
 from limbeck.errors import UsageError
 from limbeck.recipe import Select, Transfer
 from limbeck.row_sets import RowSets
@@ -197,3 +198,25 @@ def test_where_classes_are_left_out_as_many_rows_are_seen_too(rows):
     left = len(found.train.selected(without=[3]))
     assert left == 90
     assert times == 13
+
+
+def test_texts_of_several_widths_are_brought_to_one():
+    def part(name, texts, label):
+        return Part(name, packed(texts), np.full(len(texts), label), np.arange(len(texts)), ("a", "b"), TextForm())
+
+    train = part("train", ["short", "a long text"], 0)
+    more = {"file:a": part("file:a", ["one that is longer"], -1), "file:b": part("file:b", ["x"], -1)}
+    sets = RowSets(Split(train, part("validation", ["v"], 1), part("test", ["t"], 1)), 0, more.__getitem__)
+    found = sets.transfer_set(transfer(["train", "file:a", "file:b"]), False).rows.train
+    assert unpacked(found.inputs) == ["short", "a long text", "one that is longer", "x"]
+    assert found.labels.tolist() == [0, 0, -1, -1]
+
+
+def test_the_same_texts_in_two_parts_are_refused_whatever_their_width():
+    texts, form = ["one", "two"], TextForm()
+    a = Part("file:a", packed(texts), np.full(2, -1), np.arange(2), ("a", "b"), form)
+    wide = Part("file:b", np.pad(a.inputs, ((0, 0), (0, 5))), a.labels, a.ids, a.classes, form)
+    train = Part("train", packed(["x", "y"]), np.array([0, 1]), np.arange(2), ("a", "b"), form)
+    sets = RowSets(Split(train, train.take(np.arange(0)), train), 0, {"file:a": a, "file:b": wide}.__getitem__)
+    with pytest.raises(UsageError, match="file:a and file:b are the same rows: leave one of them out"):
+        sets.transfer_set(transfer(["train", "file:a", "file:b"]), False)

@@ -302,8 +302,8 @@ def fetch(
     name: Annotated[
         str,
         typer.Argument(
-            help="A public table (letters, diamonds), texts (reviews, tweets, products, glosses, english) or an encoder "
-            "(minilm)."
+            help="A public table (letters, diamonds), texts (reviews, tweets, products, glosses, english), "
+            "or an encoder (minilm)."
         ),
     ],
     given: Annotated[

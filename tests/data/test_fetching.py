@@ -190,7 +190,9 @@ def test_a_client_that_hangs_is_given_up(client, monkeypatch):
 
 def test_a_client_that_brings_nothing_is_named(client):
     client("apt-get", "exit 0")
-    assert refused("letters").startswith("cannot fetch letters: apt-get brought no r-cran-mlbench_*.deb; mend that, or get")
+    assert refused("letters").startswith(
+        "cannot fetch letters: apt-get brought no r-cran-mlbench_*.deb; mend that, or get"
+    )
 
 
 def test_another_table_than_the_pinned_one_is_refused(cache, debian, rda):
