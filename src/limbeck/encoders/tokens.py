@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -165,28 +165,21 @@ class TextTokens:
         Returns:
             Tensors where the rows are. The ids of up to `MEMO_BYTES` of texts are kept for the next time.
         """
-        keys = _bytes_of(rows)
-        memo = self._memo[pairs]
-        missing = [key for key in dict.fromkeys(keys) if key not in memo]
-        fresh = {key: self._kept(found) for key, found in zip(missing, self._encodings(missing, pairs), strict=True)}
-        for key, kept in fresh.items():
-            cost = len(key) + 5 * len(kept.ids) + 400
-            if self._memo_left < cost:
-                break
-            self._memo_left -= cost
-            memo[key] = kept
-        texts = [memo.get(key) or fresh[key] for key in keys]
+        texts = self._met(_bytes_of(rows), pairs)
         self.truncated += sum(text.cut for text in texts)
         return self._batch(texts, rows.device if isinstance(rows, Tensor) else None)
 
     def lengths(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> npt.NDArray[np.int64]:
-        """How many tokens each text becomes, marks and cuts reckoned in: shape (n,)."""
-        found = [len(encoding) for encoding in self._all_encodings(rows, pairs)]
+        """How many tokens each text becomes, marks and cuts reckoned in: shape (n,). The texts are remembered."""
+        found: list[int] = []
+        for start in range(0, len(rows), CHUNK):
+            found += [len(text.ids) for text in self._met(_bytes_of(rows[start : start + CHUNK]), pairs)]
         return np.array(found, np.int64)
 
     def truncated_count(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> int:
         """How many of these texts, uint8 of shape (n, width), are longer than `max_length`, and so cut."""
-        return sum(bool(encoding.overflowing) for encoding in self._all_encodings(rows, pairs))
+        chunks = (_bytes_of(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+        return sum(bool(found.overflowing) for keys in chunks for found in self._encodings(keys, pairs))
 
     def piece_counts(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> npt.NDArray[np.int64]:
         """How often each piece occurs in these whole texts, uncut and without marks: shape (vocabulary_size,)."""
@@ -231,21 +224,20 @@ class TextTokens:
             LimbeckError: they do not.
         """
         rows, mend = int(config.vocab_size), "take both from one folder"
+        apart = "tokenizer and model do not belong together"
         if self.vocabulary_size > rows:
             raise LimbeckError(
-                f"tokenizer and model do not belong together: the tokenizer has {self.vocabulary_size} pieces, "
-                f"the model knows {rows}: {mend}"
+                f"{apart}: the tokenizer has {self.vocabulary_size} pieces, the model knows {rows}: {mend}"
             )
         # Models round their vocabulary up to a handy number, but not to twice its size.
         if 2 * self.vocabulary_size < rows:
             raise LimbeckError(
-                f"tokenizer and model do not belong together: the tokenizer has only {self.vocabulary_size} pieces "
-                f"of the model's {rows}: {mend}"
+                f"{apart}: the tokenizer has only {self.vocabulary_size} pieces of the model's {rows}: {mend}"
             )
         pad_id = getattr(config, "pad_token_id", None)
         if pad_id is not None and pad_id != self.pad_id:
             raise LimbeckError(
-                f"tokenizer and model do not belong together: padding is {self.pad_id} to the tokenizer "
+                f"{apart}: padding is {self.pad_id} to the tokenizer "
                 f"and {pad_id} to the model: {mend}, or mend pad_token_id in config.json"
             )
 
@@ -260,15 +252,24 @@ class TextTokens:
         self._memo: tuple[dict[bytes, _Kept], dict[bytes, _Kept]] = ({}, {})
         self._memo_left = MEMO_BYTES
 
+    def _met(self, keys: list[bytes], pairs: bool) -> list[_Kept]:
+        """Each of these texts, remembered from before or encoded and, while there is room, remembered."""
+        memo = self._memo[pairs]
+        missing = [key for key in dict.fromkeys(keys) if key not in memo]
+        fresh = {key: self._kept(found) for key, found in zip(missing, self._encodings(missing, pairs), strict=True)}
+        for key, kept in fresh.items():
+            cost = len(key) + 5 * len(kept.ids) + 400
+            if self._memo_left < cost:
+                break
+            self._memo_left -= cost
+            memo[key] = kept
+        return [memo.get(key) or fresh[key] for key in keys]
+
     def _encodings(self, keys: list[bytes], pairs: bool) -> list[Encoding]:
         texts: list[Any] = [key.decode(errors="replace") for key in keys]
         if pairs:
             texts = [(one, two) for one, _, two in (text.partition(BETWEEN) for text in texts)]
         return self.tokenizer.encode_batch_fast(texts) if texts else []
-
-    def _all_encodings(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool) -> Iterator[Encoding]:
-        for start in range(0, len(rows), CHUNK):
-            yield from self._encodings(_bytes_of(rows[start : start + CHUNK]), pairs)
 
     def _kept(self, encoding: Encoding) -> _Kept:
         types = np.array(encoding.type_ids, np.uint8) if self.with_types else None
