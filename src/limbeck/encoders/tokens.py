@@ -183,8 +183,7 @@ class TextTokens:
 
     def piece_counts(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> npt.NDArray[np.int64]:
         """How often each piece occurs in these whole texts, uncut and without marks: shape (vocabulary_size,)."""
-        whole = self.uncut()
-        counts = np.zeros(self.vocabulary_size, np.int64)
+        whole, counts = self.uncut(), np.zeros(self.vocabulary_size, np.int64)
         for start in range(0, len(rows), CHUNK):
             texts = [key.decode(errors="replace") for key in _bytes_of(rows[start : start + CHUNK])]
             halves = [half for text in texts for half in text.split(BETWEEN)] if pairs else texts
