@@ -1,7 +1,7 @@
 """Measure all that benchmarks/ measures; print a table and write latest.json beside this file.
 
 Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, combining, memory, grid,
-soft_tree, startup; all by default. With names, latest.json is left as it is.
+soft_tree, encoders, startup; all by default. With names, latest.json is left as it is.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import combining
+import encoders
 import extraction
 import grid
 import matrix_products
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[], list[Entry]]] = {
     "memory": lambda: memory.entries(repeats=REPEATS),
     "grid": lambda: grid.entries(repeats=REPEATS),
     "soft_tree": lambda: soft_tree.entries(Lesson.of(digits()), repeats=REPEATS),
+    "encoders": lambda: encoders.entries(repeats=3),
     "startup": lambda: startup.entries(repeats=REPEATS),
 }
 
