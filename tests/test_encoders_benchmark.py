@@ -5,8 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-import encoders
 import pytest
+
+import encoders
 from limbeck.precision import has_bfloat16
 
 
