@@ -61,10 +61,11 @@ def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> 
 
 def _live(stage: ModelStage, recordings: Recordings, inputs: npt.NDArray[Any]) -> TargetSource:
     """A student's teacher, asked in every step for its last layer's states."""
-    teacher = copy.deepcopy(recordings.answering(teacher_of(stage)).model)
+    asked = recordings.answering(teacher_of(stage))
+    teacher = copy.deepcopy(asked.model)
     assert isinstance(teacher, Encoder)
     teacher.show_states()
-    return LiveTargets(teacher, inputs)
+    return LiveTargets(teacher, inputs, asked.precision)
 
 
 def learnt_from(stage: ModelStage, recordings: Recordings, progress: Progress) -> npt.NDArray[np.int64] | None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import UsageError
 from limbeck.models import logits_of
+from limbeck.precision import Precision, autocast
 
 _SHUFFLES = 2**60  # a key of the generator beside the seed; those of orders and views are in batches.py
 
@@ -98,16 +99,17 @@ class LiveTargets:
     Args:
         teacher: maps raw inputs to logits.
         views: raw inputs, shape (views, rows, …); not copied.
+        precision: in which it computes.
     """
 
-    def __init__(self, teacher: nn.Module, views: npt.NDArray[Any]) -> None:
-        self.teacher = teacher.eval()
+    def __init__(self, teacher: nn.Module, views: npt.NDArray[Any], precision: Precision = "float32") -> None:
+        self.teacher, self.precision = teacher.eval(), precision
         self.rows = views.shape[1]
         self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
 
     def batch(self, rows: Tensor, view: Tensor) -> Targets:
         """Logits (batch, classes) without gradients, with hidden states where the teacher shows them."""
-        with torch.no_grad():
+        with torch.no_grad(), autocast(self.precision):
             outputs = self.teacher(self.inputs.index_select(0, view * self.rows + rows))
         return Targets(
             logits=logits_of(outputs).float(),
