@@ -271,7 +271,9 @@ def tar(members):
     return found.getvalue()
 
 
-SNIPPETS = "1\t2.5\tA fine film &amp; more\r\n2\t0.0\tA film\r\n3\t-0.5\tTrès long\r\n".encode()
+SNIPPETS = (
+    "1\t2.5\tA fine film &amp; more\r\n2\t0.0\tA film\r\n3\t-0.5\tTrès long\r\n4\t1.0\tA fine film & more\r\n".encode()
+)
 REVIEWS = (
     b'{"id": 1, "text": "A fine film & more", "label": "positive", "rating": 2.5}\n'
     + '{"id": 3, "text": "Très long", "label": "negative", "rating": -0.5}\n'.encode()
@@ -411,3 +413,22 @@ def test_the_real_tables_are_fetched_whole(name, shape, counts, classes, monkeyp
     assert data.train.inputs.shape == shape
     assert data.classes == classes
     assert np.bincount(data.train.labels)[:3].tolist() == counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("reviews", [5325, 5241]), ("tweets", [1299, 2897]), ("products", None), ("glosses", [6641, 7270, 11568])],
+)
+def test_the_real_texts_are_fetched_whole(name, counts, monkeypatch):
+    monkeypatch.setattr(fetching, "_PUBLIC", REAL)
+    try:
+        data = load_dataset(name)
+    except LimbeckError as error:
+        if not str(error).startswith(f"cannot fetch {name}: "):
+            raise
+        pytest.skip(f"no network or no client: {error}")
+    assert data.notes == ()
+    assert (data.train.labels >= 0).all()
+    if counts is not None:
+        assert np.bincount(data.train.labels)[: len(counts)].tolist() == counts
