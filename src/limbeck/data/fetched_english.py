@@ -24,7 +24,8 @@ _SAYINGS = (
     *("cookie", "definitions", "education", "food", "fortunes", "humorists", "law", "literature", "miscellaneous"),
     *("people", "platitudes", "science", "sports", "tao", "wisdom", "work"),
 )
-_LETTERS = re.compile(r"[ -~\u00a0-\u024f\u2010-\u2026]*")  # of English, and what it has borrowed
+_SIGNS = re.compile(r"[^A-Za-z\u00c0-\u024f ]+")  # all but letters and spaces
+_CHARACTERS = re.compile(r"[ -~\u00a0-\u024f\u2010-\u2026]*")  # of English, and what it has borrowed
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[A-Z\"'(])")
 
 
@@ -128,7 +129,7 @@ def _is_english(text: str) -> bool:
     """Whether it is running text: some words, of letters above all, none of them endless."""
     if not _SHORTEST <= len(text) <= _LONGEST or text.count(" ") < 5:
         return False
-    return sum(one.isalpha() or one == " " for one in text) >= 0.85 * len(text) and bool(_LETTERS.fullmatch(text))
+    return len(_SIGNS.sub("", text)) >= 0.85 * len(text) and bool(_CHARACTERS.fullmatch(text))
 
 
 _BY_HAND = "english.txt from another machine's cache"
