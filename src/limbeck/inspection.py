@@ -11,6 +11,7 @@ from typing import Any
 from limbeck.artifacts import SUMS, Identity, damages, read_checked, wrong_key
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_json
+from limbeck.knowledge.sparse_store import SparseKnowledge, is_sparse
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
 from limbeck.knowledge.store import Knowledge
 from limbeck.knowledge_facts import knowledge_facts
@@ -94,7 +95,8 @@ def artifact_damages(path: Path) -> list[DamagedFileError]:
         return found
     try:
         if (path / KNOWLEDGE).exists():
-            knowledge = Knowledge.open(path)
+            sparse = is_sparse(json.loads(read_checked(path, KNOWLEDGE)))
+            knowledge = SparseKnowledge.open(path) if sparse else Knowledge.open(path)
             return [damage for _, damage in knowledge.damaged_shards()] + wrong_key(path, knowledge.description)
         described = REGRESSION if (path / REGRESSION).exists() else MODEL
         return wrong_key(path, json.loads(read_checked(path, described)))

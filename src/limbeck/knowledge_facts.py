@@ -15,6 +15,8 @@ from limbeck.artifacts import Identity, is_shard, read_checked
 from limbeck.data import ViewSettings
 from limbeck.familiarity import percent, row_facts
 from limbeck.files import DamagedFileError, read_header, read_json
+from limbeck.knowledge.sparse_facts import sparse_facts
+from limbeck.knowledge.sparse_store import is_sparse
 from limbeck.knowledge.store import DESCRIPTION as KNOWLEDGE
 from limbeck.knowledge.store import Knowledge
 from limbeck.metrics import class_similarity, most_alike, richest_rows, soft_targets
@@ -38,6 +40,8 @@ def knowledge_facts(path: Path) -> Described:
     description = json.loads(read_checked(path, KNOWLEDGE)) if finished else read_json(path / KNOWLEDGE)
     if not isinstance(description, dict) or "identity" not in description:
         raise DamagedFileError(path / KNOWLEDGE, "it does not describe knowledge")
+    if is_sparse(description):
+        return sparse_facts(path, description), {}
     shards = sorted(file for file in path.iterdir() if is_shard(file.name))
     facts = {
         "key": Identity.from_json(description["identity"]).key,

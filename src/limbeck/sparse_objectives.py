@@ -60,12 +60,14 @@ def sparse_soft_target_loss(
             f"the student's logits have shape {tuple(student_logits.shape)}, but the teacher's knowledge is of "
             f"{rows} outputs with {targets.classes} classes: both must be alike, and not empty"
         )
+    wide = torch.float64 if student_logits.dtype == torch.float64 else torch.float32
     if weights is None:
-        shares = torch.full((rows,), 1 / rows, device=student_logits.device)
+        shares = torch.full((rows,), 1 / rows, dtype=wide, device=student_logits.device)
     elif tuple(weights.shape) != (rows,):
         raise LimbeckError(f"weights have shape {tuple(weights.shape)}, but there are {rows} outputs: one for each")
     else:
-        shares = weights / weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+        shares = weights.to(wide)
+        shares = shares / shares.sum().clamp(min=torch.finfo(wide).tiny)
     loss: Tensor = _SparseDivergence.apply(student_logits, targets, temperature, tail, shares)  # type: ignore[no-untyped-call]
     return loss
 
@@ -81,7 +83,7 @@ class _SparseDivergence(torch.autograd.Function):
     def forward(
         context: Any, logits: Tensor, targets: SparseTargets, temperature: float, tail: TailName, shares: Tensor
     ) -> Tensor:
-        dtype = logits.dtype if logits.dtype == torch.float64 else torch.float32
+        dtype = shares.dtype
         kept, rest = targets.values.to(dtype) / temperature, targets.tail(temperature).to(dtype)
         whole = torch.logaddexp(kept.logsumexp(dim=1), rest)
         log_q, log_r = kept - whole[:, None], rest - whole
@@ -106,7 +108,7 @@ class _SparseDivergence(torch.autograd.Function):
             logits, targets.indices, log_q.exp(), log_r.exp(), torch.cat(tops).exp(), torch.cat(tails, dim=1), shares
         )
         context.settings = temperature, tail, others
-        return torch.dot(torch.cat(divergences), shares.to(dtype)) * temperature**2
+        return torch.dot(torch.cat(divergences), shares) * temperature**2
 
     @staticmethod
     @once_differentiable
@@ -114,7 +116,7 @@ class _SparseDivergence(torch.autograd.Function):
         logits, indices, q, r, p, (inner, total), shares = context.saved_tensors
         temperature, tail, others = context.settings
         found = torch.empty_like(logits)
-        factors = gradient * temperature * shares.to(q.dtype)
+        factors = gradient * temperature * shares
         s = (inner - total).exp()
         for some in _pieces(logits):
             scaled = logits[some].to(q.dtype) / temperature
