@@ -129,7 +129,7 @@ def test_a_recipe_cannot_be_changed_by_accident() -> None:
         (
             "data",
             "a b",
-            'data."a b": unknown key, valid are source, label, id, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, labels, split_seed',
+            'data."a b": unknown key, valid are source, label, id, text, ignore, numeric, categorical, size, mode, skip_damaged, validation, test, labels, split_seed',
         ),
     ],
 )

@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from pydantic import ValidationError
 
 from limbeck.data import Part, Reading, Split, TextForm, load_dataset, shared_rows
 from limbeck.data import text_rows as reading_of_texts
 from limbeck.data.texts import BETWEEN, byte_lengths, packed, unpacked, widened
 from limbeck.data.unlabelled import check_held_out, unlabelled_part
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.recipe_data import Data
 
 ROWS = [
     {"text": "a fine film", "label": "good", "id": 7, "stars": 5},
@@ -261,3 +263,11 @@ def test_a_test_row_among_unlabelled_texts_is_refused(written, like):
     rows = [like.take(np.array([row])) for row in (0, 1, 3)]
     with pytest.raises(LimbeckError, match=r"1 of its 2 rows is also a test row \(row 1\): take them out"):
         check_held_out(part, Split(*rows))
+
+
+def test_a_recipe_names_one_column_of_texts_or_two():
+    assert Data(source="x.jsonl", text="review").reading().text == ("review",)
+    assert Data(source="x.jsonl", text=["a", "b"]).reading().text == ("a", "b")
+    for wrong in ([], ["a", "b", "c"], "", 5):
+        with pytest.raises(ValidationError):
+            Data(source="x.jsonl", text=wrong)
