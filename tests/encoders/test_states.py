@@ -1,5 +1,6 @@
 """Hidden states and projections taken by hooks: the numbers that attention is made of."""
 
+import copy
 import math
 
 import pytest
@@ -95,6 +96,23 @@ def test_what_was_taken_is_forgotten(folders):
         capture.taken()
         with pytest.raises(RuntimeError, match="^no states were captured"):
             capture.taken()
+
+
+def test_a_copied_model_is_captured_by_the_copy_of_its_capture(folders):
+    network, texts = opened(folders["bert"])
+    capture = StateCapture(network).attach()
+    network(**texts)
+    hidden, projections = capture.hidden.detach().clone(), capture.projections.detach().clone()
+    capture.taken()
+    copied, its = copy.deepcopy((network, capture))
+    copied(**{name: one[:1] for name, one in texts.items()})
+    assert its.projections.shape[1] == its.hidden.shape[0] == 1
+    network(**texts)
+    assert torch.equal(capture.hidden, hidden)
+    assert torch.equal(capture.projections, projections)
+    assert its.hidden.shape[0] == 1
+    its.detach()
+    assert not any(module._forward_hooks for module in copied.modules())
 
 
 def test_a_layer_that_there_is_not_is_refused(folders):

@@ -56,7 +56,7 @@ def check_type(model_type: object, where: str) -> None:
     Raises:
         LimbeckError: it is none of `KINDS`.
     """
-    if model_type not in KINDS:
+    if not isinstance(model_type, str) or model_type not in KINDS:
         raise LimbeckError(
             f'{where}: models of type "{model_type}" cannot be read, expected "bert", "roberta" or "distilbert": '
             "take an encoder of one of these types"

@@ -27,7 +27,7 @@ _TO_DISTILBERT = {
 _NAMES = (
     (r"^bert\.", "distilbert."),
     (r"(^|\.)encoder\.layer\.", r"\1transformer.layer."),
-    (r"\.attention\.self\.(q|k|v)(uery|ey|alue)\.", r".attention.\2_lin."),
+    (r"\.attention\.self\.(q|k|v)(uery|ey|alue)\.", r".attention.\1_lin."),
     (r"\.attention\.output\.dense\.", ".attention.out_lin."),
     (r"\.attention\.output\.LayerNorm\.", ".sa_layer_norm."),
     (r"\.intermediate\.dense\.", ".ffn.lin1."),

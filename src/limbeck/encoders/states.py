@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -80,7 +81,7 @@ class StateCapture:
         if not self._handles:
             self._handles.append(self._last.register_forward_hook(self._keep_hidden))
             for number, module in enumerate(self._maps):
-                self._handles.append(module.register_forward_hook(self._keeper(number)))
+                self._handles.append(module.register_forward_hook(partial(self._keep_projected, number)))
         return self
 
     def detach(self) -> None:
@@ -105,11 +106,8 @@ class StateCapture:
     def _keep_hidden(self, module: nn.Module, inputs: Any, output: Tensor) -> None:
         self._hidden = output
 
-    def _keeper(self, number: int) -> Any:
-        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            self._projected[number] = output
-
-        return keep
+    def _keep_projected(self, number: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        self._projected[number] = output
 
 
 def _there(captured: Tensor | None) -> Tensor:
