@@ -14,9 +14,11 @@ from pydantic import AfterValidator, Field, model_validator
 from limbeck.recipe_claim import Claim, claim_problems, one_line
 from limbeck.recipe_data import Data
 from limbeck.recipe_errors import found, misfit, no_such_part, shown
+from limbeck.recipe_general import General
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
 from limbeck.recipe_settings import FITTED_AT_ONCE, Count, Name, Table
 from limbeck.recipe_student import Reference, Student
+from limbeck.recipe_task import Task, data_problems, rows_of_tasks, start_problems
 from limbeck.recipe_teacher import Teacher
 from limbeck.recipe_teaching import (
     called_problems,
@@ -63,13 +65,16 @@ class Recipe(Table):
 
     `minutes` is about how long it takes on two cores. Without a transfer set there is one of the plain
     training rows, named `train`; a student or a reference need not name its teacher or its transfer set where
-    there is only one.
+    there is only one. `general`: encoders that are distilled on the texts of `data` before anything else. With `task`
+    all of the rest is done for each of these, on its own data, and `data` are texts for general distillation alone.
     """
 
     title: Annotated[str, AfterValidator(one_line)] = Field(description="one line of text")
     about: str = ""
     minutes: float | None = Field(default=None, ge=0)
     data: Data = Field(description="a table")
+    general: list[General] | None = Field(default=None, min_length=1)
+    task: list[Task] | None = Field(default=None, min_length=1)
     teacher: list[Teacher] = Field(min_length=1, description="at least one [[teacher]]")
     transfer: list[Transfer]
     student: list[Student] = Field(min_length=1, description="at least one [[student]]")
@@ -103,6 +108,9 @@ class Recipe(Table):
             *_taken_names("teacher", self.teacher),
             *_taken_names("transfer", self.transfer),
             *_taken_names("regression", self.regression),
+            *_taken_names("general", self.general or ()),
+            *_taken_names("task", self.task or ()),
+            *data_problems(self.data, self.task),
         ]
         for name in {part.name for part in self.regression} & {part.name for part in self.reference}:
             problems.append(f"regression.{name}: a reference has that name, too, expected another one")
@@ -115,6 +123,7 @@ class Recipe(Table):
                 if part.transfer not in transfers:
                     problems.append(f"{where}.transfer: {no_such_part('transfer', part.transfer, transfers)}")
         problems += [*mean_problems(self.teacher), *called_problems(self.teacher, (*self.reference, *self.regression))]
+        problems += start_problems(self.teacher, [*self.student, *self.reference], self.general)
         problems = problems or [*taught_problems(self.teacher, self.student)]
         if not problems:
             problems = [
@@ -174,12 +183,13 @@ class Recipe(Table):
         rows = [row for _, row in self._trained_rows()]
         for part in self.teacher:
             rows += teacher_rows(part, self.teacher_refits(part.name), self.members_asked(part.name))
-        return rows + [
+        rows += [
             PlannedRow("reference", part.name, {"depth": depth, "power": power}, {}, regression=True)
             for part in self.regression
             for power in part.powers
             for depth in part.depths
         ]
+        return rows_of_tasks(rows, self.task)
 
     def teaches_refitted(self, name: str) -> bool:
         """Whether a teacher's students learn from it refitted: it, or one that it is the mean of, says so."""
@@ -245,7 +255,7 @@ def _only_name(parts: Any) -> str | None:
     return None if len(parts) > 1 else name if isinstance(name, str) else ""
 
 
-def _taken_names(section: str, parts: Sequence[Teacher | Transfer | Regression]) -> list[str]:
+def _taken_names(section: str, parts: Sequence[Teacher | Transfer | Regression | General | Task]) -> list[str]:
     """Phrases about names used twice. Names become folders, which in some file systems ignore capitals."""
     seen: dict[str, str] = {}
     problems = []

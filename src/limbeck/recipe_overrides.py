@@ -13,12 +13,16 @@ from pydantic import BaseModel
 from limbeck.errors import UsageError
 from limbeck.recipe_errors import keys_of, no_such_part, shown
 from limbeck.recipe_form import PLAIN_TRANSFER, Regression
+from limbeck.recipe_general import General
 from limbeck.recipe_student import Reference, Student
+from limbeck.recipe_task import Task
 from limbeck.recipe_teacher import Teacher
 from limbeck.recipe_toml import toml_value
 from limbeck.recipe_transfer import Transfer
 
 _PARTS: dict[str, type[BaseModel]] = {
+    "general": General,
+    "task": Task,
     "teacher": Teacher,
     "transfer": Transfer,
     "student": Student,

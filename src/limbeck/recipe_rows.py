@@ -205,7 +205,7 @@ def _named(part: Student | Reference, transfer: Transfer) -> Variant:
     }  # fmt: skip
     if isinstance(part, Student):
         settings |= {"teacher": part.teacher, **part.distill.model_dump()}
-    settings |= {**part.train.model_dump(), **part.model.model_dump(exclude={"kind"})}
+    settings |= {**part.train.model_dump(), **part.model.model_dump(by_alias=True, exclude={"kind"})}
     always = ["predict"] if isinstance(part.model, SoftTree) else []
     return {key: _tidy(settings[key]) for key in (*always, *part.variant) if settings[key] is not None}
 

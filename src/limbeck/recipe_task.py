@@ -1,0 +1,82 @@
+"""The typed form of `[[task]]`, and the recipe of one task where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from limbeck.recipe_data import Data
+from limbeck.recipe_errors import no_such_part, shown
+from limbeck.recipe_general import GENERAL, General
+from limbeck.recipe_rows import PlannedRow
+from limbeck.recipe_settings import Encoder, Name, Table
+from limbeck.recipe_student import Reference, Student
+from limbeck.recipe_teacher import Teacher
+
+if TYPE_CHECKING:
+    from limbeck.recipe_form import Recipe
+
+TASK = "task"
+"""The key by which a task's rows are told apart."""
+
+
+class Task(Table):
+    """Labelled data of its own: all teachers, students and references are trained for it, and measured on its test rows.
+
+    `data`: everything that a recipe's `[data]` takes.
+    """
+
+    name: Name
+    data: Data = Field(description='a table with a "source"')
+
+
+def of_task(recipe: Recipe, task: Task) -> Recipe:
+    """The recipe of one of its tasks alone, without claims, which are of all of them."""
+    whole: dict[str, Any] = recipe.model_dump(by_alias=True, exclude_none=True, exclude={"task", "claim"})
+    return type(recipe).model_validate({**whole, "data": task.data.model_dump(exclude_none=True)})
+
+
+def rows_of_tasks(rows: Sequence[PlannedRow], tasks: Sequence[Task] | None) -> list[PlannedRow]:
+    """The rows of each task; those of regressions, which have data of their own, once."""
+    if tasks is None:
+        return list(rows)
+    found = [
+        replace(row, variant={**row.variant, TASK: task.name}) for task in tasks for row in rows if not row.regression
+    ]
+    return found + [row for row in rows if row.regression]
+
+
+def start_problems(
+    teachers: Sequence[Teacher], others: Sequence[Student | Reference], generals: Sequence[General] | None
+) -> Iterator[str]:
+    """Phrases about encoders that begin from a general part that there is not."""
+    names = [part.name for part in generals or ()]
+    parts: list[tuple[str, Teacher | Student | Reference]] = [("teacher", part) for part in teachers]
+    parts += [("student" if isinstance(part, Student) else "reference", part) for part in others]
+    for section, part in parts:
+        swept = part.swept() if isinstance(part, Student | Reference) else [part]
+        trials = [trial for one in swept for trial in (one.trials() if isinstance(one, Student) else [one])]
+        for trial in trials:
+            given = trial.model.from_ if isinstance(trial.model, Encoder) else None
+            if given is None or not given.startswith(GENERAL):
+                continue
+            name = given.removeprefix(GENERAL)
+            if name not in names:
+                missing = no_such_part("general", name, names)
+                beside = "" if names else ": add it as a [[general]] part"
+                yield f"{section}.{part.name}.model.from: {missing}{beside}"
+
+
+def data_problems(data: Data, tasks: Sequence[Task] | None) -> Iterator[str]:
+    """Phrases about settings of `[data]` that plain text has none of."""
+    if tasks is None:
+        return
+    for key in ("test", "labels"):
+        if (value := getattr(data, key)) is not None:
+            yield (
+                f"data.{key}: found {shown(value)}, but with tasks these are texts to distil on alone: set it in the "
+                "data of a [[task]]"
+            )
