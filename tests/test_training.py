@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 
@@ -289,6 +290,30 @@ def test_passes_are_steps_like_those_of_more_epochs(part):
     assert weights(several) == weights(one)
 
 
+def test_batches_whose_gradients_are_added_up_are_one_large_batch(part):
+    few = part.take(np.arange(90))
+    plain = {"kind": "mlp", "widths": [16]}  # dropout draws otherwise for ten rows than for thirty
+    large = build_model(plain, (8, 8), 10, part.inputs)
+    small = copy.deepcopy(large)
+    settings = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1, "keep": "last"}
+    batches = StoredBatches(few.inputs[np.newaxis], 30)
+    train(large, batches, labels(few), LABELS, TrainSettings(batch_size=30, **settings), seed=0)
+    batches = StoredBatches(few.inputs[np.newaxis], 10)
+    train(small, batches, labels(few), LABELS, TrainSettings(batch_size=10, accumulate=3, **settings), seed=0)
+    for one, other in zip(large.parameters(), small.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_the_batches_left_at_the_end_of_an_epoch_are_a_step_too(part):
+    model = new(inputs=part.inputs)
+    settings = TrainSettings(epochs=1, batch_size=50, accumulate=3)
+    assert [settings.step_of(batch, 4) for batch in range(4)] == [range(3)] * 3 + [range(3, 4)]
+    calls = []
+    model.after_step = lambda: calls.append(1)
+    train(model, StoredBatches(part.inputs[np.newaxis], 50), labels(part), LABELS, settings, seed=0)
+    assert len(calls) == 2
+
+
 def test_validation_rows_change_nothing_but_the_choice(part, validation):
     last = TrainSettings(epochs=2, batch_size=8, keep="last")
     models = [new(inputs=part.inputs) for _ in range(2)]
@@ -504,6 +529,19 @@ def test_epochs_of_several_passes_go_on_from_the_middle_too(part, validation, tm
     expected = train(whole, batches, labels(part), LABELS, settings, seed=3, validation=validation)
     model, history = in_pieces(
         lambda: new(inputs=part.inputs), batches, labels(part), settings, tmp_path, validation, 17
+    )
+    assert weights(model) == weights(whole)
+    assert history.as_json() == expected.as_json()
+
+
+@pytest.mark.usefixtures("always")
+def test_gradients_that_were_being_added_up_are_added_up_again(part, validation, tmp_path):
+    settings = TrainSettings(epochs=3, batch_size=8, accumulate=5)
+    batches = StoredBatches(part.inputs[np.newaxis], 8)
+    whole = new(inputs=part.inputs)
+    expected = train(whole, batches, labels(part), LABELS, settings, seed=3, validation=validation)
+    model, history = in_pieces(
+        lambda: new(inputs=part.inputs), batches, labels(part), settings, tmp_path, validation, 18
     )
     assert weights(model) == weights(whole)
     assert history.as_json() == expected.as_json()

@@ -163,7 +163,12 @@ def _folder_identity(folder: Path, rows: Rows) -> Identity:
     if isinstance(form, TextForm) != isinstance(rows.train.form, TextForm):
         reads = "texts, but the data are none" if isinstance(form, TextForm) else "no texts, as the data are"
         raise LimbeckError(f"{folder} reads {reads}: give a teacher for these data")
-    if not isinstance(form, TextForm) and tuple(description["input_shape"]) != rows.train.inputs.shape[1:]:
+    if isinstance(form, TextForm) and isinstance(rows.train.form, TextForm):
+        if len(form.columns) != len(rows.train.form.columns):
+            reads = ["single texts", "pairs of texts"]
+            ours, theirs = (reads[len(one.columns) - 1] for one in (rows.train.form, form))
+            raise LimbeckError(f"{folder} reads {theirs}, but the data are {ours}: give a teacher for these data")
+    elif tuple(description["input_shape"]) != rows.train.inputs.shape[1:]:
         raise LimbeckError(
             f"{folder} takes inputs of shape {tuple(description['input_shape'])}, but the data's have "
             f"{rows.train.inputs.shape[1:]}: give a teacher for these data"

@@ -96,6 +96,11 @@ class TrainSettings:
         """The settings that make a difference: AdamW has no momentum of that name."""
         return {k: v for k, v in self.as_json().items() if k != "momentum" or self.optimizer == "sgd"}
 
+    def step_of(self, batch: int, batches: int) -> range:
+        """The batches of an epoch that make one step of the optimiser with this one; at its end they may be fewer."""
+        first = batch - batch % self.accumulate
+        return range(first, min(first + self.accumulate, batches))
+
     def rate(self, progress: float) -> float:
         """The learning rate after this fraction of all steps; a step's own is that of its middle, which is never 0."""
         if progress < self.warmup:
@@ -188,12 +193,12 @@ def train(
         before = state.seconds
         progress.start(title, total)
         note, pause = "", CHECKPOINT_SECONDS
+        # Gradients that are being added up are in no checkpoint.
+        pace = settings.accumulate * max(1, 16 // settings.accumulate)
 
         def save_if_due() -> None:
             nonlocal saved, pause
-            # Gradients that are being added up are in no checkpoint.
-            whole = state.step % settings.accumulate == 0
-            if checkpoint is not None and whole and (now := time.monotonic()) - saved > pause:
+            if checkpoint is not None and (now := time.monotonic()) - saved > pause:
                 state.seconds = before + now - began
                 save_checkpoint(checkpoint, model, optimizer, state, training)
                 saved = time.monotonic()
@@ -203,11 +208,11 @@ def train(
             model.train()
             for batch in batches.batches(seed, epoch, state.step):
                 _step(model, batch.inputs, targets, batch.rows, batch.view, objective, optimizer, settings, state,
-                      ends=(state.step + 1) % settings.accumulate == 0 or state.step + 1 == batches.steps,
-                      done=(epoch * batches.steps + state.step + 0.5) / total,
+                      ends=state.step + 1 == (step := settings.step_of(state.step, batches.steps)).stop,
+                      done=(epoch * batches.steps + (step.start + step.stop) / 2) / total,
                       progress=(epoch * batches.steps + state.step) / max(total - 1, 1),
                       precision=precision)  # fmt: skip
-                if state.step % 16 == 0:
+                if state.step % pace == 0:
                     progress.at(epoch * batches.steps + state.step, note)
                     save_if_due()
             loss = float(state.loss_sum) / batches.steps
