@@ -16,7 +16,7 @@ from typing import Any
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, key_of, read_json, sha256_hex, sync_folder, write_bytes, write_json
 
-KINDS = ("teacher", "knowledge", "student", "regression")
+KINDS = ("teacher", "knowledge", "student", "regression", "general")
 SUMS = "SHA256SUMS"
 TIMES = "times.json"
 PLAN = "plan.json"
@@ -29,7 +29,7 @@ class Identity:
     """What decides an artifact's content: its key is the SHA-256 of these, in canonical JSON.
 
     Attributes:
-        kind: `teacher`, `knowledge`, `student` or `regression`; also the folder that it lies in.
+        kind: `teacher`, `knowledge`, `student`, `regression` or `general`; also the folder that it lies in.
         version: the version of the stage's code, raised when a mended bug changes what it makes.
         settings: those of this stage alone, as JSON values. Names of parts are not among them.
         inputs: the keys or hashes of what the stage reads.

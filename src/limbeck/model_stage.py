@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from limbeck.recipe_transfer import Confidence
 from limbeck.rows import model_id, row_label
 from limbeck.training import TrainSettings
 from limbeck.trees import Predict
+
+if TYPE_CHECKING:
+    from limbeck.general_stage import GeneralTraining
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Start:
         key: the artifact's, or the digest of the folder.
         layers: how many it has.
         folder: of a Hugging Face model.
-        stage: a teacher of the run, in its place.
+        stage: a teacher of the run, or an encoder that was distilled without a task, in its place.
         texts: of a vocabulary that is cut, the texts whose pieces are kept.
     """
 
@@ -103,7 +106,7 @@ class ModelStage:
     """A model to train, or one that exists: a teacher, a student or a baseline.
 
     Attributes:
-        role: teacher, student or baseline.
+        role: teacher, student, baseline, reference or general.
         name: the part's name in the recipe; a baseline has its student's.
         identity: what decides the model.
         rows: what it trains and validates on.
@@ -127,6 +130,7 @@ class ModelStage:
         teacher: a student's, which records its knowledge; a baseline's is its student's, for comparison alone.
         made: for a student that is made from a trained one, how: its biases corrected, or a tree that answers in
             another way or is pruned.
+        general: of an encoder that is distilled without a task, or of its teacher's head, how.
     """
 
     role: str
@@ -152,6 +156,7 @@ class ModelStage:
     start: Start | None = None
     teacher: ModelStage | None = None
     made: BiasCorrection | TreeForm | None = None
+    general: GeneralTraining | None = None
 
     @property
     def title(self) -> str:
@@ -167,7 +172,7 @@ class ModelStage:
     @property
     def needs(self) -> tuple[ModelStage, ...]:
         """The models that have to be there first, a teacher before its student."""
-        first = self.made.needs if self.made else ()
+        first = self.made.needs if self.made else self.general.needs if self.general else ()
         if self.combination.judge is not None:
             first = (*first, self.combination.judge)
         if self.start is not None and self.start.stage is not None:

@@ -15,6 +15,7 @@ import torch
 from limbeck import __version__
 from limbeck.claims import measured
 from limbeck.data import Split, TableForm
+from limbeck.derived_making import form_numbers, is_tree, raised_by, tree_size
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.given_teacher import PredictionsModel
@@ -182,11 +183,12 @@ class Outcome:
         for number in (taught.identity.settings.get("select") or {}).get("without", ()):
             wrong = log_probs[labels == number].argmax(axis=1) != number
             found[f"{ERRORS_ON}{classes[number]}"] = int(np.count_nonzero(wrong))
-        if (bias := self.workshop.bias(stage)) is not None:
+        if (bias := raised_by(stage, self.workshop.folder(stage))) is not None:
             found["bias_raised"] = bias
         if (wrong := self.workshop.validation_errors(stage)) is not None:
             found["validation_errors"] = wrong
-        found |= self.workshop.tree_size(stage) | self.workshop.form(stage)
+        found |= tree_size(self.workshop.model(stage)) if is_tree(stage) else {}
+        found |= form_numbers(stage, self.workshop.folder(stage))
         if isinstance(self.split.test.form, TableForm) and len(np.unique(self.split.test.labels)) > 1:
             found["auc"] = auc(log_probs, self.split.test.labels)
         if curve:

@@ -82,10 +82,11 @@ class General(Table):
             raise misfit(found(self.model.from_, "an encoder that is there before the run"), "model", "from")
         if self.model.vocabulary != "all":
             raise misfit(
-                f"found {shown(self.model.vocabulary)}, expected \"all\": its pieces are the teacher's, as soft targets "
-                "want; trim what begins from it",
-                "model", "vocabulary",
-            )  # fmt: skip
+                f"found {shown(self.model.vocabulary)}, expected {shown('all')}: its pieces are the teacher's; trim "
+                "what begins from it",
+                "model",
+                "vocabulary",
+            )
         if self.everywhere and not self.distill.soft:
             raise misfit("it is about soft targets, which have no weight: leave it out", "everywhere")
         for key in ("head", "train"):

@@ -24,7 +24,7 @@ TASK = "task"
 
 
 class Task(Table):
-    """Labelled data of its own: all teachers, students and references are trained for it, and measured on its test rows.
+    """Labelled data of its own, for which all teachers, students and references are trained and measured.
 
     `data`: everything that a recipe's `[data]` takes.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,18 @@ import torch
 from torch import nn
 
 from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
-from limbeck.at_once import fit_at_once, history_of
-from limbeck.bias import BIAS, best_bias, raise_bias
+from limbeck.at_once_making import make_fitted
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import Part, ViewCache
+from limbeck.derived_making import make_corrected, make_form
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, key_of, write_bytes, write_json
+from limbeck.general_making import make_general, open_general
 from limbeck.given_teacher import PredictionsModel
 from limbeck.inspection import artifact_damages
-from limbeck.lessons import learnt_from, lesson_of, stacked
+from limbeck.lessons import lesson_of
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
-from limbeck.models import SoftDecisionTree, ThresholdTree, TreeEnsemble, build_model, load_model, save_model
+from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
 from limbeck.models.encoder import Encoder, truncation
 from limbeck.models.opening import open_model, saved_files
 from limbeck.models.saving import WEIGHTS, KnownModel
@@ -37,8 +37,7 @@ from limbeck.starting import new_encoder
 from limbeck.teacher_making import FITTED, fitted_weights, make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher, answers_about, own_answers
 from limbeck.threads import thread_count, using_threads
-from limbeck.training import predict_log_probs, train
-from limbeck.tree_forms import FORM, form_facts, tree_form
+from limbeck.training import train
 
 HISTORY = "history.json"
 
@@ -81,6 +80,8 @@ class Workshop:
                 raise found[0]
             if members:
                 return mean_of(stage, members, self._weights(stage))
+            if stage.general is not None:
+                return open_general(self.folder(stage))
             return open_model(self.folder(stage))[0]
         except DamagedFileError:
             return self._made_again(stage)
@@ -223,10 +224,10 @@ class Workshop:
         for needed in stage.needs:
             if not self.is_done(needed):
                 self._make(needed)
-        if isinstance(stage.made, BiasCorrection):
-            return self._correct(stage, stage.made)
         if stage.made:
-            return self._reform(stage, stage.made)
+            return self._derive(stage, stage.made)
+        if stage.general is not None:
+            return self._distil_general(stage)
         return self._train(stage) if stage.is_trained else self._teach(stage)
 
     def _teach(self, stage: ModelStage) -> nn.Module:
@@ -253,98 +254,60 @@ class Workshop:
         )
         return tuple(found.weights)
 
-    def _correct(self, stage: ModelStage, bias: BiasCorrection) -> KnownModel:
-        """A copy of a student with raised biases."""
-        model, judge = self.model(bias.student), self.model(bias.judge)
-        log_probs = predict_log_probs(judge, bias.part.inputs)
-        found = best_bias(log_probs, bias.part.labels, bias.missing)
+    def _derive(self, stage: ModelStage, made: BiasCorrection | TreeForm) -> KnownModel:
+        """A copy of a student with raised biases; a soft decision tree that answers in another way, or pruned."""
+        said: str | None = None
+        model = self.model(made.student)
+        judge = self.model(made.judge) if isinstance(made, BiasCorrection) else model
         with self.store.locked(stage.identity, self.progress.line) as part:
             if not self.store.is_complete(stage.identity):
                 part.mkdir(parents=True, exist_ok=True)
-                raise_bias(model, bias.missing, found.bias)
-                write_json(part / BIAS, {"bias": found.bias, "errors": found.errors, "rows": len(bias.part)})
-                save_model(part, model, stage.rows.train.classes, {"identity": stage.identity.as_json()})
+                if isinstance(made, BiasCorrection):
+                    said = make_corrected(stage, made, part, model, judge)
+                else:
+                    make_form(stage, made, part, model, _inputs(stage), validation_of(made.student))
                 self.store.complete(stage.identity)
-        self.progress.line(
-            f"{stage.title}: raised by {found.bias:.2f}, for {found.errors} errors in {len(bias.part)} {bias.on} rows"
-        )
+        if said is not None:
+            self.progress.line(said)
         return load_model(self.folder(stage))[0]
 
-    def _reform(self, stage: ModelStage, form: TreeForm) -> KnownModel:
-        """A soft decision tree that answers in another way, or pruned."""
-        whole = self.model(form.student)
-        assert isinstance(whole, SoftDecisionTree)
-        tree = tree_form(whole, form.predict, form.prune, _inputs(stage))
+    def _distil_general(self, stage: ModelStage) -> nn.Module:
+        """An encoder distilled without a task, or the head that its teacher lacks."""
+        general = stage.general
+        assert general is not None
+        teacher = self._whole_folder(general.head) if general.head is not None else general.folder
         with self.store.locked(stage.identity, self.progress.line) as part:
-            if not self.store.is_complete(stage.identity):
-                part.mkdir(parents=True, exist_ok=True)
-                write_json(part / FORM, form_facts(whole, tree, validation_of(form.student)))
-                save_model(part, tree, stage.rows.train.classes, {"identity": stage.identity.as_json()})
+            if self.store.is_all_there(stage.identity):
                 self.store.complete(stage.identity)
-        return load_model(self.folder(stage))[0]
+            elif not self.store.is_complete(stage.identity):
+                plan = self._plan(part, stage)
+                with using_threads(plan["threads"]):
+                    make_general(stage, teacher, part, self.progress)
+                self.store.complete(stage.identity)
+        return open_general(self.folder(stage))
 
-    def form(self, stage: ModelStage) -> dict[str, float]:
-        """What became of a tree that answers in another way or was pruned: leaves and errors; empty for others."""
-        if not isinstance(stage.made, TreeForm):
-            return {}
-        found = json.loads(read_checked(self.folder(stage), FORM))
-        return {name: value for name, value in found.items() if value is not None}
-
-    def tree_size(self, stage: ModelStage) -> dict[str, int]:
-        """Levels and leaves of a model that is a tree, trees and leaves of one that is many; empty for others."""
-        if (stage.model or {}).get("kind") not in (SoftDecisionTree.kind, ThresholdTree.kind, TreeEnsemble.kind):
-            return {}
-        tree = self.model(stage)
-        if isinstance(tree, TreeEnsemble):
-            return {"trees": tree.trees, "leaves": tree.leaves}
-        if isinstance(tree, ThresholdTree):
-            return {"levels": tree.depth, "leaves": tree.leaves}
-        assert isinstance(tree, SoftDecisionTree)
-        return {"levels": tree.to_numpy().depth, "leaves": tree.leaf_count}
-
-    def bias(self, stage: ModelStage) -> float | None:
-        """By how much the stage's biases were raised."""
-        if not isinstance(stage.made, BiasCorrection):
-            return None
-        return float(json.loads(read_checked(self.folder(stage), BIAS))["bias"])
+    def _whole_folder(self, stage: ModelStage) -> Path:
+        """The folder of a stage's model, made first if it is not there, or damaged."""
+        self.model(stage)
+        return self.folder(stage)
 
     def _fit(self, stage: ModelStage) -> KnownModel:
-        """A model that is fitted at once; its history is one epoch, by which a grid chooses as ever."""
+        """A model that is fitted at once."""
         with self.store.locked(stage.identity, self.progress.line) as part:
             if self.store.is_complete(stage.identity):
                 return load_model(self.folder(stage))[0]
             part.mkdir(parents=True, exist_ok=True)
-            train, chosen = stage.rows.train, stage.selected
-            rows = np.arange(len(train)) if chosen is None else chosen
-            inputs, labels, log_probs = train.inputs[rows], train.labels[rows], None
-            if stage.recordings:
-                learnt = learnt_from(stage, self.recordings, self.progress)
-                rows = rows if learnt is None else learnt
-                seen, said = self.recordings.read(stage)
-                inputs, log_probs = stacked(seen, rows), stacked(said, rows).astype(np.float32)
-                labels = train.labels[rows]
-                labels = np.pad(labels, (0, len(inputs) - len(rows)), constant_values=-1)  # synthetic rows have none
-            unfitted, began = new_model(stage), time.monotonic()
-            assert isinstance(unfitted, ThresholdTree | TreeEnsemble)
-            self.progress.start(stage.title, 1)
-            tree = fit_at_once(
-                unfitted,
-                inputs,
-                labels,
-                log_probs,
-                stage.objective,
-                stage.seed,
-            )
-            self.progress.end(f"{tree.leaves} leaves")
-            write_json(part / HISTORY, history_of(tree, validation_of(stage)))
-            write_json(part / TIMES, {"seconds": round(time.monotonic() - began, 3)})
-            save_model(part, tree, train.classes, {"identity": stage.identity.as_json()})
+            tree = make_fitted(stage, part, new_model(stage), validation_of(stage), self.recordings, self.progress)
             self.store.complete(stage.identity)
         return tree
 
     def new_model(self, stage: ModelStage) -> KnownModel | Encoder:
         """The stage's model before training."""
-        return new_model(stage) if stage.start is None else new_encoder(stage, self.model)
+        return new_model(stage) if stage.start is None else new_encoder(stage, self._begun)
+
+    def _begun(self, stage: ModelStage) -> nn.Module | Path:
+        """What an encoder begins with: a model, or a folder of one that was distilled without a task."""
+        return self.model(stage) if stage.general is None else self._whole_folder(stage)
 
     def _train(self, stage: ModelStage) -> nn.Module:
         assert stage.model is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,20 +80,44 @@ def check_texts(part: Part, where: str) -> None:
     """
     if not isinstance(part.form, TextForm):
         raise UsageError(
-            f"{where}: an encoder reads texts, and the data are none: name their column with data.text, or take a model "
-            'of another kind, such as "mlp"'
+            f"{where}: an encoder reads texts, and the data are none: name their column with data.text, or take a "
+            'model of another kind, such as "mlp"'
+        )
+
+
+def check_no_texts(part: Part, kind: str, where: str) -> None:
+    """Refuse a model that reads numbers for rows that are texts.
+
+    Raises:
+        UsageError: they are.
+    """
+    if isinstance(part.form, TextForm):
+        raise UsageError(
+            f'{where}: found kind "{kind}", which takes numbers, and the data are texts: expected "encoder"'
         )
 
 
 def check_start(stage: ModelStage) -> None:
-    """Refuse an encoder that cannot be cut as is asked for.
+    """Refuse an encoder that cannot be cut as is asked for, or whose tokenizer is of another model.
 
     Raises:
-        UsageError: its kind cannot be cut, or not so.
+        UsageError: its kind cannot be cut, or not so; it has no room for so many tokens.
+        LimbeckError: tokenizer and model do not belong together.
     """
     start, model = stage.start, stage.model
     assert start is not None
     assert model is not None
+    length, positions = model["max_length"], positions_of(_config(start))
+    if length is not None and positions is not None and length > positions:
+        raise UsageError(
+            f"{stage.role}.{stage.name}.model.max_length: found {length}, expected at most the {positions} positions "
+            "that the model has"
+        )
+    if start.folder is not None:
+        try:
+            _check_folder(start.folder, start.key)
+        except LimbeckError as error:
+            raise type(error)(f"{stage.role}.{stage.name}.model: {error}") from None
     if model["architecture"] == "distilbert" and (kind := model_type(start)) not in ("bert", "distilbert"):
         raise UsageError(
             f'{stage.role}.{stage.name}.model.architecture: found "distilbert", which a model of type "{kind}" cannot '
@@ -100,21 +125,39 @@ def check_start(stage: ModelStage) -> None:
         )
 
 
+@lru_cache(maxsize=32)
+def _check_folder(folder: Path, key: str) -> None:
+    """Read a folder's tokenizer beside its config, once for each content, which `key` stands for."""
+    from limbeck.encoders.finding import read_config
+    from limbeck.encoders.tokens import TextTokens
+
+    config = read_config(folder)
+    TextTokens.read(folder, None, positions_of(config)).fits(config)
+
+
 def model_type(start: Start) -> str:
     """What Hugging Face calls the sort of model that a start is: "bert", say."""
+    if start.stage is not None and start.stage.start is not None:
+        assert start.stage.model is not None
+        became = start.stage.model["architecture"]
+        return "distilbert" if became == "distilbert" else model_type(start.stage.start)
+    return str(_config(start).model_type)
+
+
+def _config(start: Start) -> Any:
+    """The config of the model that a start, or the teacher that it is, comes from."""
     from limbeck.encoders.finding import read_config
 
     if start.folder is not None:
-        return str(read_config(start.folder).model_type)
+        return read_config(start.folder)
     assert start.stage is not None
     teacher = start.stage
     if isinstance(teacher.given, Encoder):
-        return str(teacher.given.network.config.model_type)
-    if teacher.start is None:
-        assert teacher.path is not None
-        return str(read_config(teacher.path).model_type)
-    assert teacher.model is not None
-    return "distilbert" if teacher.model["architecture"] == "distilbert" else model_type(teacher.start)
+        return teacher.given.network.config
+    if teacher.start is not None:
+        return _config(teacher.start)
+    assert teacher.path is not None
+    return read_config(teacher.path)
 
 
 def new_encoder(stage: ModelStage, opened: Callable[[ModelStage], Any]) -> Encoder:
@@ -122,7 +165,8 @@ def new_encoder(stage: ModelStage, opened: Callable[[ModelStage], Any]) -> Encod
 
     Args:
         stage: with a start.
-        opened: gives the model of another stage, made if it is not there.
+        opened: gives the model of another stage, made if it is not there; of one that was distilled without a task
+            its folder, whose classifier is new.
 
     Raises:
         LimbeckError: the start cannot be read, or cannot be cut as is asked for.
@@ -136,20 +180,18 @@ def new_encoder(stage: ModelStage, opened: Callable[[ModelStage], Any]) -> Encod
     assert start is not None
     assert model is not None
     assert isinstance(train.form, TextForm)
-    if start.stage is not None:
-        found = opened(start.stage)
-        assert isinstance(found, Encoder)
-        network, tokens = found.network, found.tokens
+    begun = start.folder if start.stage is None else opened(start.stage)
+    if isinstance(begun, Encoder):
+        network, tokens = begun.network, begun.tokens
     else:
-        assert start.folder is not None
-        network, _ = load_classifier(start.folder, train.classes, stage.seed)
-        tokens = TextTokens.read(start.folder, None, positions_of(network.config))
+        assert isinstance(begun, Path)
+        network, _ = load_classifier(begun, train.classes, stage.seed)
+        tokens = TextTokens.read(begun, None, positions_of(network.config))
         tokens.fits(network.config)
     network = student_network(
         network, model["layers"], model["architecture"], model["initial"], stage.seed, model["dropout"]
     )
     if model["max_length"] is not None:
-        _check_positions(stage, positions_of(network.config))
         tokens = tokens.like(max_length=model["max_length"])
     if start.texts is not None:
         found_pieces = trimmed(tokens, start.texts.inputs)
@@ -159,12 +201,3 @@ def new_encoder(stage: ModelStage, opened: Callable[[ModelStage], Any]) -> Encod
     if model["architecture"] == "distilbert":
         tokens = tokens.like(with_types=False)
     return Encoder(network.to(torch.float32), tokens, len(train.classes), train.form)
-
-
-def _check_positions(stage: ModelStage, positions: int | None) -> None:
-    assert stage.model is not None
-    if positions is not None and stage.model["max_length"] > positions:
-        raise UsageError(
-            f"{stage.role}.{stage.name}.model.max_length: found {stage.model['max_length']}, expected at most the "
-            f"{positions} positions that the model has"
-        )

@@ -1,0 +1,140 @@
+"""General distillation as a stage: an encoder trained on plain text and measured on other texts, into a folder."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from limbeck.artifacts import TIMES
+from limbeck.files import write_json
+from limbeck.general_stage import KIND, GeneralTraining
+from limbeck.model_stage import ModelStage
+from limbeck.models.saving import DESCRIPTION, FORMAT
+from limbeck.progress import Progress
+from limbeck.training import History
+
+HISTORY = "history.json"
+SCORES = "scores.json"
+
+
+def make_general(stage: ModelStage, teacher: Path, part: Path, progress: Progress) -> None:
+    """Train the stage's encoder, or its head, measure it on the texts held out, and write all into a folder.
+
+    Args:
+        stage: one of general distillation.
+        teacher: the folder of the encoder that it learns from, with a head where that is needed.
+        part: the folder, which may hold a checkpoint from which to go on.
+        progress: told by step.
+    """
+    from limbeck.encoders.general import save_masked
+
+    encoder, history = _trained(stage, teacher, progress, checkpoint=part)
+    write_json(part / HISTORY, history.as_json())
+    write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
+    if (scores := _scores(stage, encoder, teacher)) is not None:
+        write_json(part / SCORES, scores)
+    save_masked(part, encoder)
+    description = {
+        "format": FORMAT,
+        "kind": KIND,
+        "settings": {
+            "model_type": encoder.network.config.model_type,
+            "layers": stage.identity.settings["model"]["layers"],
+        },
+        "input_shape": [],
+        "classes": [],
+        "parameters": encoder.parameter_count,
+        "identity": stage.identity.as_json(),
+    }
+    write_json(part / DESCRIPTION, description)
+
+
+def _trained(
+    stage: ModelStage, teacher: Path, progress: Progress | None = None, *, checkpoint: Path | None = None
+) -> tuple[Any, History]:
+    from limbeck.encoders.general import GeneralSettings, distilled_encoder
+    from limbeck.encoders.masked_head import train_masked_head
+    from limbeck.encoders.masked_text import TextSettings
+    from limbeck.encoders.masking import MaskSettings
+
+    training, model = _training(stage), stage.model
+    assert model is not None
+    part = training.part
+    text = TextSettings(training.max_length, part.packed, MaskSettings(**part.mask.model_dump()))
+    texts = stage.rows.train
+    if training.of_head:
+        return train_masked_head(
+            teacher, texts, text, stage.settings, stage.seed, checkpoint=checkpoint, progress=progress
+        )
+    settings = GeneralSettings(
+        stage.objective, text, part.everywhere, model["architecture"], model["initial"], model["dropout"]
+    )
+    return distilled_encoder(
+        teacher,
+        model["layers"],
+        texts,
+        settings,
+        stage.settings,
+        stage.seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        title=stage.title,
+    )
+
+
+def _scores(stage: ModelStage, encoder: Any, teacher: Path) -> dict[str, Any] | None:
+    """How well it predicts masked tokens of texts that it was not trained on; None where there are none."""
+    from limbeck.encoders.general import load_masked_encoder
+    from limbeck.encoders.masked_scores import masked_scores
+
+    training = _training(stage)
+    if not len(training.held_out):
+        return None
+    other = None if training.of_head else load_masked_encoder(teacher)
+    scores = masked_scores(encoder, training.held_out, other, max_length=training.max_length)
+    return {"texts": len(training.held_out), **asdict(scores)}
+
+
+def open_general(folder: Path) -> nn.Module:
+    """The encoder in such a folder, as it predicts masked tokens."""
+    from limbeck.encoders.general import load_masked_encoder
+
+    return load_masked_encoder(folder)
+
+
+def general_seconds(stage: ModelStage, steps: int) -> float:
+    """About how long the training takes, from so many steps of it; nothing is kept.
+
+    Where the teacher's head is to be trained first, one of random numbers takes its place: that takes as long.
+    """
+    from limbeck.encoders.finding import load_masked
+    from limbeck.encoders.masked_text import tokens_of
+    from limbeck.models.encoder_folder import write_network
+
+    training, rows, settings = _training(stage), len(stage.rows.train), stage.settings
+    some = min(rows, steps * settings.batch_size)
+    train = stage.train
+    assert train is not None
+    few = replace(
+        stage,
+        rows=replace(stage.rows, train=stage.rows.train.take(np.arange(some))),
+        train=train.model_copy(update={"epochs": 2, "passes": None}),
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        teacher = training.folder
+        if training.head is not None:
+            teacher = Path(temporary)
+            network, _ = load_masked(training.folder, 0)
+            write_network(teacher, network, tokens_of(training.folder, network.config))
+        _, history = _trained(few, teacher)
+    return history.seconds / 2 * settings.epochs * settings.passes * rows / some
+
+
+def _training(stage: ModelStage) -> GeneralTraining:
+    assert stage.general is not None
+    return stage.general
