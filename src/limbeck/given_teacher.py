@@ -130,6 +130,8 @@ def gives_hard_labels(given: nn.Module | None) -> bool:
 
 def _estimator(path: Path, trusted: tuple[str, ...], part: Part) -> Estimator:
     """The estimator in a skops file, asked about a few rows, for only it can say whether it takes them."""
+    if isinstance(part.form, TextForm):
+        raise LimbeckError(f"{path}: an estimator takes numbers, and the data are texts: give the folder of an encoder")
     fitted = load_estimator(path, trusted)
     try:
         given = Estimator(fitted, part.inputs.shape[1:], part.classes, form=part.form)
@@ -165,8 +167,8 @@ def _folder_identity(folder: Path, rows: Rows) -> Identity:
         raise LimbeckError(f"{folder} reads {reads}: give a teacher for these data")
     if isinstance(form, TextForm) and isinstance(rows.train.form, TextForm):
         if len(form.columns) != len(rows.train.form.columns):
-            reads = ["single texts", "pairs of texts"]
-            ours, theirs = (reads[len(one.columns) - 1] for one in (rows.train.form, form))
+            sorts = ["single texts", "pairs of texts"]
+            ours, theirs = (sorts[len(one.columns) - 1] for one in (rows.train.form, form))
             raise LimbeckError(f"{folder} reads {theirs}, but the data are {ours}: give a teacher for these data")
     elif tuple(description["input_shape"]) != rows.train.inputs.shape[1:]:
         raise LimbeckError(

@@ -18,6 +18,7 @@ from limbeck.recipe_settings import (
     FITTED_AT_ONCE,
     BoostedTrees,
     Distill,
+    Encoder,
     Model,
     Name,
     SoftTree,
@@ -127,6 +128,7 @@ class Student(Table):
         self._check_tree_settings()
         _check_train(self)
         self._check_fitted_at_once()
+        self._check_states()
         if both := sorted({*(self.grid or {})} & {*(self.sweep or {})}):
             raise misfit(f'found "{both[0]}" in both grid and sweep, expected it in one of them', "sweep")
         return self
@@ -143,6 +145,12 @@ class Student(Table):
                 f'found {shown(self.distill.targets)}, expected "teacher": a {self.model.kind} learns from no other',
                 "distill",
             )
+
+    def _check_states(self) -> None:
+        for key in ("hidden", "relations"):
+            if getattr(self.distill, key) and not isinstance(self.model, Encoder):
+                reason = f'a model of kind "{self.model.kind}" has no such states, expected it with an encoder'
+                raise misfit(reason, "distill", key)
 
     def _check_tree_settings(self) -> None:
         if not isinstance(self.model, SoftTree):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,15 +14,17 @@ import numpy as np
 from limbeck.artifacts import Identity
 from limbeck.averaging import checked_weights
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.general_stage import GeneralPlanner
 from limbeck.given_teacher import given_teacher
 from limbeck.model_stage import PLAIN, Combination, ModelStage, Rows, Start
 from limbeck.recipe import Recipe, Student, Teacher
 from limbeck.recipe_errors import shown
+from limbeck.recipe_general import GENERAL
 from limbeck.recipe_settings import Encoder
 from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.row_sets import RowSets
 from limbeck.rows import row_label
-from limbeck.starting import folder_start, with_texts
+from limbeck.starting import check_no_texts, folder_start, with_texts
 from limbeck.trained_stage import trained_stage, view_settings
 
 ESTIMATOR_VERSION = 1
@@ -42,6 +44,8 @@ class TeacherPlanner:
         beside: the recipe's folder, where a teacher's path is looked for first.
         student_stage: gives the stage of a student that teaches, refitted or not.
         say: told, in a line, what is being fetched.
+        generals: the encoders that are distilled without a task.
+        apart: what tells all rows apart from those of another task.
     """
 
     recipe: Recipe
@@ -50,6 +54,8 @@ class TeacherPlanner:
     beside: Path | None
     student_stage: Callable[[Student, bool], ModelStage]
     say: Callable[[str], None] | None = None
+    generals: GeneralPlanner | None = None
+    apart: Mapping[str, str] = field(default_factory=dict)
     _starts: dict[str, Start] = field(default_factory=dict)
     _teachers: dict[tuple[str, bool, int | None], ModelStage] = field(default_factory=dict)
 
@@ -70,12 +76,14 @@ class TeacherPlanner:
                     stages.append(replace(stage, variant={**stage.variant, **apart}) if apart else stage)
         return stages
 
-    def folder_start(self, given: str, where: str) -> Start:
-        """A start from a Hugging Face model, looked for once.
+    def named_start(self, given: str, where: str) -> Start:
+        """A start from a general part, or from a Hugging Face model, looked for once.
 
         Raises:
             LimbeckError: there is none.
         """
+        if given.startswith(GENERAL) and self.generals is not None:
+            return self.generals.start(given.removeprefix(GENERAL))
         if given not in self._starts:
             try:
                 self._starts[given] = folder_start(given, self.beside, self.say)
@@ -107,7 +115,7 @@ class TeacherPlanner:
                 stage = self._mean(teacher, refit, members)
             else:
                 stage = self._one(teacher, rows)
-            self._teachers[name, refit, members] = stage
+            self._teachers[name, refit, members] = replace(stage, variant={**stage.variant, **self.apart})
         return self._teachers[name, refit, members]
 
     def _one(self, teacher: Teacher, rows: Rows, number: int = 1) -> ModelStage:
@@ -124,14 +132,14 @@ class TeacherPlanner:
             start = None
             if isinstance(teacher.model, Encoder):
                 assert teacher.model.from_ is not None
-                start = self.folder_start(teacher.model.from_, f"teacher.{teacher.name}.model.from")
+                start = self.named_start(teacher.model.from_, f"teacher.{teacher.name}.model.from")
                 start = with_texts(start, teacher.model, rows.train)
             stage = trained_stage(
                 "teacher", teacher, rows, seed, fresh_views=view_settings(teacher.views), drawn=drawn, start=start
             )
         if teacher.members is None:
             return stage
-        return replace(stage, role="reference", name=teacher.called, variant={"member": number})
+        return replace(stage, role="reference", name=teacher.called, variant={"member": number, **self.apart})
 
     def _mean(self, teacher: Teacher, refit: bool, count: int | None) -> ModelStage:
         """The mean of several teachers, or of the first so many of them."""
@@ -165,6 +173,7 @@ class TeacherPlanner:
     def _estimator(self, teacher: Teacher, rows: Rows, seed: int) -> ModelStage:
         """An estimator to be fitted to the training rows."""
         assert teacher.model is not None
+        check_no_texts(rows.train, teacher.kind, f"teacher.{teacher.name}.model")
         model = teacher.model.model_dump()
         identity = Identity(
             kind="teacher",

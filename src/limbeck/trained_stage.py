@@ -17,7 +17,8 @@ from limbeck.objectives import Objective
 from limbeck.recipe import Reference, Select, Student, Teacher, ViewSpec
 from limbeck.recipe_settings import FITTED_AT_ONCE, Encoder
 from limbeck.recipe_transfer import Confidence
-from limbeck.starting import START_VERSION, check_texts, resolved
+from limbeck.starting import START_VERSION, check_no_texts, check_texts, resolved
+from limbeck.state_checks import check_states
 
 MODEL_VERSION = 3
 
@@ -63,6 +64,7 @@ def trained_stage(
         check_texts(rows.train, f"{role}.{part.name}.model")
         model = resolved(part.model, start, f"{role}.{part.name}.model")
     else:
+        check_no_texts(rows.train, part.model.kind, f"{role}.{part.name}.model")
         model = part.model.model_dump()
     chosen = {} if select is None else {"without": select.without, "only": select.only}
     chosen = {name: classes for name, classes in chosen.items() if classes}
@@ -94,6 +96,7 @@ def trained_stage(
         inputs |= start.in_key
         settings["start"] = START_VERSION
     if objective.uses_states and teacher is not None:
+        check_states(stage)
         inputs["states"] = teacher.identity.key
     identity = Identity(
         kind="teacher" if role == "teacher" else "student",
