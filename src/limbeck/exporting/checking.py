@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,12 @@ from limbeck.exporting.columns import feeds
 from limbeck.exporting.quiet import quiet
 from limbeck.exporting.soft_trees import on_the_edge
 from limbeck.models import logits_of
+from limbeck.models.onnx_texts import TOGETHER, by_length
 from limbeck.threads import thread_count
 from limbeck.training import predict_log_probs
+
+if TYPE_CHECKING:
+    from limbeck.encoders.tokens import TextTokens
 
 Array = npt.NDArray[Any]
 
@@ -26,6 +30,7 @@ TOLERANCE = 1e-4
 """The largest difference of a probability."""
 
 BATCHES = (1, 7, 500)
+BATCHES_OF_TEXTS = (1, 7, TOGETHER)
 _CALLS = 5  # of each of the small batches
 _TIE = 1e-5  # of two log-probabilities: either class is right
 
@@ -61,18 +66,19 @@ class Session:
     Args:
         data: of the file.
         form: of the model, which says what the inputs are.
+        tokens: of a model of texts, its tokenizer.
 
     Raises:
         LimbeckError: onnxruntime does not take it.
     """
 
-    def __init__(self, data: bytes, form: Any) -> None:
+    def __init__(self, data: bytes, form: Any, tokens: TextTokens | None = None) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count()
         options.log_severity_level = 3  # errors
-        self.form = form
+        self.form, self.tokens = form, tokens
         try:
             with quiet():
                 self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -83,7 +89,7 @@ class Session:
 
     def answer(self, rows: Array) -> tuple[Array, Array]:
         """Probabilities (n, classes) and the classes' names (n,) for raw rows (n, …), all at once."""
-        return self.run(feeds(self.form, rows))
+        return self.run(feeds(self.form, rows, self.tokens))
 
     def run(self, fed: dict[str, Array]) -> tuple[Array, Array]:
         """The same for what `feeds` gives."""
@@ -94,18 +100,27 @@ class Session:
         return probabilities, names
 
     def answers(self, rows: Array) -> tuple[Array, Array]:
-        """The same in batches of 500."""
-        found = [self.answer(rows[start : start + BATCHES[-1]]) for start in range(0, len(rows), BATCHES[-1])]
-        return np.concatenate([one for one, _ in found]), np.concatenate([names for _, names in found])
+        """The same in batches, as `batches` gives them."""
+        places = self.batches(rows)
+        found = [self.answer(rows[some]) for some in places]
+        order = np.argsort(np.concatenate(places), kind="stable")
+        probabilities, names = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return probabilities[order], names[order]
+
+    def batches(self, rows: Array) -> list[Array]:
+        """The places of rows in large batches: as they come, of texts those of about a length together."""
+        if self.tokens is not None:
+            return list(by_length(self.tokens, rows, len(self.form.columns) > 1))
+        return [np.arange(start, min(start + BATCHES[-1], len(rows))) for start in range(0, len(rows), BATCHES[-1])]
 
     def milliseconds(self, rows: Array) -> float:
         """Median for the first row alone."""
-        fed = feeds(self.form, rows[:1])
+        fed = feeds(self.form, rows[:1], self.tokens)
         return round(1000 * median_seconds(lambda: self._session.run(None, fed), repeats=200, at_most=1.0), 4)
 
 
 def check(session: Session, model: nn.Module, classes: Sequence[str], rows: Array) -> Check:
-    """Hold a file against its model on raw rows (n, …): all in batches of 500, the first in five of 1 and five of 7.
+    """Hold a file against its model on raw rows (n, …): all in large batches, the first in five of 1 and five of 7.
 
     Raises:
         LimbeckError: a probability differs by more than `TOLERANCE`, or a class where the model is not undecided.
@@ -117,20 +132,18 @@ def check(session: Session, model: nn.Module, classes: Sequence[str], rows: Arra
     edge = on_the_edge(model, rows)
     undecided = tied | edge
     changed, difference = np.zeros(len(rows), dtype=bool), 0.0
-    for size in BATCHES:
-        calls = -(-len(rows) // size) if size == BATCHES[-1] else _CALLS
-        for call in range(calls):
-            batch = np.arange(call * size, (call + 1) * size)
-            batch = batch[batch < len(rows)] if size == BATCHES[-1] else batch % len(rows)
-            probabilities, found = session.answer(rows[batch])
-            if probabilities.shape != (len(batch), len(classes)) or not np.isfinite(probabilities).all():
-                raise LimbeckError(
-                    f"a student that ONNX cannot hold: the file answers a batch of {len(batch)} rows with "
-                    f"{probabilities.shape}, or with what is not finite; nothing was written"
-                )
-            changed[batch] |= found != names[batch]
-            apart = np.abs(probabilities - expected[batch])[~edge[batch]]
-            difference = max(difference, float(apart.max(initial=0.0)))
+    sizes = BATCHES if session.tokens is None else BATCHES_OF_TEXTS
+    small = [np.arange(call * size, (call + 1) * size) % len(rows) for size in sizes[:-1] for call in range(_CALLS)]
+    for batch in (*small, *session.batches(rows)):
+        probabilities, found = session.answer(rows[batch])
+        if probabilities.shape != (len(batch), len(classes)) or not np.isfinite(probabilities).all():
+            raise LimbeckError(
+                f"a student that ONNX cannot hold: the file answers a batch of {len(batch)} rows with "
+                f"{probabilities.shape}, or with what is not finite; nothing was written"
+            )
+        changed[batch] |= found != names[batch]
+        apart = np.abs(probabilities - expected[batch])[~edge[batch]]
+        difference = max(difference, float(apart.max(initial=0.0)))
     wrong = int((changed & ~undecided).sum())
     if wrong or difference > TOLERANCE:
         raise LimbeckError(
@@ -142,7 +155,7 @@ def check(session: Session, model: nn.Module, classes: Sequence[str], rows: Arra
         difference=difference,
         changed=int(changed.sum()),
         undecided=int(undecided.sum()),
-        batches=BATCHES,
+        batches=sizes,
         file_ms=session.milliseconds(rows),
         model_ms=_model_milliseconds(model, rows),
         threads=thread_count(),

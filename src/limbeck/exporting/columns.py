@@ -1,16 +1,20 @@
-"""A table's columns as the inputs of a file: in the graph, and as what onnxruntime is fed with."""
+"""The inputs of a file: a table's columns in the graph, and raw rows as what onnxruntime is fed with."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.data import Column, Form, TableForm
+from limbeck.data import Column, Form, TableForm, TextForm
 from limbeck.data.form import UNKNOWN
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.exporting.building import INPUTS, ML
+from limbeck.models.onnx_texts import text_feeds
+
+if TYPE_CHECKING:
+    from limbeck.encoders.tokens import TextTokens
 
 MISSING = ""
 """The text of a category that is missing."""
@@ -55,8 +59,23 @@ def columns_in_front(graph: Any, form: TableForm, prefix: str) -> None:
     graph.node.extend(nodes)
 
 
-def feeds(form: Form | None, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Raw rows (n, …), as a model takes them, as a file's inputs by name."""
+def feeds(
+    form: Form | None, rows: npt.NDArray[Any], tokens: TextTokens | None = None
+) -> dict[str, npt.NDArray[Any]]:
+    """Raw rows (n, …), as a model takes them, as a file's inputs by name.
+
+    Args:
+        form: what the rows mean.
+        rows: raw.
+        tokens: of texts, the model's tokenizer.
+
+    Raises:
+        UsageError: the rows are texts, and there is no tokenizer.
+    """
+    if isinstance(form, TextForm):
+        if tokens is None:
+            raise UsageError("texts become a file's inputs by the model's tokenizer: give tokens = model.tokens")
+        return text_feeds(tokens, rows, pairs=len(form.columns) > 1)
     if not isinstance(form, TableForm):
         return {INPUTS: np.ascontiguousarray(rows)}
     return {column.name: _fed(column, rows[:, [place]]) for place, column in enumerate(form.columns)}

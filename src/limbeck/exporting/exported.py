@@ -14,13 +14,15 @@ from torch import nn
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.exporting.card import MARK, Source, card
 from limbeck.exporting.checking import Check, Session, check
+from limbeck.exporting.encoders import tokenizer_file, tokenizer_name
 from limbeck.exporting.graph import finished, need_onnx, numeric_graph
 from limbeck.exporting.origin import Rows, checking_rows, key_of_artifact, origin_of
 from limbeck.exporting.placing import is_own_int8, place
 from limbeck.exporting.quantising import How, how_to_quantise, quantised
 from limbeck.models import read_description
+from limbeck.models.encoder import Encoder, truncation
 from limbeck.models.opening import open_model
-from limbeck.models.saving import KINDS, KnownModel
+from limbeck.models.saving import DESCRIPTION, KINDS, KnownModel
 from limbeck.raw_rows import rows_for
 from limbeck.report.wording import percent, scaled, significant, whole
 from limbeck.threads import use_available_cores
@@ -67,6 +69,8 @@ class Exported:
         int8: the file of 8 bits, where one was asked for and there is something to quantise.
         not_int8: why there is none although it was asked for.
         removed: the file of 8 bits of an earlier export, which would have been left beside another model's.
+        tokenizer: of a model of texts, the tokenizer's file.
+        tokens: of a model of texts, those of the text whose time was taken.
     """
 
     path: Path
@@ -79,6 +83,8 @@ class Exported:
     int8: Int8 | None = None
     not_int8: str | None = None
     removed: Path | None = None
+    tokenizer: Path | None = None
+    tokens: int | None = None
 
     def lines(self) -> list[str]:
         """What the command prints."""
@@ -87,12 +93,14 @@ class Exported:
             *self.measured(),
             *([] if self.not_int8 is None else [self.not_int8]),
             *([] if self.removed is None else [f"{self.removed}: removed, it was an earlier export's"]),
+            *([] if self.tokenizer is None else [f"tokenizer: {self.tokenizer}"]),
             f"card: {self.card}",
         ]
 
     def measured(self) -> list[str]:
         """The numbers, a sentence each."""
         found = self.check
+        one = "one row" if self.tokens is None else f"one text of {self.tokens} tokens"
         batches = f"{', '.join(map(str, found.batches[:-1]))} and {found.batches[-1]}"
         changed = f"{whole(found.changed)} rows have another class"
         if found.changed:
@@ -100,7 +108,7 @@ class Exported:
         lines = [
             f"held against the model on {whole(found.rows)} {self.what}, in batches of {batches}: probabilities differ "
             f"by at most {found.difference:.1e}, {changed}",
-            f"one row takes {significant(found.file_ms)} ms by onnxruntime, {significant(found.model_ms)} ms by the "
+            f"{one} takes {significant(found.file_ms)} ms by onnxruntime, {significant(found.model_ms)} ms by the "
             f"model ({_threads(found.threads)}, median)",
         ]
         if (int8 := self.int8) is not None:
@@ -112,7 +120,7 @@ class Exported:
             ratio = self.bytes / int8.bytes
             lines.append(
                 f"{int8.path.name}: {scaled(int8.bytes, 'B')}, {_size(ratio)} ({int8.how} quantisation); {known}"
-                f"{whole(int8.changed)} of {whole(found.rows)} rows have another class than in float32; one row takes "
+                f"{whole(int8.changed)} of {whole(found.rows)} rows have another class than in float32; {one} takes "
                 f"{significant(int8.milliseconds)} ms{_advice(ratio, lost)}"
             )
         return lines
@@ -149,15 +157,16 @@ def export(
     if label is not None and rows is None:
         raise UsageError(f'label = "{label}": the rows of a run have their labels; give --rows FILE with it')
     loaded, classes = open_model(folder)
-    if not isinstance(loaded, KnownModel):
+    if not isinstance(loaded, KnownModel | Encoder):
+        kinds = ", ".join((*KINDS, Encoder.kind))
         raise LimbeckError(
-            f'{folder} is a model of kind "{loaded.kind}", which is not exported: expected one of {", ".join(KINDS)}'
+            f'{folder} is a model of kind "{loaded.kind}", which is not exported: expected one of {kinds}'
         )
     use_available_cores()
     origin = origin_of(folder)
-    given = None if rows is None else _read(str(rows), label, loaded, classes, folder)
+    given = None if rows is None else read_given(str(rows), label, loaded, classes, folder)
     found = checking_rows(origin, given, folder)
-    description = read_description(folder)
+    description = read_description(folder) if (folder / DESCRIPTION).is_file() else {}
     source = Source(origin, description, key_of_artifact(description))
     return _written(loaded, classes, path, found, int8, source)
 
@@ -206,9 +215,12 @@ def _written(
     if page.exists() and not page.read_bytes().startswith(MARK.encode()):
         raise LimbeckError(f"{page} is there and is no model card: give --out another name, or move it away")
     form = getattr(model, "form", None)
+    tokens = model.tokens if isinstance(model, Encoder) else None
+    beside = None if tokens is None else path.with_name(tokenizer_name(path))
     numeric = numeric_graph(model, rows.inputs)
-    data = _bytes(finished(numeric, model, classes, rows.inputs, key=source.key))
-    session = Session(data, form)
+    about: dict[str, Any] = {"key": source.key, "tokenizer": None if beside is None else beside.name}
+    data = _bytes(finished(numeric, model, classes, rows.inputs, **about))
+    session = Session(data, form, tokens)
     checked = check(session, model, classes, rows.inputs)
     names = session.answers(rows.inputs)[1]
     kind = str(getattr(model, "kind", None) or type(model).__name__)
@@ -219,9 +231,9 @@ def _written(
         if how is None:
             reason = f"a model of kind {kind} holds no matrices to quantise: no file of 8 bits was written"
         else:
-            eight = quantised(numeric, how, rows.calibration)
-            small_data = _bytes(finished(eight, model, classes, rows.inputs, key=source.key, int8=how))
-            small_session = Session(small_data, form)
+            eight = quantised(numeric, how, rows.calibration, texts=tokens is not None)
+            small_data = _bytes(finished(eight, model, classes, rows.inputs, int8=how, **about))
+            small_session = Session(small_data, form, tokens)
             answers = small_session.answers(rows.inputs)[1]
             small = Int8(
                 path=path.with_suffix(".int8.onnx"),
@@ -231,12 +243,25 @@ def _written(
                 accuracy=_accuracy(answers, classes, rows),
                 milliseconds=small_session.milliseconds(rows.inputs),
             )
+    length = None if tokens is None else int(tokens.lengths(rows.inputs[:1], len(form.columns) > 1)[0])
     eight_bits = path.with_suffix(".int8.onnx")
     stale = eight_bits if small is None and is_own_int8(eight_bits) else None
-    exported = Exported(path, page, kind, len(data), checked, rows.what, accuracy, small, reason, stale)
-    text = card(exported.path.name, model, classes, rows.inputs, exported.measured(), reason, source)
-    place({path: data} | ({} if small is None else {small.path: small_data}), page, text.encode(), stale)
+    exported = Exported(path, page, kind, len(data), checked, rows.what, accuracy, small, reason, stale, beside, length)
+    measured = [*exported.measured(), *cut_short(model, rows)]
+    text = card(exported.path.name, model, classes, rows.inputs, measured, reason, source)
+    files = {path: data} | ({} if small is None else {small.path: small_data})
+    if tokens is not None and beside is not None:
+        files[beside] = tokenizer_file(tokens)
+    place(files, page, text.encode(), stale)
     return exported
+
+
+def cut_short(model: nn.Module, rows: Rows) -> list[str]:
+    """A line about texts that the model does not take whole; of other models none."""
+    if not isinstance(model, Encoder):
+        return []
+    line = truncation(model, [(rows.what, rows.inputs)])
+    return [line or f"none of {whole(len(rows.inputs))} {rows.what} is longer than {model.tokens.max_length} tokens"]
 
 
 def _out(default: Path, out: Path | str | None) -> Path:
@@ -248,9 +273,10 @@ def _out(default: Path, out: Path | str | None) -> Path:
     return path
 
 
-def _read(
-    rows: str, label: str | None, model: KnownModel, classes: tuple[str, ...], folder: Path
+def read_given(
+    rows: str, label: str | None, model: KnownModel | Encoder, classes: tuple[str, ...], folder: Path
 ) -> tuple[str, Array, Array | None]:
+    """Rows that were asked for by `--rows`: their name, raw inputs (n, …), and labels (n,) or None."""
     found = rows_for(model, classes, rows, folder, label=label)
     labels = found.labels
     if labels is not None and not (labels < len(classes)).all():

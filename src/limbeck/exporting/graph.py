@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from limbeck.data import TableForm
 from limbeck.errors import LimbeckError
-from limbeck.exporting.building import INPUTS, LOGITS, ML, ML_OPSET, OPSET
+from limbeck.exporting.building import INPUTS, LOGITS, ML, ML_OPSET
 from limbeck.exporting.columns import columns_in_front
-from limbeck.exporting.quiet import quiet
+from limbeck.exporting.encoders import described, encoder_graph, tokenizer_file, tokenizer_name
 from limbeck.exporting.soft_trees import TreeInQuestions
+from limbeck.exporting.tracing import graphs_within, traced
 from limbeck.exporting.trees import ensemble_graph, tree_graph
 from limbeck.files import METADATA_KEY, canonical_json, write_bytes
 from limbeck.models import ConvNet, SoftDecisionTree, ThresholdTree, logits_of
+from limbeck.models.encoder import Encoder
 from limbeck.models.tree_ensemble import TreeEnsemble
 
 PROBABILITIES, CLASS = "probabilities", "class"
@@ -51,7 +53,9 @@ def export_onnx(
 
     Images and arrays are one input, `inputs` (batch, …), of the dtype that the rows have. A table has an input for each
     column by its name: numbers as float32 (batch, 1), NaN where one is missing, and categories as strings (batch, 1),
-    "" where one is missing. Outputs are `probabilities`, float32 (batch, classes), and `class`, the name of the most
+    "" where one is missing. An encoder of texts has `input_ids`, `attention_mask` and, where it knows them,
+    `token_type_ids`, int64 (batch, tokens), as its tokenizer makes them, which is written beside the file as
+    NAME.tokenizer.json. Outputs are `probabilities`, float32 (batch, classes), and `class`, the name of the most
     probable class, (batch,); a "_" is added to a name that a column has. The batch is of any size. What the file is of
     stands in its metadata, as JSON under `limbeck`. The same model gives the same bytes.
 
@@ -65,12 +69,15 @@ def export_onnx(
     Raises:
         LimbeckError: ONNX cannot hold the model, or the libraries for it are missing.
     """
-    was_training = model.training
+    path, was_training = Path(path), model.training
+    beside = tokenizer_name(path) if isinstance(model, Encoder) else None
     try:
-        whole = finished(numeric_graph(model, inputs), model, classes, inputs, key=key)
+        whole = finished(numeric_graph(model, inputs), model, classes, inputs, key=key, tokenizer=beside)
     finally:
         model.train(was_training)
-    write_bytes(Path(path), whole.SerializeToString(deterministic=True))
+    if isinstance(model, Encoder):
+        write_bytes(path.with_name(tokenizer_name(path)), tokenizer_file(model.tokens))
+    write_bytes(path, whole.SerializeToString(deterministic=True))
 
 
 def need_onnx() -> None:
@@ -95,6 +102,8 @@ def numeric_graph(model: nn.Module, inputs: npt.NDArray[Any]) -> Any:
         LimbeckError: ONNX cannot hold the model.
     """
     need_onnx()
+    if isinstance(model, Encoder):
+        return encoder_graph(model)
     if isinstance(model, ThresholdTree):
         return tree_graph(model, inputs)
     if isinstance(model, TreeEnsemble):
@@ -114,6 +123,7 @@ def finished(
     *,
     key: str | None = None,
     int8: str | None = None,
+    tokenizer: str | None = None,
 ) -> Any:
     """The whole file around a numeric graph: columns in front, probabilities and the class behind, and metadata.
 
@@ -124,6 +134,7 @@ def finished(
         inputs: raw rows, shape (n, …), whose dtype the file takes.
         key: of the artifact that the model is.
         int8: how it was quantised, if it was.
+        tokenizer: of a model of texts, the name of the tokenizer's file, which lies beside the file.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -155,7 +166,7 @@ def finished(
     )
     proto.graph.CopyFrom(graph)
     versions = {opset.domain: opset.version for opset in numeric.opset_import} | {ML: ML_OPSET}
-    used = {node.domain for one in (graph, *_graphs_within(graph.node)) for node in one.node}
+    used = {node.domain for one in (graph, *graphs_within(graph.node)) for node in one.node}
     del proto.opset_import[:]
     proto.opset_import.extend(helper.make_opsetid(domain, versions[domain]) for domain in sorted(used))
     about: dict[str, Any] = {
@@ -167,6 +178,8 @@ def finished(
         "class_output": chosen,
         "kind": getattr(model, "kind", None),
     }
+    if isinstance(model, Encoder):
+        about |= described(model, tokenizer)
     about |= {name: value for name, value in (("key", key), ("int8", int8)) if value is not None}
     helper.set_model_props(proto, {METADATA_KEY: canonical_json(about).decode()})
     proto.producer_name, proto.producer_version = "limbeck", ""
@@ -189,60 +202,5 @@ def _free(name: str, columns: Sequence[str]) -> str:
 
 def _traced(model: nn.Module, inputs: npt.NDArray[Any]) -> Any:
     rows = np.ascontiguousarray(np.resize(inputs[:_TRACED], (_TRACED, *inputs.shape[1:])))
-    traced = _Logits(model).eval()
-    # No more than one line of why: torch's messages are pages, the cause of the cause at their end.
-    try:
-        with quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                traced,
-                (torch.from_numpy(rows),),
-                dynamo=True,
-                external_data=False,
-                opset_version=OPSET,
-                input_names=[INPUTS],
-                output_names=[LOGITS],
-                dynamic_shapes={INPUTS: {0: torch.export.Dim.DYNAMIC}},
-                verbose=False,
-            )
-            assert program is not None
-            proto = program.model_proto
-    except Exception as error:  # whatever a module does that cannot be traced
-        raise LimbeckError(f"a student that ONNX cannot hold: {_name(model)} ({_reason(error)})") from None
-    _strip(proto)
-    return proto
-
-
-def _name(model: nn.Module) -> str:
-    return str(getattr(model, "kind", None) or type(model).__name__)
-
-
-def _reason(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines[0].split())[:200]}" if lines else type(error).__name__
-
-
-def _strip(proto: Any) -> None:
-    """Leave out what torch writes beside the graph: paths of this machine, lines of source."""
-    proto.ClearField("doc_string")
-    proto.ClearField("metadata_props")
-    proto.graph.ClearField("value_info")
-    proto.graph.name = "limbeck"
-    for graph in (proto.graph, *_graphs_within(proto.graph.node), *proto.functions):
-        for thing in (graph, *graph.node, *(getattr(graph, "initializer", ())), *_values(graph)):
-            thing.ClearField("doc_string")
-            thing.ClearField("metadata_props")
-
-
-def _values(graph: Any) -> list[Any]:
-    return [] if not hasattr(graph, "initializer") else [*graph.input, *graph.output, *graph.value_info]
-
-
-def _graphs_within(nodes: Any) -> list[Any]:
-    found = []
-    for node in nodes:
-        for attribute in node.attribute:
-            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                found += [graph, *_graphs_within(graph.node)]
-    return found
+    called = str(getattr(model, "kind", None) or type(model).__name__)
+    return traced(_Logits(model), [torch.from_numpy(rows)], [INPUTS], {0: "batch"}, called)

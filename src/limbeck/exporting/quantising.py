@@ -1,4 +1,4 @@
-"""The same graph with weights of 8 bits: dynamic for matrix products, static for convolutions."""
+"""The same graph with weights of 8 bits: dynamic for matrix products and embeddings, static for convolutions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def how_to_quantise(numeric: Any) -> How | None:
     return "dynamic" if _has_products(numeric) else None
 
 
-def quantised(numeric: Any, how: How, calibration: Array) -> Any:
+def quantised(numeric: Any, how: How, calibration: Array, *, texts: bool = False) -> Any:
     """A numeric graph with its weights in 8 bits, a scale for each output; stays as it is itself.
 
     Of the 8 bits of a weight 7 are used: sums of two products then fit into the 16 bits that processors without VNNI
@@ -42,6 +42,8 @@ def quantised(numeric: Any, how: How, calibration: Array) -> Any:
         how: "dynamic": inputs of matrix products are quantised as they come; "static": by ranges that are seen on
             the rows.
         calibration: raw rows (n, …), such as training rows; the first 512 are taken.
+        texts: whether it is of a model of texts: the tables of its embeddings are quantised, too, and no input is
+            clipped, since none is a feature.
 
     Raises:
         LimbeckError: onnxruntime cannot quantise it.
@@ -55,13 +57,13 @@ def quantised(numeric: Any, how: How, calibration: Array) -> Any:
         try:
             onnx.save(numeric, given)
             quant_pre_process(given, prepared, skip_symbolic_shape=True)
-            if how == "dynamic":
+            if how == "dynamic" and not texts:
                 onnx.save(_with_features_clipped(onnx.load(prepared)), prepared)
             if how == "dynamic":
                 quantize_dynamic(
                     prepared,
                     result,
-                    op_types_to_quantize=["MatMul"],
+                    op_types_to_quantize=["MatMul", *(["Gather"] if texts else [])],
                     per_channel=True,
                     reduce_range=True,
                     weight_type=QuantType.QInt8,

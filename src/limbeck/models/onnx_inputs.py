@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.data.form import UNKNOWN, Column, Form, TableForm
+from limbeck.data.form import UNKNOWN, Column, Form, TableForm, TextForm
 from limbeck.errors import LimbeckError, did_you_mean
+from limbeck.models.onnx_texts import text_feeds, tokenizer_beside
+
+if TYPE_CHECKING:
+    from limbeck.encoders.tokens import TextTokens
 
 Array = npt.NDArray[Any]
 
@@ -69,8 +73,10 @@ class Feed:
         path: the model's file, for messages.
         inputs: as the file declares them.
         form: what the raw rows mean.
+        about: what a file of `limbeck export` says of itself.
 
     Attributes:
+        tokens: of a model of texts, the tokenizer that lies beside it.
         input_shape: of one raw input; None where the file leaves sizes free.
         batch: how many rows are taken at once; None for any number.
 
@@ -78,18 +84,25 @@ class Feed:
         LimbeckError: inputs that rows cannot be made into.
     """
 
-    def __init__(self, path: Path, inputs: Sequence[Declared], form: Form | None) -> None:
+    def __init__(
+        self, path: Path, inputs: Sequence[Declared], form: Form | None, about: Mapping[str, Any] | None = None
+    ) -> None:
         self.path, self.inputs, self.form = path, list(inputs), form
         for one in inputs:
             if one.type not in (*_DTYPES, _STRING):
                 raise LimbeckError(f'{path} has an input "{one.name}" of type {one.type}: expected numbers or strings')
-        self.columns = self._columns()
+        self.tokens: TextTokens | None = None
+        if isinstance(form, TextForm):
+            self.tokens = tokenizer_beside(path, about or {}, [one.name for one in inputs])
+        self.columns = None if self.tokens is not None else self._columns()
         batches = {one.batch for one in inputs} - {None}
         if len(batches) > 1:
             raise LimbeckError(f"{path} has inputs of different numbers of rows ({_names(inputs)}): export it anew")
         self.batch = batches.pop() if batches else None
         self.input_shape: tuple[int, ...] | None
-        if self.columns is not None:
+        if self.tokens is not None:
+            self.input_shape = ()
+        elif self.columns is not None:
             assert isinstance(form, TableForm)
             self.input_shape = (len(form.columns),)
         else:
@@ -102,6 +115,8 @@ class Feed:
         Raises:
             LimbeckError: the rows have a shape or numbers that the model does not take.
         """
+        if self.tokens is not None:
+            return text_feeds(self.tokens, rows, self.pairs)
         if self.columns is None:
             (only,) = self.inputs
             return {only.name: self._cast(self._arranged(rows, only), only)}
@@ -118,6 +133,8 @@ class Feed:
         Raises:
             LimbeckError: if not; names both shapes.
         """
+        if self.tokens is not None:
+            return
         if self.columns is None:
             self._arrangement(tuple(shape), self.inputs[0])
         elif tuple(shape) != self.input_shape:
@@ -126,6 +143,11 @@ class Feed:
                 f"{self.path} takes the columns of a table ({len(self.form.columns)} in all), but the inputs have the "
                 f"shape {tuple(shape)}: give it rows of such a table"
             )
+
+    @property
+    def pairs(self) -> bool:
+        """Whether rows are pairs of texts."""
+        return isinstance(self.form, TextForm) and len(self.form.columns) > 1
 
     def _columns(self) -> list[tuple[int, Column]] | None:
         """The place and meaning of each input's column; None where one tensor is taken."""

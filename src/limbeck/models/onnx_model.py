@@ -19,7 +19,8 @@ from limbeck.files import METADATA_KEY
 from limbeck.models import onnx_outputs
 from limbeck.models.onnx_file import count_parameters, one_line, open_session
 from limbeck.models.onnx_inputs import Declared, Feed
-from limbeck.models.outputs import Outputs
+from limbeck.models.onnx_texts import TOGETHER, by_length
+from limbeck.models.outputs import Outputs, logits_of
 
 Array = npt.NDArray[Any]
 
@@ -29,7 +30,8 @@ class OnnxModel(nn.Module):
 
     Rows are cast to the type that the file declares, and flattened, given a channel axis or turned to channels first
     where its sizes ask for just one of these. A file with an input for each column of a table is given the columns by
-    name: numbers as they are, categories as texts, "" where one is missing.
+    name: numbers as they are, categories as texts, "" where one is missing. A file that `limbeck export` made of an
+    encoder takes texts, by the tokenizer that lies beside it.
 
     Of the outputs, the one that is a number for each class is asked. Whether it is probabilities or logits is found
     once, by the first rows that it is asked about, and stays so. An output that is a label alone is taken, too: `hard`.
@@ -75,7 +77,7 @@ class OnnxModel(nn.Module):
         inputs, outputs = (list(map(Declared.of, nodes)) for nodes in (session.get_inputs(), session.get_outputs()))
         of_file = _form(self.path, about.get("form"))
         self.form: Form | None = form if form is not None else of_file
-        self._feed = Feed(self.path, inputs, self.form)
+        self._feed = Feed(self.path, inputs, self.form, about)
         if self._feed.columns is None:
             _check_same_codes(self.path, of_file, form)
         self.input_shape = self._feed.input_shape
@@ -106,6 +108,8 @@ class OnnxModel(nn.Module):
         rows = inputs.detach().cpu().numpy()
         if not len(rows):
             return Outputs(torch.zeros(0, self.classes))
+        if (tokens := self._feed.tokens) is not None and len(rows) > TOGETHER:
+            return self._by_length(rows, list(by_length(tokens, rows, self._feed.pairs)))
         size = self._feed.batch or len(rows)
         answers = [self._asked(rows[start : start + size]) for start in range(0, len(rows), size)]
         if self.hard:
@@ -152,6 +156,11 @@ class OnnxModel(nn.Module):
             kind = f"{rows.dtype} inputs of shape ({', '.join(map(str, ('batch', *rows.shape[1:])))})"
             raise LimbeckError(f"{self.path} does not take {kind}: {one_line(error)}") from None
         return [answer[:count] for answer in found]
+
+    def _by_length(self, rows: Array, batches: Sequence[Array]) -> Outputs:
+        """Texts in batches of about one length, so that little of a batch is padding."""
+        answers = torch.cat([logits_of(self(torch.from_numpy(rows[places]))) for places in batches])
+        return Outputs(answers[torch.from_numpy(np.argsort(np.concatenate(batches), kind="stable"))])
 
     def _matrix(self, answer: Any) -> Array:
         if self._answer.form == "maps":
