@@ -15,7 +15,7 @@ def read(rows, numbers=None):
 @st.composite
 def matrices(draw):
     rows, columns = draw(st.integers(1, 12)), draw(st.integers(1, 9))
-    highest = draw(st.sampled_from([0, 1, 5, 30521, 2**24 - 2]))
+    highest = draw(st.sampled_from([0, 1, 5, 30521, 2**24 - 1]))
     values = draw(st.lists(st.integers(0, highest), min_size=rows * columns, max_size=rows * columns))
     return np.array(values, np.int64).reshape(rows, columns)
 
@@ -51,7 +51,7 @@ def test_what_is_always_the_same_small_value_takes_no_bits():
 def test_evenly_spread_values_take_what_a_fixed_width_takes_and_skewed_ones_less():
     generator = np.random.default_rng(0)
     even = coded(generator.integers(0, 30522, (2000, 16)))
-    assert 8 * even.lengths.mean() / 16 == pytest.approx(15.1, abs=0.3)
+    assert 8 * even.lengths.mean() / 16 == pytest.approx(15.0, abs=0.3)
     skewed = coded(np.minimum(generator.zipf(1.3, (2000, 16)), 30522) - 1)
     assert 8 * skewed.lengths.mean() / 16 < 8
 

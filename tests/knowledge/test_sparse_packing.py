@@ -25,28 +25,28 @@ def through(values, indices, tails, classes, bits):
     k=st.integers(1, 40),
     classes=st.sampled_from([1, 2, 30, 300]),
     scale=st.sampled_from([0.0, 1.0, 5.0, 50.0]),
-    bits=st.sampled_from([8, 16]),
+    bits=st.sampled_from([6, 8, 16]),
 )
 def test_indices_come_back_exactly_and_values_within_the_stated_error(seed, k, classes, scale, bits):
     _, values, indices, tails = targets(seed, 8, classes, k, scale)
     found, same, kept = through(values, indices, tails, classes, bits)
     np.testing.assert_array_equal(same, indices)
     below, own = found - found[:, :1], values - values[:, :1]
-    if bits == 8:
-        roots = np.abs(np.exp(below / 4) - np.exp(own / 4))
-        assert (roots <= 1 / 512 + 1e-6)[own > 4 * np.log(1 / 256)].all()
-        assert (below >= 4 * np.log(1 / 256) - 1e-4).all()
+    if bits < 16:
+        roots, levels = np.abs(np.exp(below / 4) - np.exp(own / 4)), 2**bits
+        assert (roots <= 0.5 / levels + 1e-6)[np.exp(own / 4) > 1 / levels].all()
+        assert (below >= -4 * np.log(levels) - 1e-4).all()
     else:
         np.testing.assert_allclose(below, own, rtol=2**-11, atol=1e-5)
     mass = np.exp(found.astype(np.float64)).sum(axis=1) + np.exp(kept[:, 0].astype(np.float64))
     np.testing.assert_allclose(mass, 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("bits", [6, 8, 16])
 def test_tails_come_back_within_half_a_step(bits):
     _, values, indices, tails = targets(0)
     found = through(values, indices, tails, 300, bits)[2]
-    np.testing.assert_allclose(found, tails, atol=1 / 2048 + 1e-6)
+    np.testing.assert_allclose(found, tails, atol=1 / 1024 + 1e-6)
 
 
 def test_the_tails_are_those_of_the_dense_distribution():
@@ -63,8 +63,8 @@ def test_a_tail_that_is_nearly_all_or_nearly_nothing_is_kept_as_exactly():
     logits = torch.tensor([[60.0, *[40.0] * 9], [0.0] * 10])
     found = top_and_tails(logits, 1)
     values, _, tails = through(found.values.numpy(), found.indices.numpy(), found.tails.numpy(), 10, 8)
-    assert tails[0, 0] == pytest.approx(np.log(9) - 20, abs=1e-3)
-    np.testing.assert_allclose(values[:, 0], found.values[:, 0], atol=1e-3)
+    assert tails[0, 0] == pytest.approx(np.log(9) - 20, abs=2e-3)
+    np.testing.assert_allclose(values[:, 0], found.values[:, 0], atol=2e-3)
 
 
 @pytest.mark.parametrize("k", [5, 6, 1000])

@@ -1,8 +1,9 @@
-"""Columns of small integers in the bits they need: a prefix code over powers of two, of its own for each column.
+"""Columns of small integers in the bits they need: a prefix code over ranges of values, of its own for each column.
 
-A value v lies in bucket b, where 2^b ≤ v + 1 < 2^(b+1). It is written as the prefix of its bucket, by a canonical
-Huffman code (Huffman 1952), and then as b bits that say where in the bucket: Elias' gamma code (1975), with prefixes
-that fit the column. Evenly spread values cost what a fixed width costs; where low values are frequent, less.
+Values 0 to 3 are a bucket each; above, the values from 2^e to 2^(e+1) − 1 are two of equal width. A value is written as
+the prefix of its bucket, by a canonical Huffman code (Huffman 1952), and then as the e − 1 bits that say where in the
+bucket: Elias' gamma code (1975), finer, and with prefixes that fit the column. Evenly spread values cost what a fixed
+width costs; where low values are frequent, less.
 
 A row is its columns' codes one after the other, the highest bit first, filled up to whole bytes with zeros, so that a
 row can be read without those before it. Rows are read at once, column by column.
@@ -17,10 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BUCKETS = 24  # values go up to 2^24 − 2; a bucket's prefix and place must fit 32 bits together
-LONGEST = 8  # of a prefix, in bits: what is frequent is short, and the table of all prefixes stays in the cache
+BUCKETS = 48  # values are below 2^24; a bucket's prefix and place must fit 32 bits together
+LONGEST = 10  # of a prefix, in bits: what is frequent is short, and a table of all prefixes stays small
 _BITS_AT_ONCE = 2**22
 _ROWS_AT_ONCE = 2**13
+# Of each bucket, the bits that say where in it a value is, and the lowest value.
+_WIDTHS = np.maximum(np.arange(BUCKETS) // 2 - 1, 0)
+_LOWEST = np.where(np.arange(BUCKETS) < 4, np.arange(BUCKETS), (2 + np.arange(BUCKETS) % 2) << _WIDTHS)
 
 Ints = npt.NDArray[np.int64]
 
@@ -41,8 +45,10 @@ class CodedRows:
 
 
 def buckets_of(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The bucket of each value: floor(log2(value + 1)); exact, as float64 holds the values."""
-    return (np.frexp(values + 1.0)[1] - 1).astype(np.uint8)
+    """The bucket of each value."""
+    values = np.asarray(values, np.int64)
+    octave = np.maximum(np.frexp(values.astype(np.float64))[1] - 1, 1)  # exact, as float64 holds the values
+    return np.where(values < 4, values, 2 * octave + ((values >> (octave - 1)) & 1)).astype(np.uint8)
 
 
 def fitting_prefixes(buckets: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
@@ -51,7 +57,7 @@ def fitting_prefixes(buckets: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uin
     flat = (buckets + BUCKETS * np.arange(columns)).ravel()
     counts = np.bincount(flat, minlength=columns * BUCKETS).reshape(columns, BUCKETS)
     prefixes = np.array([_huffman(column) for column in counts.tolist()], np.uint8).reshape(columns, BUCKETS)
-    taken = counts * (np.maximum(prefixes.astype(np.int64), 1) - 1 + np.arange(BUCKETS))
+    taken = counts * (np.maximum(prefixes.astype(np.int64), 1) - 1 + _WIDTHS)
     return prefixes, int(taken.sum())
 
 
@@ -59,7 +65,7 @@ def coded(values: npt.NDArray[Any]) -> CodedRows:
     """Integers as bits.
 
     Args:
-        values: shape (rows, columns), integers from 0 to 2^24 − 2.
+        values: shape (rows, columns), integers from 0 to 2^24 − 1.
     """
     rows, columns = values.shape
     buckets = buckets_of(values)
@@ -73,12 +79,12 @@ def coded(values: npt.NDArray[Any]) -> CodedRows:
         some = slice(start, min(start + step, rows))
         bucket = buckets[some].astype(np.int64)
         widths = np.zeros((len(bucket), columns + 1), np.int64)
-        widths[:, :-1] = prefixes[every, bucket].astype(np.int64) - 1 + bucket
+        widths[:, :-1] = prefixes[every, bucket].astype(np.int64) - 1 + _WIDTHS[bucket]
         used = widths.sum(axis=1)
         lengths[some] = (used + 7) // 8
         widths[:, -1] = 8 * lengths[some] - used
         codes = np.zeros(widths.shape, np.uint32)
-        codes[:, :-1] = (words[every, bucket] << bucket) + (values[some] + 1 - (1 << bucket))
+        codes[:, :-1] = (words[every, bucket] << _WIDTHS[bucket]) + (values[some] - _LOWEST[bucket])
         pieces.append(_bits_of(codes.ravel(), widths.ravel()))
     return CodedRows(np.concatenate(pieces) if pieces else np.empty(0, np.uint8), lengths, prefixes)
 
@@ -112,13 +118,14 @@ class RowReader:
         for column, table in enumerate(self._tables):
             window = self._windows[at >> 3].astype(np.uint64)
             window <<= (at & 7).astype(np.uint64)
-            entry = table[window >> rest]
+            entry = table[window >> rest].astype(np.int64)
             length, bucket = entry & 15, entry >> 4
+            width = _WIDTHS[bucket]
             window <<= length.astype(np.uint64)
             # In two steps, because no bits at all would be a shift by 64, which processors take for one by 0.
-            place = (window >> one) >> (all_but_one - bucket.astype(np.uint64))
-            into[column] = place.astype(np.int64) + (np.int64(1) << bucket) - 1
-            at = at + length + bucket
+            place = (window >> one) >> (all_but_one - width.astype(np.uint64))
+            into[column] = place.astype(np.int64) + _LOWEST[bucket]
+            at = at + length + width
 
 
 def _huffman(counts: list[int]) -> list[int]:
@@ -149,9 +156,9 @@ def _canonical(prefixes: npt.NDArray[np.uint8]) -> Ints:
     return words
 
 
-def _tables(prefixes: npt.NDArray[np.uint8]) -> Ints:
+def _tables(prefixes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
     """What LONGEST bits begin with, shape (columns, 2^LONGEST): 16 · bucket + the length of its prefix."""
-    tables = np.zeros((len(prefixes), 1 << LONGEST), np.int64)
+    tables = np.zeros((len(prefixes), 1 << LONGEST), np.uint16)
     words = _canonical(prefixes)
     for column, bucket in np.argwhere(prefixes > 0).tolist():
         length = int(prefixes[column, bucket]) - 1

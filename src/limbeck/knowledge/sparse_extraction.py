@@ -142,7 +142,7 @@ def _plan(
 
 def _records_in_shard(recording: SparseRecording, batch_size: int) -> int:
     """How many records make about 64 MB, in whole batches, so that a batch never depends on a neighbour."""
-    per_value = math.ceil(math.log2(recording.classes)) / 8 + {8: 0.3, 16: 0.8}[recording.bits]
+    per_value = math.ceil(math.log2(recording.classes)) / 8 + {6: 0.2, 8: 0.3, 16: 0.8}[recording.bits]
     per_output = 10 + per_value * min(recording.k, recording.classes)
     outputs = max(1.0, recording.offsets[-1] / max(1, len(recording.counts)))
     return max(1, int(SHARD_BYTES // (per_output * outputs * batch_size))) * batch_size

@@ -1,13 +1,15 @@
 """Sparse targets in few bytes: what is rounded, and to what.
 
-Values are kept as their distance d ≤ 0 below the row's highest. In 8 bits: round(256 · (1 − e^(d/4))), at most 255, so
-that d is known within 1/512 of e^(d/4). That is even in the fourth root of the probability: finest where probability
-is, and coarser by a factor of e only every 4 nats, because a higher temperature makes low values count. In 16 bits:
-the float16 of −d, as the integer of the same bits. Both rise along a row, and their steps are what is coded.
+Values are kept as their distance d ≤ 0 below the row's highest. In 8 bits (or 6) there are L = 256 (64) levels:
+round(L · (1 − e^(d/4))), at most L − 1, so that e^(d/4) is known within 1 / 2L. That is even in the fourth root of the
+probability: finest where probability is, and coarser by a factor of e only every 4 nats, because a higher temperature
+makes low values count. In 16 bits: the float16 of −d, as the integer of the same bits. All rise along a row, and their
+steps are what is coded.
 
-Tails are integers of 16 bits, 1 + round(1024 · (t + 32)), 0 for an empty one. At T = 2, 4 and 10, t is the tail's
-log-sum-exp; at T = 1 it is the tail's log-odds. As all probabilities are one together, the odds also say where the top
-values lie, so that none of these is stored, and the sum is exact.
+Tails t are rounded to 1/512 and lie between −64 and 64. At T = 2, 4 and 10, t is the tail's log-sum-exp; at T = 1 it is
+the tail's log-odds. As all probabilities are one together, the odds also say where the top values lie, so that none of
+these is stored, and the sum is exact. What is coded is the distance from the median of all rows, with its sign in the
+lowest bit, and 1 added: 0 is an empty tail.
 
 Indices may be numbered anew, the class that is most often among the top first, where that saves more bytes than
 the list of classes takes.
@@ -23,12 +25,11 @@ import numpy.typing as npt
 
 from limbeck.knowledge.sparse_coding import RowReader, buckets_of, coded, fitting_prefixes
 
-Bits = Literal[8, 16]
+Bits = Literal[6, 8, 16]
 Array = npt.NDArray[Any]
 
 MOST_CLASSES = 2**24 - 1
-_LEVELS = 256
-_TAIL_STEPS, _TAIL_LOWEST = 1024, -32.0
+_TAIL_STEPS, _TAIL_LIMIT = 512, 64
 
 
 def narrow(values: Array) -> Array:
@@ -49,7 +50,8 @@ def packed(values: Array, indices: Array, tails: Array, classes: int, bits: Bits
     """
     steps = np.diff(_value_codes(values, bits), axis=1, prepend=0)
     order, numbers = _order(indices, classes)
-    rows = coded(np.concatenate([steps, numbers], axis=1))
+    tail_codes, medians = _tail_codes(values, tails)
+    rows = coded(np.concatenate([tail_codes, steps, numbers], axis=1))
     # Rows of one k are of much the same length: what they have above the shortest mostly fits a byte.
     least = rows.lengths.min(initial=2**62) if len(rows.lengths) else np.int64(0)
     return {
@@ -58,7 +60,7 @@ def packed(values: Array, indices: Array, tails: Array, classes: int, bits: Bits
         "lengths": narrow(rows.lengths - least),
         "prefixes": rows.prefixes,
         "order": order,
-        "tails": _tail_codes(values, tails),
+        "medians": medians,
     }
 
 
@@ -73,19 +75,17 @@ class PackedRows:
     def __init__(self, arrays: Mapping[str, Array], bits: Bits) -> None:
         lengths = arrays["lengths"].astype(np.int64) + arrays["least"]
         self._reader = RowReader(arrays["bits"], lengths, arrays["prefixes"])
-        self._tails, self._order, self._bits = arrays["tails"], arrays["order"], bits
-
-    def __len__(self) -> int:
-        return len(self._tails)
+        self._medians, self._order, self._bits = arrays["medians"], arrays["order"], bits
 
     def rows(self, numbers: npt.NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """Values float32 (rows, k), indices int64 (rows, k) and tails float32 (rows, 4) of rows by their numbers."""
         found = self._reader.rows(numbers)
+        codes, found = found[:, : len(self._medians)], found[:, len(self._medians) :]
         k = found.shape[1] // 2
         below = _below(np.cumsum(found[:, :k], axis=1), self._bits)
         indices = self._order[found[:, k:]].astype(np.int64) if len(self._order) else np.ascontiguousarray(found[:, k:])
-        codes = self._tails[numbers]
-        tails = ((codes.astype(np.float32) - 1) / _TAIL_STEPS + np.float32(_TAIL_LOWEST)).astype(np.float32)
+        distances = np.where((codes - 1) & 1, -(codes >> 1), (codes - 1) >> 1)
+        tails = ((self._medians + distances) / _TAIL_STEPS).astype(np.float32)
         tails[codes == 0] = -np.inf
         odds = tails[:, 0].astype(np.float64)
         top = -np.logaddexp(0, odds)
@@ -96,28 +96,31 @@ class PackedRows:
 
 def _value_codes(values: Array, bits: Bits) -> npt.NDArray[np.int64]:
     below = values - values[:, :1]
-    if bits == 8:
-        codes: Array = np.minimum(np.rint(_LEVELS * -np.expm1(below / 4)), _LEVELS - 1)
+    if bits == 16:
+        codes: Array = np.minimum(np.abs(below), np.finfo(np.float16).max).astype(np.float16).view(np.uint16)
     else:
-        codes = np.minimum(np.abs(below), np.finfo(np.float16).max).astype(np.float16).view(np.uint16)
+        codes = np.minimum(np.rint(-np.expm1(below / 4) * 2**bits), 2**bits - 1)
     return codes.astype(np.int64)
 
 
 def _below(codes: npt.NDArray[np.int64], bits: Bits) -> npt.NDArray[np.float32]:
     """Distances below the highest value; the inverse of `_value_codes`."""
-    if bits == 8:
-        distances = 4 * np.log1p(-np.arange(_LEVELS) / _LEVELS)
-        return distances.astype(np.float32)[codes]
-    return -codes.astype(np.uint16).view(np.float16).astype(np.float32)
+    if bits == 16:
+        return -codes.astype(np.uint16).view(np.float16).astype(np.float32)
+    distances = 4 * np.log1p(-np.arange(2**bits) / 2**bits)
+    return distances.astype(np.float32)[codes]
 
 
-def _tail_codes(values: Array, tails: Array) -> npt.NDArray[np.uint16]:
+def _tail_codes(values: Array, tails: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     kept = tails.astype(np.float64)
     top = values[:, 0].astype(np.float64)
     # The mass of the values themselves, and not 1 − the tail's: neither is then lost beside the other.
     kept[:, 0] -= top + np.log(np.exp(values.astype(np.float64) - top[:, np.newaxis]).sum(axis=1))
-    codes = 1 + np.rint(_TAIL_STEPS * (np.maximum(kept, _TAIL_LOWEST) - _TAIL_LOWEST))
-    return np.where(np.isneginf(tails), 0, np.minimum(codes, 2**16 - 1)).astype(np.uint16)
+    steps = np.rint(_TAIL_STEPS * np.clip(kept, -_TAIL_LIMIT, _TAIL_LIMIT)).astype(np.int64)
+    medians = np.sort(steps, axis=0)[len(steps) // 2] if len(steps) else np.zeros(tails.shape[1], np.int64)
+    distances = steps - medians
+    codes = 1 + 2 * np.abs(distances) - (distances < 0)
+    return np.where(np.isneginf(tails), 0, codes), medians
 
 
 def _order(indices: Array, classes: int) -> tuple[Array, npt.NDArray[np.int64]]:

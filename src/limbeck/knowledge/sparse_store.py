@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ class SparseRecording:
         outputs: integers, shape (records,), how many outputs (tokens, or masked positions) each record has.
         classes: how many classes each output has: the vocabulary's size.
         k: how many of them are kept.
-        bits: of a value, 8 or 16.
+        bits: of a value, 6, 8 or 16.
         view: how the records are seen (`number`, and whatever decides it, such as a mask's settings); None as they are.
         seed: of the view; without meaning where there is none.
 
@@ -60,8 +60,8 @@ class SparseRecording:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise UsageError(f"k is {self.k}, but at least one class of each output must be kept")
-        if self.bits not in (8, 16):
-            raise UsageError(f"bits is {self.bits!r}, but values are kept in 8 or 16 bits")
+        if self.bits not in get_args(Bits):
+            raise UsageError(f"bits is {self.bits!r}, but values are kept in 6, 8 or 16 bits")
         if not 0 < self.classes <= MOST_CLASSES:
             raise UsageError(f"there are {self.classes} classes, but must be 1 to {MOST_CLASSES}")
         if self.outputs.ndim != 1 or self.outputs.dtype.kind not in "iu" or (self.outputs < 0).any():
@@ -180,7 +180,8 @@ class SparseKnowledge:
         """
         asked = np.asarray(records, np.int64)
         if asked.size and not 0 <= asked.min() <= asked.max() < self.records:
-            raise UsageError(f"record {asked.max()} was asked for, but {self.folder} has 0 to {self.records - 1}")
+            wrong = asked.min() if asked.min() < 0 else asked.max()
+            raise UsageError(f"record {wrong} was asked for, but {self.folder} has 0 to {self.records - 1}")
         counts = self.offsets[asked + 1] - self.offsets[asked]
         offsets = _offsets(counts)
         rows = np.repeat(self.offsets[asked] - offsets[:-1], counts) + np.arange(offsets[-1])
@@ -241,7 +242,7 @@ def read_sparse_shard(
     except FileNotFoundError:
         raise DamagedFileError(path, "it is missing") from None
     place = {"knowledge": key, "shard": number, "start": start, "stop": stop}
-    if {name: header.get(name) for name in place} != place or len(arrays["tails"]) != offsets[stop] - offsets[start]:
+    if {name: header.get(name) for name in place} != place or len(arrays["lengths"]) != offsets[stop] - offsets[start]:
         raise DamagedFileError(path, f"it is not shard {number} (records {start} to {stop}) of {key[:12]}")
     return arrays
 
