@@ -269,10 +269,14 @@ def explain(
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="A model's folder: an artifact, or a run's models/….")],
-    to: Annotated[str, typer.Option(help="The form: onnx.")] = "onnx",
+    to: Annotated[str, typer.Option(help="The form: onnx, or of an encoder of texts huggingface.")] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.onnx", help="The file [default: the folder's name, here].", show_default=False),
+        typer.Option(
+            metavar="PATH",
+            help="The file (.onnx), or of huggingface the folder [default: the model's name, here].",
+            show_default=False,
+        ),
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also write FILE.int8.onnx, with weights of 8 bits.")] = False,
     rows: Annotated[
@@ -287,12 +291,19 @@ def export(
         str | None, typer.Option(metavar="COLUMN", help="The column of labels in these rows.", show_default=False)
     ] = None,
 ) -> None:
-    """An ONNX file, checked against the model on real rows before it is put in place, and a model card."""
+    """An ONNX file, or a Hugging Face folder, held against the model on real rows, and a model card."""
     from limbeck.errors import UsageError
     from limbeck.exporting import export as exported
+    from limbeck.exporting import export_huggingface
 
-    if to != "onnx":
-        raise UsageError(f'to = "{to}": expected onnx')
+    if to not in ("onnx", "huggingface"):
+        raise UsageError(f'to = "{to}": expected onnx or huggingface')
+    if to == "huggingface":
+        if int8:
+            raise UsageError("int8: a Hugging Face folder holds float32 weights; leave --int8 out, or give --to onnx")
+        for line in export_huggingface(model, out, rows=rows, label=label).lines():
+            typer.echo(line)
+        return
     for line in exported(model, out, int8=int8, rows=rows, label=label).lines():
         typer.echo(line)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -14,7 +13,10 @@ from torch import nn
 from limbeck import __version__
 from limbeck.data import Form, ImageForm, TableForm
 from limbeck.evaluation import parameter_count
+from limbeck.exporting.markdown import code, fenced, plain, quoted
 from limbeck.exporting.origin import Origin
+from limbeck.exporting.text_card import about_texts, onnx_code
+from limbeck.models.encoder import Encoder
 from limbeck.report.models import Family, Model, baseline_of, read_models
 from limbeck.report.wording import describe, percent, significant, whole
 from limbeck.rows import Row, row_id, row_label
@@ -23,7 +25,6 @@ MARK = "<!-- a model card by limbeck -->"
 """The first line of every card: a file without it is somebody's own, and is not replaced."""
 
 _SHOWN = 20  # classes, and categories of a column
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#$!])")
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,44 @@ def card(
         not_int8: why there is no file of 8 bits, where one was asked for.
         source: where the model comes from.
     """
+    form = getattr(model, "form", None)
+    running = (
+        onnx_code(Path(file), model.tokens, model.form) if isinstance(model, Encoder) else _running(file, form, inputs)
+    )
+    lines = [*measured, *([not_int8] if not_int8 else [])]
+    return page(file.removesuffix(".onnx"), model, classes, inputs, running, lines, source)
+
+
+def page(
+    name: str,
+    model: nn.Module,
+    classes: Sequence[str],
+    inputs: npt.NDArray[Any] | None,
+    running: Sequence[str],
+    checked: Sequence[str],
+    source: Source,
+) -> str:
+    """A card of a model in any form.
+
+    Args:
+        name: of the file or folder, which is the title where the run does not say one.
+        model: that is in it.
+        classes: the classes' names.
+        inputs: raw rows, shape (n, …); of texts, which have no shape, None will do.
+        running: how it is run, in Markdown.
+        checked: what was found in checking it, a sentence each.
+        source: where the model comes from.
+    """
     origin, form = source.origin, getattr(model, "form", None)
-    title = row_label(origin.row) if origin is not None and origin.row is not None else file.removesuffix(".onnx")
+    title = row_label(origin.row) if origin is not None and origin.row is not None else name
     sections = [
         ("", _about(model, classes, form, inputs)),
-        ("Running it", _running(file, form, inputs)),
+        ("Running it", running),
         ("Measured", _measured(origin)),
-        ("The file, checked", [f"- {plain(line)}" for line in (*measured, *([not_int8] if not_int8 else []))]),
+        ("The file, checked", [f"- {plain(line)}" for line in checked]),
         ("Data", _data(origin, source.description)),
         ("How it was made", _made(origin, source)),
-        ("Limits", _limits(form, origin)),
+        ("Limits", _limits(model, form, origin)),
     ]
     lines = [MARK, f"# {plain(title)}"]
     for head, body in sections:
@@ -79,24 +108,14 @@ def card(
     return "\n".join(lines) + "\n"
 
 
-def plain(text: object) -> str:
-    """A text of somebody else's as Markdown shows it, on one line: no sign in it means anything."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
-
-
-def code(text: str) -> str:
-    """The same as code within a line."""
-    shown = " ".join(text.split())
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
-    return f"{fence} {shown} {fence}" if shown.startswith("`") or shown.endswith("`") else f"{fence}{shown}{fence}"
-
-
-def _about(model: nn.Module, classes: Sequence[str], form: Form | None, inputs: npt.NDArray[Any]) -> list[str]:
+def _about(model: nn.Module, classes: Sequence[str], form: Form | None, inputs: npt.NDArray[Any] | None) -> list[str]:
     kind = str(getattr(model, "kind", None) or type(model).__name__)
     lines = [
         f"- a classifier of kind {plain(kind)}, {whole(parameter_count(model))} parameters",
         f"- {len(classes)} classes: {_listed(classes)}",
     ]
+    if isinstance(model, Encoder):
+        return [*lines, *about_texts(model)]
     if isinstance(form, TableForm):
         lines += ["- takes the raw columns of a table:", "", "| column | type | values |", "| --- | --- | --- |"]
         for column in form.columns:
@@ -106,6 +125,7 @@ def _about(model: nn.Module, classes: Sequence[str], form: Form | None, inputs: 
             else:
                 lines.append(f"| {plain(column.name)} | category | {_listed(column.categories)}{gaps} |")
         return lines
+    assert inputs is not None
     shape = "×".join(map(str, inputs.shape[1:]))
     if isinstance(form, ImageForm):
         resized = ", to which others were brought" if form.resized else ""
@@ -114,15 +134,13 @@ def _about(model: nn.Module, classes: Sequence[str], form: Form | None, inputs: 
 
 
 def _running(file: str, form: Form | None, inputs: npt.NDArray[Any]) -> list[str]:
-    lines = ["import numpy as np", "import onnxruntime", "", f"session = onnxruntime.InferenceSession({_quoted(file)})"]
+    lines = ["import numpy as np", "import onnxruntime", "", f"session = onnxruntime.InferenceSession({quoted(file)})"]
     if isinstance(form, TableForm):
         lines.append("inputs = {  # a row; more rows are as many lists of one value")
         for column in form.columns:
-            value = (
-                f"[[{_quoted(column.categories[0])}]], dtype=object" if column.categories else "[['']], dtype=object"
-            )
+            value = f"[[{quoted(column.categories[0])}]], dtype=object" if column.categories else "[['']], dtype=object"
             value = "[[0.0]], dtype=np.float32" if column.categories is None else value
-            lines.append(f"    {_quoted(column.name)}: np.array({value}),")
+            lines.append(f"    {quoted(column.name)}: np.array({value}),")
         lines.append('}  # where a number is missing np.nan, where a category is ""')
     else:
         shape = ", ".join(map(str, (1, *inputs.shape[1:])))
@@ -130,8 +148,7 @@ def _running(file: str, form: Form | None, inputs: npt.NDArray[Any]) -> list[str
             f'inputs = {{"inputs": np.zeros(({shape}), dtype=np.{inputs.dtype})}}  # a batch of rows as they are'
         )
     lines.append("probabilities, classes = session.run(None, inputs)")
-    fence = "`" * max(3, 1 + max((len(run) for line in lines for run in re.findall("`+", line)), default=0))
-    return [f"{fence}python", *lines, fence]
+    return fenced(lines)
 
 
 def _measured(origin: Origin | None) -> list[str]:
@@ -200,7 +217,7 @@ def _made(origin: Origin | None, source: Source) -> list[str]:
     return [*lines, f"- exported by limbeck {__version__}"]
 
 
-def _limits(form: Form | None, origin: Origin | None) -> list[str]:
+def _limits(model: nn.Module, form: Form | None, origin: Origin | None) -> list[str]:
     lines = [
         "- Rows unlike those it was trained on get a class and a probability like any other: neither says that a row "
         "is of a kind that the model has not seen."
@@ -210,6 +227,8 @@ def _limits(form: Form | None, origin: Origin | None) -> list[str]:
             "- A number that is missing counts as the median of the training rows, a category that is missing or not "
             "known as none of those that are; in columns whose values may be missing the model is told where one is."
         )
+    if isinstance(model, Encoder):
+        lines.append(f"- Of a text longer than {model.tokens.max_length} tokens, what comes after them has no say.")
     if origin is not None and origin.row is not None:
         lines.append("- Accuracy is of one seed, and of test rows from the same source as the training rows.")
     return [*lines, "- Times are of the machine and the threads that it was exported with."]
@@ -223,7 +242,3 @@ def _identity(description: Mapping[str, Any]) -> Mapping[str, Any]:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(plain(name) for name in names[:_SHOWN])
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

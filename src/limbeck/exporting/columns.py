@@ -59,9 +59,7 @@ def columns_in_front(graph: Any, form: TableForm, prefix: str) -> None:
     graph.node.extend(nodes)
 
 
-def feeds(
-    form: Form | None, rows: npt.NDArray[Any], tokens: TextTokens | None = None
-) -> dict[str, npt.NDArray[Any]]:
+def feeds(form: Form | None, rows: npt.NDArray[Any], tokens: TextTokens | None = None) -> dict[str, npt.NDArray[Any]]:
     """Raw rows (n, …), as a model takes them, as a file's inputs by name.
 
     Args:

@@ -40,7 +40,7 @@ def traced(
                 opset_version=OPSET,
                 input_names=list(names),
                 output_names=[LOGITS],
-                dynamic_shapes={name: axes for name in names},
+                dynamic_shapes=dict.fromkeys(names, axes),
                 verbose=False,
             )
             assert program is not None
