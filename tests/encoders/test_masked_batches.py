@@ -162,7 +162,9 @@ def test_several_passes_and_numbered_views(tokens):
     found = list(twice.batches(0, 1))
     assert len(found) == twice.steps == 2 * len(twice.bounds)
     assert {int(batch.view[0]) for batch in found} == {FRESH_VIEWS + 2, FRESH_VIEWS + 3}
-    assert torch.equal(list(twice.batches(0, 1, len(twice.bounds) + 1))[0].inputs, found[len(twice.bounds) + 1].inputs)
+    assert torch.equal(
+        next(iter(twice.batches(0, 1, len(twice.bounds) + 1))).inputs, found[len(twice.bounds) + 1].inputs
+    )
     numbered = MaskedBatches(twice.token_rows, twice.masking, 4, views=3)
     assert [int(next(iter(numbered.batches(0, epoch))).view[0]) for epoch in range(5)] == [0, 1, 2, 0, 1]
     with pytest.raises(UsageError, match="views = 0"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from limbeck.data import Part
 from limbeck.data.texts import BETWEEN, unpacked
 from limbeck.encoders.tokens import TextTokens
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.files import content_digest
 
 _CHUNK = 2048  # texts whose tokens are made in one go
 
@@ -105,6 +107,11 @@ class TokenRows:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the rows and what they are known by."""
+        return content_digest({"flat": self.flat, "starts": self.starts, "keys": self.keys}, {})
 
     def counts(self, vocabulary: int) -> npt.NDArray[np.int64]:
         """How often each token occurs, shape (vocabulary,)."""

@@ -116,8 +116,7 @@ class Masking:
             # float32, so that the last bit of a vectorised logarithm, which may depend on the place, decides nothing.
             order = (-np.log(1.0 - draws[..., 0]) / weights).astype(np.float32)
         order[~counted] = np.inf
-        predicted = np.floor(counted.sum(axis=1) * self.settings.share + 0.5).astype(np.int64)
-        predicted = np.minimum(np.maximum(predicted, 1), counted.sum(axis=1))
+        predicted = self.predicted(ids)
         ranks = np.empty(ids.shape, np.int64)
         np.put_along_axis(ranks, order.argsort(axis=1, kind="stable"), np.arange(ids.shape[1])[None], axis=1)
         chosen = ranks < predicted[:, None]
@@ -129,6 +128,12 @@ class Masking:
         place = (draws[..., 1][as_other] - masked) / max(replaced, np.finfo(np.float64).tiny) * len(self.ordinary)
         shown[as_other] = self.ordinary[np.minimum(place.astype(np.int64), len(self.ordinary) - 1)]
         return shown, np.where(chosen, ids, -1)
+
+    def predicted(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How many tokens of each row are predicted, the same in every view: shape (rows,)."""
+        ordinary = (self.weights[ids] > 0).sum(axis=1)
+        rounded = np.floor(ordinary * self.settings.share + 0.5).astype(np.int64)
+        return np.asarray(np.minimum(np.maximum(rounded, 1), ordinary))
 
     def _draws(self, keys: npt.NDArray[np.int64], views: npt.NDArray[np.int64], tokens: int) -> npt.NDArray[np.float64]:
         """Uniform numbers in [0, 1), shape (rows, tokens, 2); a token's do not depend on how many follow it."""
