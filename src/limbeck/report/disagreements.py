@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.report.texts import ShownText, TextOf, no_text
 from limbeck.report.wording import percent
 
 LONGEST_SIDE = 64  # pixels; larger pictures are averaged down to it
@@ -26,13 +27,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Case:
-    """One input: its row in the test set, true class (None: unlabelled), both choices, its picture."""
+    """One input: its row in the test set, true class (None: unlabelled), both choices, its picture or text."""
 
     row: int
     truth: str | None
     teacher: Choice
     student: Choice
     picture: str | None
+    text: ShownText | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def find_disagreements(
     *,
     limit: int,
     budget: int,
+    text_of: TextOf = no_text,
 ) -> Disagreements:
     """Rows where the two choose different classes, those first in which the less sure of the two is surest.
 
@@ -66,6 +69,7 @@ def find_disagreements(
         inputs: (n, …); pictures if they are uint8 images.
         limit: how many cases to show.
         budget: how many bytes of pictures are allowed; what comes after is shown without.
+        text_of: a row's text.
     """
     said = (teacher.argmax(axis=1), student.argmax(axis=1))
     rows = np.flatnonzero(said[0] != said[1])
@@ -87,7 +91,7 @@ def find_disagreements(
             )
             for choice, log_probs in zip(said, (teacher, student), strict=True)
         ]
-        cases.append(Case(row, truth, choices[0], choices[1], picture if budget >= 0 else None))
+        cases.append(Case(row, truth, choices[0], choices[1], picture if budget >= 0 else None, text_of(row)))
     teacher_right, student_right = int(right[0].sum()), int(right[1].sum())
     neither = int((labels[rows] >= 0).sum()) - teacher_right - student_right
     return Disagreements(len(rows), teacher_right, student_right, neither, tuple(cases))

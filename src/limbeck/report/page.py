@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from limbeck.claims import claim_lines
+from limbeck.data import Form, TextForm
 from limbeck.familiarity import DIFFERENT_CONFIDENCE, FAR_AUC
 from limbeck.report.descents import Descent, descent_figures
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
@@ -29,6 +30,7 @@ from limbeck.report.richest import Richest, find_richest
 from limbeck.report.split_votes import find_split_votes
 from limbeck.report.sweeps import sweep_figures
 from limbeck.report.table import ROLES, columns, groups, lines
+from limbeck.report.texts import TextOf, text_of
 from limbeck.report.transfer_parts import COLUMNS as PART_COLUMNS
 from limbeck.report.transfer_parts import folded, known_parts, part_figures
 from limbeck.report.wording import describe, percent, whole
@@ -49,6 +51,7 @@ def render_report(
     test_labels: np.ndarray,
     classes: Sequence[str],
     descents: Sequence[Descent] = (),
+    form: Form | None = None,
 ) -> str:
     """One self-contained HTML page: the same inputs give the same bytes.
 
@@ -57,16 +60,18 @@ def render_report(
         run: the content of run.json.
         predictions: model id -> (n, classes) float32 log-probabilities on the test set; rows may be missing.
         histories: model id -> the content of history.json; rows may be missing.
-        test_inputs: (n, …) raw; uint8 images (n, h, w) or (n, h, w, channels) are shown.
+        test_inputs: (n, …) raw; uint8 images (n, h, w) or (n, h, w, channels) are shown, and texts.
         test_labels: (n,) int64, −1 where there is none.
         classes: their names, in order.
         descents: of linear nets, each its name, variant and what it came to.
+        form: what the inputs mean, as a part has it.
 
     Raises:
         LimbeckError: predictions whose shape is not that of the test set and the classes.
     """
     names = [str(name) for name in classes]
-    labels = np.asarray(test_labels)
+    labels, inputs = np.asarray(test_labels), np.asarray(test_inputs)
+    shown_text = text_of(inputs, form)
     rows = len(labels)
     models = read_models(results, predictions, histories, rows, len(names))
     found = families(models)
@@ -107,11 +112,7 @@ def render_report(
         split_votes=[
             found_votes
             for several in of_same_members
-            if (
-                found_votes := find_split_votes(
-                    several.first, labels, names, np.asarray(test_inputs), several.means[1:]
-                )
-            )
+            if (found_votes := find_split_votes(several.first, labels, names, inputs, several.means[1:], shown_text))
             is not None
         ],
         parts=folded(parts),
@@ -126,11 +127,12 @@ def render_report(
         curves=_curves(found),
         curves_left_out=max(0, len(found) - CURVES),
         reliabilities=_reliabilities(models, found, labels),
-        disagreements=_disagreements(found, labels, names, np.asarray(test_inputs)),
-        pictures=is_image(np.asarray(test_inputs)),
+        disagreements=_disagreements(found, labels, names, inputs, shown_text),
+        pictures=is_image(inputs),
+        texts=isinstance(form, TextForm),
         likeness=likeness(found, models, names),
         alike_to_each=alike_to_each(models, of_same_members, names, who_and_at_what(found, models)[1]),
-        richest=_richest(found, models, labels, names, np.asarray(test_inputs)),
+        richest=_richest(found, models, labels, names, inputs, shown_text),
         classes=names,
     )
 
@@ -200,16 +202,21 @@ def _reliabilities(models: Sequence[Model], found: Sequence[Family], labels: np.
 
 
 def _richest(
-    found: Sequence[Family], models: Sequence[Model], labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray
+    found: Sequence[Family],
+    models: Sequence[Model],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    inputs: np.ndarray,
+    shown_text: TextOf,
 ) -> Richest | None:
     teacher, temperature = who_and_at_what(found, models)
     if teacher is None or teacher.log_probs is None or len(classes) < 3:
         return None
-    return find_richest(teacher.name, teacher.log_probs, labels, classes, inputs, temperature)
+    return find_richest(teacher.name, teacher.log_probs, labels, classes, inputs, temperature, shown_text)
 
 
 def _disagreements(
-    found: Sequence[Family], labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray
+    found: Sequence[Family], labels: np.ndarray, classes: Sequence[str], inputs: np.ndarray, shown_text: TextOf
 ) -> list[tuple[Family, Disagreements]]:
     made: list[tuple[Family, Disagreements]] = []
     for family in found:
@@ -226,6 +233,7 @@ def _disagreements(
             inputs,
             limit=CASES_FURTHER if made else CASES_FIRST,
             budget=PICTURE_BYTES_FURTHER if made else PICTURE_BYTES_FIRST,
+            text_of=shown_text,
         )
         made.append((family, cases))
     return made

@@ -10,6 +10,7 @@ import numpy as np
 from limbeck.metrics import richest_rows, soft_targets
 from limbeck.report.disagreements import is_image, picture_uri
 from limbeck.report.likeness import MOST_CLASSES, Square
+from limbeck.report.texts import ShownText, TextOf, no_text
 from limbeck.report.wording import percent
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0)
@@ -20,12 +21,13 @@ NAMED = 3  # classes beside a picture
 
 @dataclass(frozen=True)
 class Rich:
-    """An input whose soft target says much: its row, its class, the most probable classes, its picture."""
+    """An input whose soft target says much: its row, its class, the most probable classes, its picture or text."""
 
     row: int
     truth: str
     classes: tuple[tuple[str, str], ...]
     picture: str | None
+    text: ShownText | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def find_richest(
     classes: Sequence[str],
     inputs: np.ndarray,
     temperature: float,
+    text_of: TextOf = no_text,
 ) -> Richest | None:
     """The test rows that the teacher gets right and about which its soft targets say most; None if there are none.
 
@@ -65,6 +68,7 @@ def find_richest(
         classes: names, in order.
         inputs: shape (n, …); pictures if they are uint8 images.
         temperature: at which the entropy is taken.
+        text_of: a row's text.
     """
     rows = richest_rows(log_probs, labels, temperature, SHOWN)
     if not len(rows):
@@ -82,7 +86,7 @@ def find_richest(
     for row, probabilities in zip(rows.tolist(), targets, strict=True):
         top = np.argsort(-probabilities, kind="stable")[:NAMED]
         named = tuple((classes[c], percent(float(probabilities[c]), 0)) for c in top)
-        found.append(Rich(row, classes[labels[row]], named, pictures[row]))
+        found.append(Rich(row, classes[labels[row]], named, pictures[row], text_of(row)))
     few = rows[:OVER_TEMPERATURES] if len(classes) <= MOST_CLASSES else rows[:0]
     over = [
         OverTemperatures(row, classes[labels[row]], pictures[row], tuple(_lines(log_probs[row])))

@@ -10,6 +10,7 @@ import numpy as np
 from limbeck.ensembles import member_disagreement, member_votes
 from limbeck.report.disagreements import is_image, picture_uri
 from limbeck.report.ensembles import Ensemble
+from limbeck.report.texts import ShownText, TextOf, no_text
 
 SHOWN, WITHOUT_PICTURES = 18, 10
 PICTURE_BYTES = 90_000
@@ -17,7 +18,7 @@ PICTURE_BYTES = 90_000
 
 @dataclass(frozen=True)
 class Votes:
-    """An input: its row, true class (None: unlabelled), what members say, what the ensemble does, its picture.
+    """An input: its row, true class (None: unlabelled), what members say, what the ensemble does, its picture or text.
 
     otherwise: other means of the same members that choose another class, each with its class and whether it is right.
     """
@@ -29,6 +30,7 @@ class Votes:
     right: bool
     picture: str | None
     otherwise: tuple[tuple[str, str, bool], ...] = ()
+    text: ShownText | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def find_split_votes(
     classes: Sequence[str],
     inputs: np.ndarray,
     others: Sequence[Ensemble] = (),
+    text_of: TextOf = no_text,
 ) -> SplitVotes | None:
     """The rows about which members' probabilities lie furthest apart, of those for which they choose several classes.
 
@@ -56,6 +59,7 @@ def find_split_votes(
         classes: names, in order.
         inputs: shape (n, …); pictures if they are uint8 images.
         others: further means of the same members.
+        text_of: a row's text.
 
     Returns:
         None where a member's predictions are missing, or there is only one member.
@@ -89,6 +93,7 @@ def find_split_votes(
                 bool(chosen == labels[row]),
                 picture if budget >= 0 else None,
                 tuple((name, classes[c], bool(c == labels[row])) for name, c in choices if c != chosen),
+                text_of(row),
             )
         )
     return SplitVotes(ensemble.label, len(said), len(split), tuple(cases))
