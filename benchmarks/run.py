@@ -1,7 +1,7 @@
 """Measure all that benchmarks/ measures; print a table and write latest.json beside this file.
 
 Usage: python benchmarks/run.py [NAME …], each one of matrix_products, usual_way, extraction, combining, memory, grid,
-soft_tree, encoders, startup; all by default. With names, latest.json is left as it is.
+soft_tree, encoders, sparse, startup; all by default. With names, latest.json is left as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import grid
 import matrix_products
 import memory
 import soft_tree
+import sparse
 import startup
 import usual_way
 from lesson import Lesson, digits, validation_digits
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, Callable[[], list[Entry]]] = {
     "grid": lambda: grid.entries(repeats=REPEATS),
     "soft_tree": lambda: soft_tree.entries(Lesson.of(digits()), repeats=REPEATS),
     "encoders": lambda: encoders.entries(repeats=3),
+    "sparse": lambda: sparse.entries(repeats=REPEATS),
     "startup": lambda: startup.entries(repeats=REPEATS),
 }
 

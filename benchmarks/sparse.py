@@ -2,7 +2,7 @@
 
 The teacher is made up: a hidden state times embeddings, as a masked-LM head has them, and a bias that falls with the
 class's number as words do with their rank (Zipf), for a vocabulary is numbered by frequency. Scaled so that the entropy
-is that of a masked-LM's, two to three nats. The student's hidden states are the teacher's, blurred.
+is that of a masked-LM's, two to three nats. Students' hidden states are the teacher's, blurred.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ CLASSES, TOKENS, COMPARED = 30522, 4000, 250
 KS: tuple[int, ...] = (8, 32, 50, 128)
 # What well-known toolkits store a token at these k.
 USUAL = {50: 114.0, 128: 300.0}
-WIDTH, SCALE, BLUR, ZIPF = 64, 5.0, 0.5, 20.0
+WIDTH, SCALE, ZIPF = 64, 5.0, 20.0
+# How far from the teacher's the student's hidden states are: early in its training, and late.
+BLURS = {"a far student": 0.5, "a near student": 0.15}
 BATCH = 125
 SPEED_K, SPEED_TOKENS = 32, 100_000
 
@@ -55,11 +57,11 @@ class Vocabulary:
         hidden, embeddings, bias = self._made
         return SCALE * hidden[some] @ embeddings.T + bias
 
-    def student(self, some: slice) -> Tensor:
-        """The student's logits of them."""
+    def student(self, some: slice, blur: float) -> Tensor:
+        """A student's logits of them."""
         hidden, embeddings, bias = self._made
-        blur = torch.randn(hidden[some].shape, generator=torch.Generator().manual_seed(1))
-        return SCALE * (hidden[some] + BLUR * blur) @ embeddings.T + bias
+        noise = torch.randn(hidden[some].shape, generator=torch.Generator().manual_seed(1))
+        return SCALE * (hidden[some] + blur * noise) @ embeddings.T + bias
 
     def targets(self, k: int) -> SparseTargets:
         """What is kept of all outputs."""
@@ -98,9 +100,10 @@ def entries(
         if k in USUAL:
             anyhow = SparseTargets(**{**vars(kept[k]), "indices": shuffled[kept[k].indices]})
             found.append(_bytes(f"k = {k} in 6 bits, classes numbered at random", anyhow, 6, USUAL[k]))
-    for temperature in TEMPERATURES[:2]:
-        dense = _Compared.of(vocabulary, compared, temperature)
-        found += [dense.entry(kept[k], k) for k in ks]
+    for who, blur in BLURS.items():
+        for temperature in TEMPERATURES[:2]:
+            dense = _Compared.of(vocabulary, compared, temperature, blur)
+            found += [dense.entry(kept[k], k, who) for k in ks]
     return found + _speed(fewer(widest, min(SPEED_K, max(ks))), speed_tokens, repeats)
 
 
@@ -148,14 +151,14 @@ class _Compared:
     gradient: Tensor
 
     @classmethod
-    def of(cls, vocabulary: Vocabulary, count: int, temperature: float) -> _Compared:
+    def of(cls, vocabulary: Vocabulary, count: int, temperature: float, blur: float) -> _Compared:
         some = slice(0, count)
-        student = vocabulary.student(some).requires_grad_()
+        student = vocabulary.student(some, blur).requires_grad_()
         loss = soft_target_loss(student, vocabulary.teacher(some), temperature)
         (gradient,) = torch.autograd.grad(loss, student)
         return cls(some, student, temperature, loss.item(), gradient)
 
-    def entry(self, targets: SparseTargets, k: int) -> Entry:
+    def entry(self, targets: SparseTargets, k: int, who: str) -> Entry:
         """What the sparse loss is of the dense one, with the tail as one cell."""
         stored = _stored(targets, 8, self.some)
         unpacked = SparseTargets(
@@ -173,7 +176,7 @@ class _Compared:
             f"{tail:.0%} outside; gradient off by {off:.1%}, cosine {cosine:.4f}; rounding to 8 bits moves "
             f"the loss by {rounding:.1e}; an even tail: {even / self.loss:.3f}, {even_off:.1%}, {even_cosine:.4f}"
         )
-        name = f"the loss at T = {self.temperature:g} from k = {k} in 8 bits / the dense loss"
+        name = f"{who}'s loss at T = {self.temperature:g} from k = {k} / the dense loss"
         return Entry.of(name, [loss / self.loss], None, "higher", note)
 
     def _against(self, targets: SparseTargets, tail: TailName) -> tuple[float, float, float]:

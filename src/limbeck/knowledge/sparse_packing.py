@@ -107,8 +107,8 @@ def _below(codes: npt.NDArray[np.int64], bits: Bits) -> npt.NDArray[np.float32]:
     """Distances below the highest value; the inverse of `_value_codes`."""
     if bits == 16:
         return -codes.astype(np.uint16).view(np.float16).astype(np.float32)
-    distances = 4 * np.log1p(-np.arange(2**bits) / 2**bits)
-    return distances.astype(np.float32)[codes]
+    distances: npt.NDArray[np.float32] = (4 * np.log1p(-np.arange(2**bits) / 2**bits)).astype(np.float32)
+    return distances[codes]
 
 
 def _tail_codes(values: Array, tails: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
