@@ -193,7 +193,9 @@ def init(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="An artifact, wherever it lies, a run, or an ONNX file.")],
+    path: Annotated[
+        Path, typer.Argument(help="An artifact, wherever it lies, a run, an ONNX file, or a Hugging Face folder.")
+    ],
     verify: Annotated[bool, typer.Option("--verify", help="Exit 0 if whole, 1 if damaged, each file named.")] = False,
 ) -> None:
     """What an artifact or a run is."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.artifacts import SUMS, Identity, damages, read_checked, wrong_key
+from limbeck.encoder_facts import huggingface_facts, is_huggingface
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_json
 from limbeck.knowledge.sparse_store import SparseKnowledge, is_sparse
@@ -38,7 +39,7 @@ class Inspection:
 
 
 def inspect(path: Path | str) -> Inspection:
-    """Describe an artifact, finished or not, wherever it lies, a run, or an ONNX file.
+    """Describe an artifact, finished or not, wherever it lies, a run, an ONNX file, or a Hugging Face folder.
 
     Raises:
         LimbeckError: if it is none of these, or its description is damaged.
@@ -55,6 +56,8 @@ def inspect(path: Path | str) -> Inspection:
         return Inspection(path, *model_facts(path))
     if (path / REGRESSION).is_file():
         return _regression(path)
+    if is_huggingface(path):
+        return Inspection(path, "Hugging Face folder", huggingface_facts(path))
     if RunFolder(path).is_run():
         return Inspection(path, "run", *run_facts(path))
     if path.suffix == ".part" and path.is_dir():
@@ -79,6 +82,9 @@ def verify(path: Path | str) -> list[DamagedFileError]:
         return []
     if RunFolder(path).is_run():
         return _run_damages(path)
+    if is_huggingface(path) and not any((path / name).exists() for name in (KNOWLEDGE, MODEL, REGRESSION, SUMS)):
+        huggingface_facts(path)  # as of an ONNX file
+        return []
     if (path / MODEL).is_file() and not (path / SUMS).exists() and "identity" not in read_description(path):
         return _model_damages(path)
     if not any((path / name).exists() for name in (KNOWLEDGE, MODEL, REGRESSION, SUMS)):

@@ -9,9 +9,11 @@ from typing import Any
 
 from limbeck.artifacts import Identity, read_checked
 from limbeck.bias import BIAS
+from limbeck.encoder_facts import begun_with, encoder_sizes
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import parameter_count
 from limbeck.files import DamagedFileError, read_json
+from limbeck.models.encoder import Encoder
 from limbeck.models.mean import MeanModel
 from limbeck.models.opening import open_model, saved_files
 from limbeck.models.saving import WEIGHTS, read_description
@@ -36,9 +38,10 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
         "model": f"{description['kind']} ({settings or f'of {len(members)} models'})"
         if settings or members
         else description["kind"],
-        "input shape": str(tuple(description["input_shape"])),
+        **_taken(description),
         "classes": f"{len(description['classes'])}: {', '.join(description['classes'][:20])}",
         "bytes": _size(path),
+        **(encoder_sizes(path) if description["kind"] == Encoder.kind else {}),
     }
     if members:
         facts["members"] = ", ".join(str(key)[:12] for key in members)
@@ -52,6 +55,8 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
         facts = {"key": identity.key, **facts}
         if identity.seed is not None:
             facts["seed"] = str(identity.seed)
+        if description["kind"] == Encoder.kind:
+            facts |= begun_with(identity.settings.get("model"), identity.inputs.get("start"))
         if identity.settings.get("objective"):
             facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
         if identity.settings.get("train"):
@@ -77,6 +82,14 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
         facts |= _combination(path, description)
         tables["its members"] = _members_table(path, description)
     return kind, facts, tables
+
+
+def _taken(description: Mapping[str, Any]) -> dict[str, str]:
+    """What one input is: a shape, or texts, which have none."""
+    if description["kind"] != Encoder.kind:
+        return {"input shape": str(tuple(description["input_shape"]))}
+    columns = (description.get("form") or {}).get("text") or ["text"]
+    return {"inputs": f"texts ({' and '.join(map(str, columns))})"}
 
 
 def _combination(path: Path, description: Mapping[str, Any]) -> dict[str, str]:

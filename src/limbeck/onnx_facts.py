@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from limbeck.data.form import ImageForm, TableForm
+from limbeck.data.form import ImageForm, TableForm, TextForm
 from limbeck.models.onnx_model import OnnxModel
 from limbeck.models.opening import ONNX
 
@@ -29,6 +29,8 @@ def onnx_facts(path: Path) -> dict[str, str]:
     facts = {name: str(model.about[name]) for name in ("key", "kind", "int8") if model.about.get(name) is not None}
     if isinstance(model.form, TableForm):
         facts["columns"] = f"{len(model.form.names)}: {', '.join(model.form.names[:_SHOWN])}"
+    elif isinstance(model.form, TextForm):
+        facts["inputs"] = f"texts ({' and '.join(model.form.columns)}), by {model.about['tokenizer']['file']}"
     else:
         mode = f" ({model.form.mode} images)" if isinstance(model.form, ImageForm) else ""
         facts["input shape"] = f"{model.input_shape if model.input_shape is not None else 'any'}{mode}"

@@ -109,9 +109,10 @@ def export_huggingface(
         checks += cut_short(loaded, checked_on)
     running = transformers_code(path.name, loaded.form)
     source = Source(origin, description, key_of_artifact(description))
-    text = _front_matter(source) + page(path.name, loaded, classes, None, running, checks, source)
-    place(files, path / CARD, text.encode())
     size = sum(map(len, files.values()))
+    found = [f"{scaled(size, 'B')}, weights in float32", *checks]
+    text = _front_matter(source) + page(path.name, loaded, classes, None, running, found, source, "folder")
+    place(files, path / CARD, text.encode())
     return ExportedFolder(path, path / CARD, str(loaded.network.config.model_type), size, tuple(checks))
 
 
