@@ -112,7 +112,7 @@ def _hugging_face(teacher: Teacher, rows: Rows, beside: Path | None, where: str)
 
     assert isinstance(rows.train.form, TextForm)
     try:
-        folder = found_encoder(str(teacher.from_), beside)
+        folder = found_encoder(str(teacher.from_), beside, any_type=True)
         given, _ = open_encoder(folder, rows.train.classes, rows.train.form)
     except LimbeckError as error:
         raise type(error)(f"{where}: {error}") from None

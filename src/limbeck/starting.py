@@ -107,6 +107,12 @@ def check_start(stage: ModelStage) -> None:
     start, model = stage.start, stage.model
     assert start is not None
     assert model is not None
+    from limbeck.encoders.kinds import check_type
+
+    try:
+        check_type(model_type(start), f"{stage.role}.{stage.name}.model")
+    except LimbeckError as error:
+        raise UsageError(str(error)) from None
     length, positions = model["max_length"], positions_of(_config(start))
     if length is not None and positions is not None and length > positions:
         raise UsageError(

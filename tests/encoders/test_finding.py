@@ -11,7 +11,7 @@ import torch
 import transformers
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
-from small import TEXTS, seeded, tiny_folder
+from small import TEXTS, seeded, tiny_folder, tiny_tokenizer
 
 from limbeck import LimbeckError, UsageError
 from limbeck.encoders.finding import encoder_digest, found_encoder, load_classifier, load_masked, read_config
@@ -373,3 +373,23 @@ def test_a_masked_language_model_keeps_its_head_or_gets_one(kind, made, tmp_path
     again, fresh = load_masked(tmp_path)
     assert not fresh
     assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in network.state_dict().items())
+
+
+def test_a_classifier_of_another_type_is_read_where_it_is_only_asked(tmp_path):
+    from transformers import ElectraConfig, ElectraForSequenceClassification
+
+    tokenizer = tiny_tokenizer()
+    config = ElectraConfig(
+        vocab_size=len(tokenizer), embedding_size=16, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, num_labels=2, id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1},
+    )  # fmt: skip
+    folder = tmp_path / "electra"
+    ElectraForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    network, fresh = load_classifier(folder, ("good", "bad"), any_type=True)
+    assert type(network) is ElectraForSequenceClassification
+    assert not fresh
+    with pytest.raises(LimbeckError, match="whose classes are not the data's in their order: models of type"):
+        load_classifier(folder, ("bad", "good"), any_type=True)
+    with pytest.raises(LimbeckError, match='models of type "electra" cannot be read'):
+        load_classifier(folder, ("good", "bad"))

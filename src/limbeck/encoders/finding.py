@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from limbeck.data.sources import found_beside
 from limbeck.encoders.hub import CONFIG, TOKENIZER_FILES, downloaded, is_hub_name
-from limbeck.encoders.kinds import check_type
+from limbeck.encoders.kinds import KINDS, check_type
 from limbeck.encoders.labels import labels_of, name_classes
 from limbeck.encoders.quiet import need_transformers, quiet
 from limbeck.errors import LimbeckError, UsageError
@@ -29,7 +30,9 @@ _OF_NO_WEIGHT = ("transformers_version", "_name_or_path", "name_or_path")
 _LAYER = re.compile(r"(^|\.)layer\.\d+\.")
 
 
-def found_encoder(given: str, beside: Path | None, say: Callable[[str], None] | None = None) -> Path:
+def found_encoder(
+    given: str, beside: Path | None, say: Callable[[str], None] | None = None, any_type: bool = False
+) -> Path:
     """The local folder of an encoder.
 
     Args:
@@ -37,6 +40,7 @@ def found_encoder(given: str, beside: Path | None, say: Callable[[str], None] | 
             cache; else a name on the Hugging Face hub, fetched into the hub's cache.
         beside: the recipe's folder.
         say: told, in one line, what is being fetched.
+        any_type: as for `read_config`.
 
     Raises:
         UsageError: there is no such folder, and it cannot be a name.
@@ -54,26 +58,29 @@ def found_encoder(given: str, beside: Path | None, say: Callable[[str], None] | 
 
         folder = fetch(given, say=say)
     elif is_hub_name(given):
-        folder = downloaded(given, check=_check_config, say=say)
+        folder = downloaded(given, check=partial(_check_config, any_type=any_type), say=say)
     else:
         raise UsageError(
             f'encoder "{given}" does not exist, expected a folder, "minilm" or a name on the Hugging Face hub: '
             "check the path"
         )
-    _check_config(folder)
+    _check_config(folder, any_type)
     _weights(folder)
     return folder
 
 
-def read_config(folder: Path) -> Any:
+def read_config(folder: Path, any_type: bool = False) -> Any:
     """The config of a Hugging Face folder, as transformers has it.
 
+    Args:
+        folder: of the model.
+        any_type: whether models of other types than BERT, RoBERTa and DistilBERT will do, which are asked as they are.
+
     Raises:
-        LimbeckError: there is none, it cannot be read, it wants code of its own to be run, or it is of another type
-            than BERT, RoBERTa and DistilBERT.
+        LimbeckError: there is none, it cannot be read, it wants code of its own to be run, or it is of another type.
     """
     need_transformers("reading a Hugging Face model")
-    _check_config(folder)
+    _check_config(folder, any_type)
     from transformers import AutoConfig
 
     try:
@@ -109,7 +116,9 @@ def encoder_digest(folder: Path) -> str:
     return key_of(digests)
 
 
-def load_classifier(folder: Path, classes: Sequence[str] | None, seed: int | None = None) -> tuple[Any, bool]:
+def load_classifier(
+    folder: Path, classes: Sequence[str] | None, seed: int | None = None, any_type: bool = False
+) -> tuple[Any, bool]:
     """A sequence classifier from a Hugging Face folder: float32, attention by PyTorch's fused kernel, evaluation mode.
 
     The folder's own head is kept where it tells as many classes apart, and these have no names or the same ones; its
@@ -121,6 +130,7 @@ def load_classifier(folder: Path, classes: Sequence[str] | None, seed: int | Non
         folder: of a checked model.
         classes: the data's, by name; None for the folder's own.
         seed: of the head's first weights; None for torch's global generator.
+        any_type: as for `read_config`.
 
     Returns:
         The model, and whether its head is new.
@@ -128,7 +138,7 @@ def load_classifier(folder: Path, classes: Sequence[str] | None, seed: int | Non
     Raises:
         LimbeckError: the folder cannot be read, or its weights do not fit its config.
     """
-    config = read_config(folder)
+    config = read_config(folder, any_type)
     labels = labels_of(config)
     order = None
     if classes is not None:
@@ -139,6 +149,9 @@ def load_classifier(folder: Path, classes: Sequence[str] | None, seed: int | Non
     else:
         other = False
     network, fresh = _load("AutoModelForSequenceClassification", folder, config, seed)
+    if not other and (order is None or order == sorted(order)):
+        return network, fresh
+    check_type(config.model_type, f"{folder}, whose classes are not the data's in their order")
     last = network.classifier.out_proj if config.model_type == "roberta" else network.classifier
     with torch.no_grad():
         if other and not fresh:
@@ -183,7 +196,7 @@ def _load(auto: str, folder: Path, config: Any, seed: int | None) -> tuple[Any, 
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
-                attn_implementation="sdpa",
+                attn_implementation="sdpa" if config.model_type in KINDS else None,  # others may have none
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # so that they can be told in one line
                 output_loading_info=True,
@@ -213,7 +226,7 @@ def _load(auto: str, folder: Path, config: Any, seed: int | None) -> tuple[Any, 
     return network.eval(), bool(found["missing_keys"] or found["mismatched_keys"])
 
 
-def _check_config(folder: Path) -> None:
+def _check_config(folder: Path, any_type: bool = False) -> None:
     path = folder / CONFIG
     if not path.is_file():
         raise LimbeckError(
@@ -230,6 +243,8 @@ def _check_config(folder: Path) -> None:
             f"{path} wants code of the model's own to be run (auto_map): that is never done, take a model that "
             "transformers itself knows"
         )
+    if any_type:
+        return
     check_type(config["model_type"], str(path))
     positions = config.get("position_embedding_type") or "absolute"
     if positions != "absolute":

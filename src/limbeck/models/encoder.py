@@ -74,7 +74,7 @@ class Encoder(nn.Module):
         logits = self._logits(batch)
         if self._states is None:
             return Outputs(logits)
-        return Outputs(logits, self._states.hidden, self._states.projections, batch.mask)
+        return Outputs(logits, *self._states.taken(), batch.mask)
 
     def _by_length(self, batch: Encoded) -> Tensor:
         lengths = batch.mask.sum(dim=1)

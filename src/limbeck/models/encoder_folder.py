@@ -99,8 +99,8 @@ def open_encoder(
     from limbeck.encoders.tokens import TextTokens
 
     if classes is not None:
-        class_order(read_config(folder), classes, str(folder))
-    network, fresh = load_classifier(folder, classes, None)
+        class_order(read_config(folder, any_type=True), classes, str(folder))
+    network, fresh = load_classifier(folder, classes, None, any_type=True)
     if fresh:
         raise LimbeckError(
             f"{folder} has no classifier for {len(classes or ())} classes: it has to be fine-tuned first, as a "
