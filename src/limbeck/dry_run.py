@@ -17,12 +17,13 @@ from limbeck.data import Part
 from limbeck.derived import derived
 from limbeck.files import DamagedFileError
 from limbeck.fit_measuring import measured_fit
+from limbeck.general_measuring import general_bytes, general_seconds, unmade_start
 from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
 from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import ThresholdTree, TreeEnsemble
 from limbeck.models.opening import open_model
-from limbeck.plan import StudentPlan
+from limbeck.plan import Planner, StudentPlan
 from limbeck.progress import duration
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import teacher_of
@@ -92,24 +93,29 @@ def plan(road: Road, until: str) -> list[Planned]:
                 if recording.identity.key not in found:
                     found[recording.identity.key] = _recording(road, recording, teacher, seconds)
 
-    for stage in road.planner.teachers():
+    reached = STAGES.index(until)
+    for stage in (stage for course in road.courses for stage in course.planner.teachers()):
         add(stage)
-    plans = road.planner.students()
-    if STAGES.index(until) >= STAGES.index("extract"):
-        for stage in (trial for student in plans for trial in student.trials):
+    plans = [(course.planner, plan) for course in road.courses for plan in course.planner.students()]
+    if reached >= STAGES.index("extract"):
+        for stage in (trial for _, student in plans for trial in student.trials):
             add(teacher_of(stage))
             add_knowledge(stage)
-    if STAGES.index(until) >= STAGES.index("distill"):
-        for stage in (stage for student in plans for stage in _to_make(road, student)):
+    if reached >= STAGES.index("distill"):
+        for stage in road.generals:
             add(stage)
-        for stage in road.planner.references():
-            add(stage)
-        for regression in road.planner.regressions():
+        for course in road.courses:
+            for planner, student in plans:
+                for stage in _to_make(road, planner, student) if planner is course.planner else ():
+                    add(stage)
+            for stage in course.planner.references():
+                add(stage)
+        for regression in road.outcome.regressions:
             found[regression.identity.key] = _regression(road, regression)
     return list(found.values())
 
 
-def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
+def _to_make(road: Road, planner: Planner, plan: StudentPlan) -> list[ModelStage]:
     """The models of a student. Where a grid has not chosen yet, its first setting stands for what it will choose."""
     stages = plan.made
     for tried in filter(None, (plan.trials, plan.baselines)):
@@ -118,9 +124,9 @@ def _to_make(road: Road, plan: StudentPlan) -> list[ModelStage]:
             if not road.fresh and all(road.workshop.is_done(stage) for stage in tried):
                 chosen = road.workshop.chosen(tried)
         if plan.refits:
-            chosen = road.planner.refitted(plan.student, chosen)
+            chosen = planner.refitted(plan.student, chosen)
             stages.append(chosen)
-        stages += derived(road.planner, plan.student, chosen)
+        stages += derived(planner, plan.student, chosen)
     return stages
 
 
@@ -151,6 +157,11 @@ def _model(road: Road, stage: ModelStage) -> Planned:
     if not stage.is_trained and not stage.made:
         fit = measured_fit(stage)
         return Planned(stage.title, stage.identity.key, False, rows, fit.bytes, fit.seconds)
+    if stage.general is not None:
+        size = general_bytes(stage)
+        return Planned(
+            stage.title, stage.identity.key, False, rows, size, general_seconds(stage, MEASURED_STEPS_OF_ENCODERS)
+        )
     model = _unmade(stage)
     size = 4 * sum(tensor.numel() for tensor in model.state_dict().values())
     if stage.train is not None and stage.train.snapshot_every and not stage.made:
@@ -222,7 +233,7 @@ def _unmade(stage: ModelStage) -> nn.Module:
         return stage.given
     if stage.path is not None:
         return open_model(stage.path)[0]
-    return new_model(stage) if stage.start is None else new_encoder(stage, _unmade)
+    return new_model(stage) if stage.start is None else new_encoder(unmade_start(stage), _unmade)
 
 
 def _answering_seconds(stage: ModelStage, part: Part) -> float:

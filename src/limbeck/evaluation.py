@@ -136,6 +136,7 @@ def result_row(
     log_probs: Array,
     labels: Array,
     *,
+    data: str | None = None,
     variant: dict[str, Any] | None = None,
     teacher: str | None = None,
     transfer: str | None = None,
@@ -154,6 +155,7 @@ def result_row(
         name: the part's name; a baseline has its student's.
         log_probs: on the test rows, shape (n, classes).
         labels: of the test rows, shape (n,).
+        data: the task's name, of a recipe that has several.
         variant: what tells rows of one name apart.
         teacher: the name of the teacher.
         transfer: the name of the transfer set.
@@ -169,7 +171,7 @@ def result_row(
     row: dict[str, Any] = {
         "role": role,
         "name": name,
-        "data": None,
+        "data": data,
         "variant": variant or {},
         "teacher": teacher,
         "transfer": transfer,

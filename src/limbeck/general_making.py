@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from limbeck.artifacts import TIMES
@@ -33,7 +31,7 @@ def make_general(stage: ModelStage, teacher: Path, part: Path, progress: Progres
     """
     from limbeck.encoders.general import save_masked
 
-    encoder, history = _trained(stage, teacher, progress, checkpoint=part)
+    encoder, history = trained(stage, teacher, progress, checkpoint=part)
     write_json(part / HISTORY, history.as_json())
     write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
     if (scores := _scores(stage, encoder, teacher)) is not None:
@@ -54,9 +52,10 @@ def make_general(stage: ModelStage, teacher: Path, part: Path, progress: Progres
     write_json(part / DESCRIPTION, description)
 
 
-def _trained(
+def trained(
     stage: ModelStage, teacher: Path, progress: Progress | None = None, *, checkpoint: Path | None = None
 ) -> tuple[Any, History]:
+    """The stage's encoder, trained, and what happened; arguments as `make_general` has them."""
     from limbeck.encoders.general import GeneralSettings, distilled_encoder
     from limbeck.encoders.masked_head import train_masked_head
     from limbeck.encoders.masked_text import TextSettings
@@ -105,34 +104,6 @@ def open_general(folder: Path) -> nn.Module:
     from limbeck.encoders.general import load_masked_encoder
 
     return load_masked_encoder(folder)
-
-
-def general_seconds(stage: ModelStage, steps: int) -> float:
-    """About how long the training takes, from so many steps of it; nothing is kept.
-
-    Where the teacher's head is to be trained first, one of random numbers takes its place: that takes as long.
-    """
-    from limbeck.encoders.finding import load_masked
-    from limbeck.encoders.masked_text import tokens_of
-    from limbeck.models.encoder_folder import write_network
-
-    training, rows, settings = _training(stage), len(stage.rows.train), stage.settings
-    some = min(rows, steps * settings.batch_size)
-    train = stage.train
-    assert train is not None
-    few = replace(
-        stage,
-        rows=replace(stage.rows, train=stage.rows.train.take(np.arange(some))),
-        train=train.model_copy(update={"epochs": 2, "passes": None}),
-    )
-    with tempfile.TemporaryDirectory() as temporary:
-        teacher = training.folder
-        if training.head is not None:
-            teacher = Path(temporary)
-            network, _ = load_masked(training.folder, 0)
-            write_network(teacher, network, tokens_of(training.folder, network.config))
-        _, history = _trained(few, teacher)
-    return history.seconds / 2 * settings.epochs * settings.passes * rows / some
 
 
 def _training(stage: ModelStage) -> GeneralTraining:

@@ -53,12 +53,6 @@ class GeneralTraining:
         """What has to be there first."""
         return () if self.head is None else (self.head,)
 
-    @property
-    def architecture(self) -> str | None:
-        """What it becomes: "distilbert", or None for what its teacher is."""
-        as_distilbert = self.part.model.architecture == "distilbert" and not self.of_head
-        return "distilbert" if as_distilbert else None
-
 
 @dataclass
 class GeneralPlanner:
@@ -118,13 +112,13 @@ class GeneralPlanner:
         if objective.uses_teacher and _is_headless(start.folder):
             training = replace(training, head=self._head(part, start, training))
         settings = resolved(part.model, start, where)
-        model = {"kind": KIND, **{key: settings[key] for key in ("layers", "architecture", "initial", "dropout")}}
+        model = {key: settings[key] for key in ("layers", "architecture", "initial", "dropout")}
         stage = self._stage(part, start, training, model, objective)
-        check_start(replace(stage, start=start))
+        check_start(stage)
         return stage
 
     def _head(self, part: General, start: Start, training: GeneralTraining) -> ModelStage:
-        model = {"kind": KIND, "layers": list(range(start.layers))}
+        model = {"layers": list(range(start.layers))}
         training = replace(training, of_head=True)
         return self._stage(part, start, training, model, Objective(loss="hard_labels"))
 
@@ -132,13 +126,15 @@ class GeneralPlanner:
         self, part: General, start: Start, training: GeneralTraining, model: dict[str, Any], objective: Objective
     ) -> ModelStage:
         rows = Rows(self.texts, self.texts.take(np.arange(0)))
+        model = {"kind": KIND, **model, "max_length": training.max_length}
         stage = ModelStage(
             ROLE, part.name, Identity("", 0, {}, {}), rows, model, part.head if training.of_head else part.train,
-            objective, seed=self.seed, variant={"masked-LM": "head"} if training.of_head else {}, general=training,
+            objective, seed=self.seed, variant={"masked-LM": "head"} if training.of_head else {}, start=start,
+            general=training,
         )  # fmt: skip
         settings: dict[str, Any] = {
             "model": model, "train": stage.settings.in_effect(), "objective": objective.in_effect(),
-            "mask": part.mask.model_dump(), "max_length": training.max_length, "packed": part.packed,
+            "mask": part.mask.model_dump(), "packed": part.packed,
         }  # fmt: skip
         inputs = {"start": start.key, "texts": self.texts.inputs_hash}
         if not training.of_head:

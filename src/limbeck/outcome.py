@@ -14,10 +14,12 @@ import torch
 
 from limbeck import __version__
 from limbeck.claims import measured
-from limbeck.data import Split, TableForm
+from limbeck.courses import Course, Entry
+from limbeck.data import Part, TableForm
 from limbeck.derived_making import form_numbers, is_tree, raised_by, tree_size
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
+from limbeck.general_facts import general_rows
 from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import combined
 from limbeck.known import known_ensembles, known_parts
@@ -25,37 +27,18 @@ from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
 from limbeck.models.mean import MeanModel
 from limbeck.recipe import Claim, Recipe
+from limbeck.recipe_task import TASK
 from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
+from limbeck.retention import of_one_task, retention
 from limbeck.rows import ERRORS_ON, row_id
 from limbeck.run_folder import RUN, RunFolder
 from limbeck.stages import Workshop
+from limbeck.tasks_page import tasks_page
 from limbeck.threads import thread_count
 from limbeck.training import predict_log_probs
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A model that the results show.
-
-    Attributes:
-        stage: what it is.
-        transfer: the name of its transfer set; a teacher has none.
-        baseline: a student's.
-        trials: how many settings were tried for it.
-    """
-
-    stage: ModelStage
-    transfer: str | None = None
-    baseline: ModelStage | None = None
-    trials: int | None = None
-
-    @property
-    def id(self) -> str:
-        """ROLE/NAME[-VARIANT]: its name in predictions/ and models/."""
-        return self.stage.id
 
 
 @dataclass
@@ -65,20 +48,27 @@ class Outcome:
     Attributes:
         about: what results.json says before its rows: recipe, settings, seed, versions.
         command: which makes the run again.
-        split: the data; the test rows are read here and nowhere else.
+        courses: the data and plans of each task; test rows are read here and nowhere else.
         folder: of the run.
         workshop: has the models.
         claims: what a paper reports of them.
         regressions: linear nets of several depths.
+        generals: encoders that were distilled without a task.
     """
 
     about: dict[str, Any]
     command: str
-    split: Split
+    courses: Sequence[Course]
     folder: RunFolder
     workshop: Workshop
     claims: Sequence[Claim] = ()
     regressions: Sequence[RegressionStage] = ()
+    generals: Sequence[ModelStage] = ()
+
+    @property
+    def tasks(self) -> list[str]:
+        """What the recipe calls its tasks; empty where it has none."""
+        return [course.task for course in self.courses if course.task is not None]
 
     def write_run(self, parts: Mapping[str, str], precision: Mapping[str, str]) -> None:
         """run.json: what the run is made of, and what its numbers depend on.
@@ -96,7 +86,7 @@ class Outcome:
         before = self.folder.results() or {"models": []}
         same = {key: before.get(key) for key in self.about} == self.about
         known = {row_id(row): row for row in before["models"] if same}
-        predictions = {entry.id: self._predictions(entry) for entry in entries if self._has_test(entry.stage)}
+        predictions = {entry.id: self._predictions(entry) for entry in entries if self._has_test(entry)}
         costs = {entry.id: self._cost(entry, known) for entry in entries}
         curves = {entry.id: curve for entry in entries if (curve := self._curve(entry))}
         of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries if entry.id in predictions}
@@ -106,14 +96,15 @@ class Outcome:
             teacher, baseline = stage.teacher, entry.baseline
             if entry.id not in predictions:
                 named = {"role": stage.role, "name": stage.name, "variant": dict(stage.variant), "metrics": {}}
-                rows.append({**dict.fromkeys(ROW_FIELDS), **named})
+                rows.append({**dict.fromkeys(ROW_FIELDS), **named, "data": stage.variant.get(TASK)})
                 continue
             rows.append(
                 result_row(
                     stage.role,
                     stage.name,
                     predictions[entry.id],
-                    self.split.test.labels,
+                    entry.test.labels,
+                    data=stage.variant.get(TASK),
                     variant=dict(stage.variant),
                     teacher=teacher.name if teacher and stage.role == "student" else None,
                     transfer=entry.transfer,
@@ -123,12 +114,13 @@ class Outcome:
                     chosen=dict(stage.tried) or None,
                     teacher_log_probs=of_stage.get(teacher.identity.key) if teacher else None,
                     baseline_log_probs=of_stage[baseline.identity.key] if baseline else None,
-                    metrics_by_name=self._metrics(stage, predictions[entry.id], curves.get(entry.id)),
+                    metrics_by_name=self._metrics(entry, predictions[entry.id], curves.get(entry.id)),
                 )
             )
         rows += [self._regression_row(stage) for stage in self.regressions]
-        labels = self.split.test.labels
-        correct = {name: log_probs.argmax(axis=1) == labels for name, log_probs in predictions.items()}
+        labels = {entry.id: entry.test.labels for entry in entries}
+        # An interval is over the test rows, of which the tasks have different ones.
+        correct = {} if self.tasks else {name: p.argmax(axis=1) == labels[name] for name, p in predictions.items()}
         stages = [entry.stage for entry in entries]
         taught = [(entry.stage, entry.transfer) for entry in entries if entry.transfer and not entry.stage.made]
         results = {
@@ -136,49 +128,74 @@ class Outcome:
             "models": rows,
             "claims": measured(self.claims, rows, correct),
             "curves": curves,
-            "ensembles": known_ensembles(stages, predictions, labels, self.workshop),
+            "ensembles": self._ensembles(entries, predictions),
             "parts": known_parts(taught, stages, self.workshop),
         }
+        if self.generals:
+            results["general"] = general_rows(self.generals, self.workshop)
+        if self.tasks:
+            results["tasks"] = retention(rows, {course.task: len(course.split.test) for course in self.courses})
         self.folder.write_results(results)
-        self.folder.link_models({entry.id: self.workshop.folder(entry.stage) for entry in entries})
+        links = [*(entry.stage for entry in entries), *self.generals]
+        self.folder.link_models({stage.id: self.workshop.folder(stage) for stage in links})
         return results
 
-    def report(self, entries: Sequence[Entry], results: dict[str, Any]) -> None:
-        """report.html; with it the run is finished."""
-        test = self.split.test
-        histories = {entry.id: self.workshop.history(entry.stage) for entry in entries}
-        page = render_report(
-            results,
-            self.folder.run_json(),
-            {entry.id: self._predictions(entry) for entry in entries if self._has_test(entry.stage)},
-            {name: history for name, history in histories.items() if history is not None},
-            test.inputs,
-            test.labels,
-            list(test.classes),
-            descents=[(stage.name, stage.variant, self._walked(stage)) for stage in self.regressions],
-        )
-        write_bytes(self.folder.report, page.encode())
-        self.folder.seal()
+    def _ensembles(self, entries: Sequence[Entry], predictions: Mapping[str, Array]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for course in self.courses:
+            test = course.split.test
+            stages = [entry.stage for entry in entries if entry.test is test]
+            found |= known_ensembles(stages, predictions, test.labels, self.workshop)
+        return found
 
-    def _has_test(self, stage: ModelStage) -> bool:
+    def report(self, entries: Sequence[Entry], results: dict[str, Any]) -> None:
+        """report.html, and of several tasks a page for each, to which it leads; with them the run is finished."""
+        histories = {entry.id: self.workshop.history(entry.stage) for entry in entries}
+        descents = [(stage.name, stage.variant, self._walked(stage)) for stage in self.regressions]
+        pages: list[str] = []
+        for course in self.courses:
+            test = course.split.test
+            shown = [entry for entry in entries if entry.test is test]
+            of_course = results if course.task is None else of_one_task(results, course.task)
+            page = render_report(
+                of_course,
+                self.folder.run_json(),
+                {entry.id: self._predictions(entry) for entry in shown if self._has_test(entry)},
+                {entry.id: history for entry in shown if (history := histories[entry.id]) is not None},
+                test.inputs,
+                test.labels,
+                list(test.classes),
+                descents=descents if course is self.courses[0] else (),
+                form=test.form,
+            )
+            path = self.folder.report
+            if course.task is not None:
+                path = self.folder.page(course.task)
+                pages.append(path.name)
+            write_bytes(path, page.encode())
+        if self.tasks:
+            whole = tasks_page(results, {task: self.folder.page(task).name for task in self.tasks})
+            write_bytes(self.folder.report, whole.encode())
+        self.folder.seal(pages)
+
+    def _has_test(self, entry: Entry) -> bool:
         """Whether it can be measured: a file of predictions may have none for the test rows."""
-        files = [asked.given for asked in stage.asked if isinstance(asked.given, PredictionsModel)]
-        return all(file.own_rows.answers_for(self.split.test)[0].all() for file in files)
+        files = [asked.given for asked in entry.stage.asked if isinstance(asked.given, PredictionsModel)]
+        return all(file.own_rows.answers_for(entry.test)[0].all() for file in files)
 
     def _curve(self, entry: Entry) -> list[tuple[int, int]]:
         """(epoch, test errors), where the weights were kept."""
-        test = self.split.test
+        test = entry.test
         return [
             (epoch, errors(predict_log_probs(model, test.inputs), test.labels))
             for epoch, model in self.workshop.snapshots(entry.stage)
         ]
 
-    def _metrics(
-        self, stage: ModelStage, log_probs: Array, curve: Sequence[tuple[int, int]] | None
-    ) -> dict[str, float]:
+    def _metrics(self, entry: Entry, log_probs: Array, curve: Sequence[tuple[int, int]] | None) -> dict[str, float]:
         """What is of interest about some rows only: errors on classes left out, raised biases, validation errors."""
         found: dict[str, float] = {}
-        labels, classes = self.split.test.labels, self.split.test.classes
+        stage, test = entry.stage, entry.test
+        labels, classes = test.labels, test.classes
         taught = stage.made.student if stage.made else stage
         for number in (taught.identity.settings.get("select") or {}).get("without", ()):
             wrong = log_probs[labels == number].argmax(axis=1) != number
@@ -189,8 +206,8 @@ class Outcome:
             found["validation_errors"] = wrong
         found |= tree_size(self.workshop.model(stage)) if is_tree(stage) else {}
         found |= form_numbers(stage, self.workshop.folder(stage))
-        if isinstance(self.split.test.form, TableForm) and len(np.unique(self.split.test.labels)) > 1:
-            found["auc"] = auc(log_probs, self.split.test.labels)
+        if isinstance(test.form, TableForm) and len(np.unique(labels)) > 1:
+            found["auc"] = auc(log_probs, labels)
         if curve:
             found["errors_above_fewest"] = curve[-1][1] - min(wrong for _, wrong in curve)
         return found
@@ -220,7 +237,7 @@ class Outcome:
         header = {
             "model": entry.stage.identity.key,
             "weights": self.workshop.weights_digest(entry.stage),
-            "test": self.split.test.inputs_hash,
+            "test": entry.test.inputs_hash,
         }
         try:
             tensors, found = read_tensors(path)
@@ -228,20 +245,20 @@ class Outcome:
                 return tensors["log_probs"]
         except (FileNotFoundError, DamagedFileError):
             pass
-        log_probs = self._answers(entry.stage)
+        log_probs = self._answers(entry.stage, entry.test)
         write_tensors(path, {"log_probs": log_probs}, header)
         return log_probs
 
-    def _answers(self, stage: ModelStage) -> Array:
+    def _answers(self, stage: ModelStage, test: Part) -> Array:
         """What a model says about the test rows; a file of predictions is looked up."""
         if isinstance(stage.given, PredictionsModel):
-            return stage.given.own_rows.answers_for(self.split.test)[1]
+            return stage.given.own_rows.answers_for(test)[1]
         if stage.members and not _can_be_asked(stage):
             mean = self.workshop.model(stage)
             assert isinstance(mean, MeanModel)
-            said = [self._answers(member) for member in stage.members]
+            said = [self._answers(member, test) for member in stage.members]
             return combined(said, 1.0, weights=mean.weights, mean=mean.mean)
-        return predict_log_probs(self.workshop.model(stage), self.split.test.inputs)
+        return predict_log_probs(self.workshop.model(stage), test.inputs)
 
     def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:
         if not _can_be_asked(entry.stage):
@@ -250,7 +267,7 @@ class Outcome:
         if row is not None:
             return Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
         stage = entry.stage
-        return measure_cost(self.workshop.model(stage), self.workshop.file_bytes(stage), self.split.test.inputs)
+        return measure_cost(self.workshop.model(stage), self.workshop.file_bytes(stage), entry.test.inputs)
 
 
 def _can_be_asked(stage: ModelStage) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from limbeck.derived import derived
@@ -13,8 +14,24 @@ from limbeck.recipe_rows import setting
 from limbeck.rows import model_id, plain
 
 
-def planned_parts(planner: Planner) -> dict[str, str]:
-    """The key of every artifact that a run needs, by name, as far as that is known before anything is made."""
+def run_parts(planners: Sequence[Planner], generals: Sequence[ModelStage]) -> dict[str, str]:
+    """The keys of all that a run needs: what is distilled without a task, then the `planned_parts` of each plan."""
+    known = general_parts(generals)
+    return known | {name: key for planner in planners for name, key in planned_parts(planner, known).items()}
+
+
+def general_parts(generals: Sequence[ModelStage]) -> dict[str, str]:
+    """The keys of encoders that are distilled without a task, and of what they need."""
+    return {one.id: one.identity.key for stage in generals for one in (*stage.needs, stage)}
+
+
+def planned_parts(planner: Planner, known: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The key of every artifact that a run needs, by name, as far as that is known before anything is made.
+
+    Args:
+        planner: of the run, or of one of its tasks.
+        known: artifacts that have a name already.
+    """
     parts = {stage.id: stage.identity.key for stage in planner.members()}
     parts |= {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
     trials: Counter[str] = Counter()  # students of one name may each have a grid
@@ -37,20 +54,25 @@ def planned_parts(planner: Planner) -> dict[str, str]:
                     needing.append(stage)
     parts |= {stage.id: stage.identity.key for stage in planner.references()}
     parts |= {stage.id: stage.identity.key for stage in planner.regressions()}
-    return parts | _further(parts, needing)
+    return parts | _further({**known, **parts}, needing)
 
 
-def shown_parts(planner: Planner, shown: Sequence[tuple[ModelStage, str | None]]) -> dict[str, str]:
+def shown_parts(
+    planner: Planner,
+    shown: Sequence[tuple[ModelStage, str | None]],
+    known: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """The keys of the models that the results show, and of what they were made from.
 
     Args:
         planner: of the run.
         shown: each model's stage, and the name of its transfer set.
+        known: artifacts that have a name already.
     """
     parts: dict[str, str] = {}
     for stage, transfer in shown:
         parts |= {stage.id: stage.identity.key, **_behind(planner, stage, transfer)}
-    return parts | _further(parts, [stage for stage, _ in shown])
+    return parts | _further({**known, **parts}, [stage for stage, _ in shown])
 
 
 def _further(parts: Mapping[str, str], stages: Iterable[ModelStage]) -> dict[str, str]:
@@ -105,4 +127,5 @@ def _label(planner: Planner, teacher: ModelStage) -> str:
     if teacher.path is not None:  # a member of a mean that is given
         return teacher.name
     number = f"-member={teacher.variant['member']}" if "member" in teacher.variant else ""
-    return f"{teacher.name}{number}-trials"
+    task = "" if planner.task is None else f"-task={planner.task}"
+    return f"{teacher.name}{number}{task}-trials"

@@ -13,6 +13,7 @@ import numpy as np
 from limbeck.data import Part, Split, SyntheticSettings, ViewSettings
 from limbeck.data.unlabelled import check_held_out, unlabelled_part
 from limbeck.errors import UsageError
+from limbeck.general_stage import GeneralPlanner
 from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage, Start
@@ -21,6 +22,7 @@ from limbeck.plan_checks import check_recipe
 from limbeck.recipe import Recipe, Reference, Student, Transfer, TransferViews
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 from limbeck.recipe_settings import FITTED_AT_ONCE, Encoder
+from limbeck.recipe_task import TASK
 from limbeck.recipe_transfer import FILE
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
@@ -67,6 +69,8 @@ class Planner:
         seed: of everything but the split.
         beside: the recipe's folder, where a teacher's path, and a part's, is looked for first.
         say: told, in a line, what was made of a part that was read.
+        task: whose data these are, where the recipe has several; it tells all rows apart from those of others.
+        generals: the encoders that are distilled without a task; by default from the training rows.
     """
 
     recipe: Recipe
@@ -74,10 +78,18 @@ class Planner:
     seed: int
     beside: Path | None = None
     say: Callable[[str], None] | None = None
+    task: str | None = None
+    generals: GeneralPlanner | None = None
 
     def __post_init__(self) -> None:
         self.rows = RowSets(self.split, self.recipe.data.split_seed, self._read_part)
-        self._teachers = TeacherPlanner(self.recipe, self.rows, self.seed, self.beside, self.student_stage, self.say)
+        if self.generals is None:
+            texts, held_out = self.split.train, self.split.validation
+            self.generals = GeneralPlanner(self.recipe, texts, held_out, self.seed, self.beside, self.say)
+        self._apart = {} if self.task is None else {TASK: self.task}
+        self._teachers = TeacherPlanner(
+            self.recipe, self.rows, self.seed, self.beside, self.student_stage, self.say, self.generals, self._apart
+        )
         check_recipe(self.recipe, self.rows)
 
     def _read_part(self, name: str) -> Part:
@@ -128,7 +140,7 @@ class Planner:
         for reference in (reference for part in self.recipe.reference for reference in part.swept()):
             transfer = self.transfer(reference.transfer)
             stage = self._on_labels("reference", reference, transfer, reference.train.refit)
-            found.append(replace(stage, variant=reference_variant(reference, transfer)))
+            found.append(replace(stage, variant={**reference_variant(reference, transfer), **self._apart}))
         return found
 
     def regressions(self) -> list[RegressionStage]:
@@ -160,7 +172,7 @@ class Planner:
             objective=Objective(**student.distill.model_dump(exclude={"targets", "members"}, exclude_none=True)),
             teacher=teacher, confidence=transfer.confidence, start=self._start(student, refit),
         )  # fmt: skip
-        return replace(stage, variant=student_variant(student, transfer))
+        return replace(stage, variant={**student_variant(student, transfer), **self._apart})
 
     def _start(self, part: Student | Reference, refit: bool) -> Start | None:
         """What an encoder begins with: what it names, or the student's teacher."""
@@ -168,7 +180,7 @@ class Planner:
             return None
         where = f"{'student' if isinstance(part, Student) else 'reference'}.{part.name}.model.from"
         if part.model.from_ is not None:
-            start: Start | None = self._teachers.folder_start(part.model.from_, where)
+            start: Start | None = self._teachers.named_start(part.model.from_, where)
         elif isinstance(part, Student):
             start = stage_start(self._teachers.teacher(part.teacher, refit))
             if start is None:
@@ -194,7 +206,8 @@ class Planner:
         transfer = self.transfer(student.transfer)
         smoothing = student.distill.label_smoothing
         stage = self._on_labels("baseline", student, transfer, refit, smoothing)
-        return replace(stage, variant=baseline_variant(student, transfer), teacher=self._teaching(student, refit))
+        variant = {**baseline_variant(student, transfer), **self._apart}
+        return replace(stage, variant=variant, teacher=self._teaching(student, refit))
 
     def final_refit(self, student: Student) -> bool:
         """Whether the student that is shown is trained on all rows, and so by a teacher that was."""

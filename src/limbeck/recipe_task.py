@@ -34,8 +34,10 @@ class Task(Table):
 
 
 def of_task(recipe: Recipe, task: Task) -> Recipe:
-    """The recipe of one of its tasks alone, without claims, which are of all of them."""
-    whole: dict[str, Any] = recipe.model_dump(by_alias=True, exclude_none=True, exclude={"task", "claim"})
+    """The recipe of one of its tasks alone, without claims, which are of all; regressions are the first task's."""
+    assert recipe.task is not None
+    exclude = {"task", "claim"} if task == recipe.task[0] else {"task", "claim", "regression"}
+    whole: dict[str, Any] = recipe.model_dump(by_alias=True, exclude_none=True, exclude=exclude)
     return type(recipe).model_validate({**whole, "data": task.data.model_dump(exclude_none=True)})
 
 

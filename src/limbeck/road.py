@@ -8,38 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from limbeck.artifacts import ArtifactStore
-from limbeck.data import Dataset, Part, Split, ViewCache, load_dataset, shared_rows
-from limbeck.data.unlabelled import check_held_out
-from limbeck.derived import derived
+from limbeck.courses import Course, Entry
+from limbeck.data import Part, Split, ViewCache
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.extraction_warnings import OTHER_ROWS, split_warnings, text_warnings
 from limbeck.fitting import check_seed
-from limbeck.given_teacher import PredictionsModel, gives_hard_labels
+from limbeck.general_stage import GeneralPlanner
 from limbeck.inspection import artifact_damages
-from limbeck.knowledge import Recording
-from limbeck.model_stage import BiasCorrection, ModelStage
-from limbeck.models import build_model
-from limbeck.outcome import Entry, Outcome, versions
-from limbeck.parts import planned_parts, shown_parts
+from limbeck.model_stage import ModelStage
+from limbeck.outcome import Outcome, versions
+from limbeck.parts import general_parts, run_parts, shown_parts
 from limbeck.plan import Planner
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
-from limbeck.recipe import Data, Recipe, Student, load_recipe, recipe_name, settings_key
-from limbeck.recipe_teacher import ESTIMATORS
-from limbeck.recordings import teacher_of
+from limbeck.recipe import Data, Recipe, load_recipe, recipe_name, settings_key
+from limbeck.recipe_task import Task, of_task
 from limbeck.regression import walked
+from limbeck.run_data import opened_split, opened_texts, run_split, test_rows
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
 from limbeck.stages import Workshop
-from limbeck.starting import check_start
-from limbeck.teachers import answers_about, own_answers
-from limbeck.teachers.out_of_fold import memorised
 from limbeck.threads import use_available_cores
 
 CACHE = "cache"
-OTHER_ROWS = 'let it label rows that it was not fitted to, such as synthetic ones: views = { rows = "munge", … }'
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
 
 
@@ -77,7 +68,15 @@ def run(
 
 @dataclass
 class Road:
-    """One run: its recipe, its data, its plan, and the folders it works in."""
+    """One run: its recipe, its data, its plan, and the folders it works in.
+
+    Attributes:
+        split: the data; of a recipe with tasks, those of the first.
+        further: those of the other tasks.
+        texts: with tasks, what is distilled on without one, and what is held out of it.
+        courses: what is planned for each task; one where the recipe has none.
+        generals: the encoders that are distilled without a task.
+    """
 
     name: str
     given: str
@@ -89,12 +88,17 @@ class Road:
     sets: Sequence[str] = ()
     fresh: bool = False
     beside: Path | None = None
+    further: Sequence[Split] = ()
+    texts: tuple[Part, Part] | None = None
 
     def __post_init__(self) -> None:
-        self.planner = Planner(self.recipe, self.split, self.seed, self.beside, self.progress.line)
         self.store = ArtifactStore(self.folder.path.parent / ARTIFACTS)
         cache = ViewCache(self.folder.path.parent / CACHE)
         self.workshop = Workshop(self.store, cache, self.progress)
+        self.courses = self._planned_courses()
+        self.planner = self.courses[0].planner
+        generals = self.planner.generals
+        self.generals = [] if generals is None else generals.stages()
         about = {
             "recipe": self.name,
             "settings": settings_key(self.recipe),
@@ -104,8 +108,34 @@ class Road:
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
         self.outcome = Outcome(
-            about, command, self.split, self.folder, self.workshop, self.recipe.claim, self.planner.regressions()
+            about,
+            command,
+            self.courses,
+            self.folder,
+            self.workshop,
+            self.recipe.claim,
+            self.planner.regressions(),
+            self.generals,
         )
+
+    def _planned_courses(self) -> list[Course]:
+        """One course, or one for each task, which share what is distilled without one."""
+        texts, held_out = self.texts or (self.split.train, self.split.validation)
+        say = self.progress.line
+        generals = GeneralPlanner(self.recipe, texts, held_out, self.seed, self.beside, say)
+        if self.recipe.task is None:
+            planner = Planner(self.recipe, self.split, self.seed, self.beside, say, generals=generals)
+            return [Course(planner, self.workshop)]
+        courses = []
+        for task, split in zip(self.recipe.task, (self.split, *self.further), strict=True):
+            try:
+                planner = Planner(
+                    of_task(self.recipe, task), split, self.seed, self.beside, say, task=task.name, generals=generals
+                )
+            except LimbeckError as error:
+                raise type(error)(f"task.{task.name}: {error}") from None
+            courses.append(Course(planner, self.workshop))
+        return courses
 
     @classmethod
     def open(
@@ -128,27 +158,19 @@ class Road:
         if folder.path.name in (ARTIFACTS, CACHE):
             raise LimbeckError(f"{path} is where runs keep their {folder.path.name}: give --out another name")
         folder.check(checked, seed, fresh)
-        data = checked.data
         beside = Path(recipe).parent if isinstance(recipe, str | Path) and Path(recipe).suffix == ".toml" else None
-        dataset = _dataset(data, beside, progress.line if progress else None)
-        if progress is not None:
-            for note in dataset.notes:
-                progress.line(note)
-        if len(dataset.classes) < 2:
-            has = f"one class, {dataset.classes[0]}" if dataset.classes else "no labels"
-            raise LimbeckError(f"{data.source} has {has}: a teacher and its students tell at least two classes apart")
-        split = _split(dataset, data)
-        if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
-            raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
-        without = np.flatnonzero(dataset.train.labels < 0)
-        if len(without):  # those that data.labels takes labels from are training rows, whatever they are like
-            check_held_out(dataset.train.take(without).named(f"{data.source}, rows without labels"), split)
+        say = progress.line if progress else None
+        splits = [_opened(task, beside, say) for task in checked.task or [checked.data]]
+        texts = opened_texts(checked.data, beside, say) if checked.task and checked.general else None
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
         # A fresh run that was cut off is gone on with, not begun once more.
         fresh = fresh and not folder.fresh_is_under_way(checked, seed)
-        road = cls(name, given, checked, seed, split, folder, progress or Silent(), sets, fresh, beside)
-        road._check_models()
+        road = cls(
+            name, given, checked, seed, splits[0], folder, progress or Silent(), sets, fresh, beside, splits[1:], texts
+        )
+        for course in road.courses:
+            course.check_models()
         return road
 
     def walk(self, until: str = "report") -> dict[str, Any]:
@@ -164,16 +186,16 @@ class Road:
             reached = STAGES.index(until)
             if (finished := self._finished()) is not None:
                 return finished if reached >= STAGES.index("evaluate") else results
-            self.outcome.write_run(planned_parts(self.planner), {})
+            self.outcome.write_run(self._planned_parts(), {})
             self._warn()
-            for stage in self.planner.teachers():
+            for stage in (stage for course in self.courses for stage in course.planner.teachers()):
                 self.workshop.model(stage)
             if reached >= STAGES.index("extract"):
-                self._extract()
+                for course in self.courses:
+                    course.extract()
             if reached >= STAGES.index("distill"):
                 entries = self._distill()
-                shown = shown_parts(self.planner, [(entry.stage, entry.transfer) for entry in entries])
-                parts = {**planned_parts(self.planner), **shown}
+                parts = {**self._planned_parts(), **self._shown_parts(entries)}
                 self.outcome.write_run(parts, self._precisions(entries))
                 if reached >= STAGES.index("evaluate"):
                     results = self.outcome.evaluate(entries)
@@ -205,100 +227,23 @@ class Road:
         return results
 
     def _all_stages(self) -> Iterator[ModelStage]:
-        """Every model of the run, as far as those before it are made: what is chosen hangs on them."""
-        yield from self.planner.teachers()
-        for plan in self.planner.students():
-            yield from plan.made
-            for stages in (plan.trials, plan.baselines):
-                if stages:
-                    yield (chosen := self._chosen(stages, plan.student))
-                    yield from derived(self.planner, plan.student, chosen)
-        yield from self.planner.references()
-
-    def _chosen(self, tried: Sequence[ModelStage], student: Student) -> ModelStage:
-        """Of a student's trials, or its baseline's, the one that the results show."""
-        chosen = self.workshop.choose(tried)
-        refit = student.grid and self.planner.final_refit(student)
-        return self.planner.refitted(student, chosen) if refit else chosen
+        """Every model of the run, as far as those before it are made."""
+        yield from self.generals
+        for course in self.courses:
+            yield from course.all_stages()
 
     def _warn(self) -> None:
-        for part, say in (
-            (
-                self.split.validation,
-                "validation rows are also training rows: choices made on them favour what remembers",
-            ),
-            (self.split.test, "test rows are also training rows: test accuracy says more than it should"),
-        ):
-            shared = shared_rows(part, self.split.train)
-            if len(shared):
-                self.progress.line(f"{len(shared)} of {len(part)} {say}")
-        for stage in self.planner.teachers():
-            fitted_to = stage.identity.inputs.get("train")
-            if stage.path is not None and fitted_to not in (None, stage.rows.hashes["train"]):
-                self.progress.line(
-                    f"teacher {stage.name} was trained on other rows than this run's training rows: if validation or "
-                    "test rows were among them, it and its students look better than they are"
-                )
-
-    def _extract(self) -> None:
-        told: set[str] = set()
-        for plan in self.planner.students():
-            for stage in plan.trials:
-                self.workshop.recordings.make_all(stage)
-                for teacher, recordings in stage.recorded():
-                    if teacher.identity.key not in told:
-                        told.add(teacher.identity.key)
-                        if gives_hard_labels(teacher.given):
-                            self.progress.line(
-                                f"teacher {teacher.name} gives hard labels: they say no more than which class it takes"
-                            )
-                        self._warn_of_memory(teacher, recordings)
-
-    def _warn_of_memory(self, teacher: ModelStage, recordings: Sequence[Recording]) -> None:
-        """Say it where a teacher knows the labels of its training rows far better than those of others.
-
-        Not of one that labels other rows as well, and of members that are alike of the first alone.
-        """
-        validation, recording = teacher.rows.validation, recordings[0]
-        others = any(not (one.part.labels >= 0).any() for one in recordings)
-        if not len(validation) or recording.view or others or teacher.variant.get("member", 1) > 1:
-            return
-        asked = self.workshop.answering(teacher)
-        own = own_answers(asked, validation)
-        if isinstance(teacher.given, PredictionsModel) and (own is None or not own[0].all()):
-            return
-        on_validation = answers_about(asked, validation.inputs, own)
-        knowledge = self.workshop.recordings.opened(recording, teacher)
-        can_be_refitted = (teacher.model or {}).get("kind") in ESTIMATORS and not teacher.folds
-        said = memorised(
-            knowledge.log_probs(),
-            recording.part.labels,
-            on_validation,
-            validation.labels,
-            **({} if can_be_refitted else {"remedy": OTHER_ROWS}),
-        )
-        if said is not None:
-            self.progress.line(f"teacher {teacher.name}: {said}")
+        for course in self.courses:
+            for line in split_warnings(course.split, course.planner.teachers()):
+                self.progress.line(line if course.task is None else f"task {course.task}: {line}")
+            if course.task is not None and self.generals:
+                for line in text_warnings(self.generals[0].rows.train, course.split, course.task):
+                    self.progress.line(line)
 
     def _distill(self) -> list[Entry]:
-        teachers = self.planner.teachers()
-        some, entries = [stage for stage in teachers if "members" in stage.variant], []
-        for stage in self.planner.members():
+        for stage in self.generals:  # those that nothing begins from are made, too
             self.workshop.model(stage)
-            entries.append(Entry(stage))
-        entries += [Entry(stage) for stage in teachers if stage not in some]
-        for plan in self.planner.students():
-            student = plan.student
-            chosen = self._made(plan.trials, student)
-            baseline = self._made(plan.baselines, student) if plan.baselines else None
-            shown = [Entry(chosen, student.transfer, baseline, len(plan.trials))]
-            if baseline is not None:
-                shown.append(Entry(baseline, student.transfer, trials=len(plan.baselines)))
-            entries += [*shown, *self._made_from(student, *shown)]
-        for reference, transfer in zip(self.planner.references(), self._reference_transfers(), strict=True):
-            self.workshop.model(reference)
-            entries.append(Entry(reference, transfer))
-        entries += [Entry(stage) for stage in some]
+        entries = [entry for course in self.courses for entry in course.distill()]
         for regression in self.outcome.regressions:
             walked(regression, self.store, self.progress)
         found: dict[str, Entry] = {}  # a sweep over what is asked of the teacher has one baseline
@@ -306,99 +251,40 @@ class Road:
             found.setdefault(entry.id, entry)
         return list(found.values())
 
-    def _made_from(self, student: Student, entry: Entry, baseline: Entry | None = None) -> Iterator[Entry]:
-        """What the recipe asks for that is made from the student, and likewise from its baseline."""
-        ways = [derived(self.planner, student, shown.stage) for shown in (entry, baseline) if shown is not None]
-        for stages in zip(*ways, strict=True):
-            on_test = [isinstance(stage.made, BiasCorrection) and stage.made.on == "test" for stage in stages]
-            for stage, waits in zip(stages, on_test, strict=True):
-                for needed in stage.needs:
-                    if not self.workshop.is_done(needed):
-                        self.workshop.model(needed)
-                if not waits:  # test rows are for evaluation
-                    self.workshop.model(stage)
-            # On the rows that a number was chosen on, no verdict.
-            beside = stages[1] if len(stages) > 1 and not on_test[0] else None
-            yield Entry(stages[0], entry.transfer, beside, entry.trials)
-            if baseline is not None:
-                yield Entry(stages[1], baseline.transfer, trials=baseline.trials)
-
-    def _made(self, stages: Sequence[ModelStage], student: Student) -> ModelStage:
-        chosen = self._chosen(stages, student)
-        self.workshop.model(chosen)
-        return chosen
-
-    def _reference_transfers(self) -> list[str]:
-        return [reference.transfer for part in self.recipe.reference for reference in part.swept()]
-
-    def _check_models(self) -> None:
-        """Refuse what cannot be built or chosen from these data, before anything is written."""
-        for plan in self.planner.students():
-            derived(self.planner, plan.student, plan.trials[0])
-        train = self.split.train
-        for stage in self._all_model_stages():
-            assert stage.model is not None
-            if stage.start is not None:
-                check_start(stage)
-                continue
-            with torch.device("meta"):  # shapes without numbers: costs nothing however large the model
-                build_model(stage.model, train.inputs.shape[1:], len(train.classes), form=train.form)
-
-    @staticmethod
-    def _precisions(entries: Sequence[Entry]) -> dict[str, str]:
-        trained = [entry for entry in entries if entry.stage.is_trained]
+    def _precisions(self, entries: Sequence[Entry]) -> dict[str, str]:
+        stages = [*self.generals, *(entry.stage for entry in entries)]
         return {
-            entry.id: resolve_precision(entry.stage.settings.precision, str((entry.stage.model or {})["kind"]))
-            for entry in trained
+            stage.id: resolve_precision(stage.settings.precision, str((stage.model or {})["kind"]))
+            for stage in stages
+            if stage.is_trained
         }
+
+    def _planned_parts(self) -> dict[str, str]:
+        return run_parts([course.planner for course in self.courses], self.generals)
+
+    def _shown_parts(self, entries: Sequence[Entry]) -> dict[str, str]:
+        parts, known = dict[str, str](), general_parts(self.generals)
+        for course in self.courses:
+            of_course = [entry for entry in entries if entry.test is course.split.test]
+            parts |= shown_parts(course.planner, [(entry.stage, entry.transfer) for entry in of_course], known)
+        return parts
 
     def _set_old_aside(self) -> None:
         """Artifacts first, into the run, then the run: cut off in between, the same command goes on."""
         with self.folder.held():
-            self.folder.take_in(self.store, self.folder.run_json().get("parts") or planned_parts(self.planner))
+            self.folder.take_in(self.store, self.folder.run_json().get("parts") or self._planned_parts())
             aside = self.folder.set_aside()
         self.progress.line(f"the run before was set aside as {aside}")
 
-    def _all_model_stages(self) -> list[ModelStage]:
-        """Every model that this run trains, or may train when it has chosen."""
-        stages = [*self.planner.teachers(), *self.planner.members()]
-        stages += self.planner.references()
-        for plan in self.planner.students():
-            stages += [teacher_of(plan.trials[0]), *plan.trials, *plan.baselines]
-            if plan.student.grid and self.planner.final_refit(plan.student):
-                for trial in plan.student.trials():
-                    stages.append(self.planner.student_stage(trial, True))
-                    stages += [self.planner.baseline_stage(trial, True)] if trial.baseline else []
-        return [stage for stage in stages if stage.is_trained]
+
+def _opened(given: Data | Task, beside: Path | None, say: Callable[[str], None] | None) -> Split:
+    """The data of the recipe, or of one of its tasks."""
+    if isinstance(given, Data):
+        return opened_split(given, beside, say)
+    try:
+        return opened_split(given.data, beside, say)
+    except LimbeckError as error:
+        raise type(error)(f"task.{given.name}.data: {error}") from None
 
 
-def test_rows(folder: Path) -> Part:
-    """The test rows of a run, cut as its recipe says; raises what `run_split` does."""
-    return run_split(folder).test
-
-
-def run_split(folder: Path) -> Split:
-    """The data of a run, cut as its recipe says.
-
-    Raises:
-        LimbeckError: the folder is no run, or its data are not there.
-    """
-    path = folder / RECIPE
-    if not path.is_file():
-        raise LimbeckError(f"{folder} is no run: there is no {RECIPE} in it")
-    data = load_recipe(path).data
-    command = shlex.split(RunFolder(folder).run_json().get("command", ""))
-    given = Path(command[2]) if len(command) > 2 else path
-    dataset = _dataset(data, given.parent if given.suffix == ".toml" else folder)
-    return _split(dataset, data)
-
-
-def _split(dataset: Dataset, data: Data) -> Split:
-    return dataset.split(validation=data.validation, test=data.test, seed=data.split_seed, labels=data.labels)
-
-
-def _dataset(data: Data, beside: Path | None, say: Callable[[str], None] | None = None) -> Dataset:
-    return load_dataset(data.source, data.reading(), beside=beside, say=say)
-
-
-__all__ = ["STAGES", "Road", "run"]
+__all__ = ["OTHER_ROWS", "STAGES", "Road", "run", "run_split", "test_rows"]

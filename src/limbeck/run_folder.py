@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class RunFolder:
     def report(self) -> Path:
         """The page."""
         return self.path / REPORT
+
+    def page(self, task: str) -> Path:
+        """The page of one of several tasks."""
+        return self.path / f"report-{task}.html"
 
     def prediction(self, model_id: str) -> Path:
         """A model's log-probabilities on the test rows."""
@@ -172,9 +176,13 @@ class RunFolder:
         """Say that the run's files are about to change: until `seal` it is unfinished."""
         (self.path / SUMS).unlink(missing_ok=True)
 
-    def seal(self) -> None:
-        """Say that the run is finished, with the digests of its files."""
-        write_sums(self.path, (RECIPE, RUN, RESULTS, REPORT))
+    def seal(self, pages: Sequence[str] = ()) -> None:
+        """Say that the run is finished, with the digests of its files.
+
+        Args:
+            pages: beside the report, those of its tasks.
+        """
+        write_sums(self.path, (RECIPE, RUN, RESULTS, REPORT, *pages))
         (self.path / FRESH).unlink(missing_ok=True)
 
     def damages(self) -> list[DamagedFileError]:

@@ -1,0 +1,112 @@
+"""The data of a recipe and of a run: read, checked and cut; of a recipe with tasks, those of each, and the texts."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from limbeck.batches import held_out_order
+from limbeck.data import Dataset, Part, Split, load_dataset
+from limbeck.data.unlabelled import check_held_out
+from limbeck.errors import LimbeckError, UsageError
+from limbeck.recipe import Data, Recipe, load_recipe
+from limbeck.recipe_errors import no_such_part
+from limbeck.run_folder import RECIPE, RunFolder
+
+Say = Callable[[str], None]
+
+
+def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Split:
+    """Labelled data, read, checked and cut.
+
+    Args:
+        data: as the recipe has them.
+        beside: the recipe's folder.
+        say: told what was made of them.
+
+    Raises:
+        LimbeckError: they cannot be read, have fewer than two classes, or rows to choose or to measure on that have no
+            label or are among those without.
+    """
+    dataset = _dataset(data, beside, say)
+    if len(dataset.classes) < 2:
+        has = f"one class, {dataset.classes[0]}" if dataset.classes else "no labels"
+        raise LimbeckError(f"{data.source} has {has}: a teacher and its students tell at least two classes apart")
+    split = _split(dataset, data)
+    if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
+        raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")
+    without = np.flatnonzero(dataset.train.labels < 0)
+    if len(without):  # those that data.labels takes labels from are training rows, whatever they are like
+        check_held_out(dataset.train.take(without).named(f"{data.source}, rows without labels"), split)
+    return split
+
+
+def opened_texts(data: Data, beside: Path | None, say: Say | None = None) -> tuple[Part, Part]:
+    """Rows to distil on without a task, and rows held out to measure on; labels are not looked at.
+
+    Raises:
+        LimbeckError: they cannot be read.
+        UsageError: none would be left to distil on.
+    """
+    rows = _dataset(data, beside, say).train
+    count = math.ceil(data.validation * len(rows)) if isinstance(data.validation, float) else data.validation
+    if count >= len(rows):
+        raise UsageError(
+            f"data.validation: {count} of {len(rows)} texts would be held out, and at least one must be left to distil "
+            "on: ask for fewer"
+        )
+    order = held_out_order(data.split_seed, len(rows))
+    return rows.take(np.sort(order[count:])), rows.take(np.sort(order[:count])).named("validation")
+
+
+def test_rows(folder: Path) -> Part:
+    """The test rows of a run without tasks, cut as its recipe says; raises what `run_split` does."""
+    return run_split(folder).test
+
+
+def run_split(folder: Path, task: str | None = None) -> Split:
+    """The data of a run, cut as its recipe says.
+
+    Args:
+        folder: of the run.
+        task: whose, of a recipe that has several; the `data` of its rows in results.json.
+
+    Raises:
+        LimbeckError: the folder is no run, or its data are not there; or it has tasks, and none of them is meant.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        raise LimbeckError(f"{folder} is no run: there is no {RECIPE} in it")
+    data = _data_of(load_recipe(path), folder, task)
+    command = shlex.split(RunFolder(folder).run_json().get("command", ""))
+    given = Path(command[2]) if len(command) > 2 else path
+    return _split(_dataset(data, given.parent if given.suffix == ".toml" else folder), data)
+
+
+def _data_of(recipe: Recipe, folder: Path, task: str | None) -> Data:
+    if recipe.task is None:
+        return recipe.data
+    names = [part.name for part in recipe.task]
+    if task is None:
+        raise LimbeckError(
+            f"{folder} is a run over several tasks ({', '.join(names)}), each with test rows of its own: give the rows "
+            "of one as a file, or as the name of a data set"
+        )
+    if task not in names:
+        raise LimbeckError(f"{folder}: {no_such_part('task', task, names)}")
+    return next(part.data for part in recipe.task if part.name == task)
+
+
+def _split(dataset: Dataset, data: Data) -> Split:
+    return dataset.split(validation=data.validation, test=data.test, seed=data.split_seed, labels=data.labels)
+
+
+def _dataset(data: Data, beside: Path | None, say: Say | None = None) -> Dataset:
+    dataset = load_dataset(data.source, data.reading(), beside=beside, say=say)
+    for note in dataset.notes if say is not None else ():
+        say(note)
+    return dataset
