@@ -106,3 +106,18 @@ def test_states_alone_can_be_learnt_from():
     assert not objective.uses_teacher
     with pytest.raises(UsageError, match="the weights soft and hard are both 0"):
         Objective(soft=0)
+
+
+def test_the_objective_takes_the_sparse_form_of_what_a_teacher_said():
+    from limbeck.knowledge.sparse_targets import top_and_tails
+    from limbeck.sparse_objectives import sparse_soft_target_loss
+
+    torch.manual_seed(3)
+    student, teacher = torch.randn(4, 20), torch.randn(4, 20)
+    sparse, labels = top_and_tails(teacher, 5), torch.tensor([1, -1, 3, 4])
+    found = Objective(temperature=2, soft=5, hard=2)(student, teacher_logits=sparse, labels=labels)
+    hard = torch.nn.functional.cross_entropy(student, labels, ignore_index=-1)
+    wanted = 5 * sparse_soft_target_loss(student, sparse, 2) + 2 * hard
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
+    with pytest.raises(UsageError, match="sparse knowledge is for soft targets of a network"):
+        Objective(loss="logit_matching")(student, teacher_logits=sparse)

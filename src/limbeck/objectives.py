@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ from torch import Tensor
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.mixture import Mixture
 from limbeck.state_objectives import States, hidden_cosine_loss, relation_loss
+
+if TYPE_CHECKING:
+    from limbeck.knowledge.sparse_targets import SparseTargets
 
 LossName = Literal["soft_targets", "logit_matching", "hard_labels"]
 
@@ -229,7 +232,7 @@ class Objective:
         self,
         student_logits: Tensor | Mixture,
         *,
-        teacher_logits: Tensor | None = None,
+        teacher_logits: Tensor | SparseTargets | None = None,
         labels: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
@@ -237,7 +240,8 @@ class Objective:
 
         Args:
             student_logits: shape (batch, classes); or the mixture of a soft decision tree's leaves.
-            teacher_logits: shape (batch, classes), logits or log-probabilities at temperature 1.
+            teacher_logits: shape (batch, classes), logits or log-probabilities at temperature 1; or the most likely of
+                them, as the sparse form of knowledge has them.
             labels: shape (batch,), int64, −1 for a row without a label.
             weights: shape (batch,), at least 0: each row's weight in both means. All alike if None.
 
@@ -284,9 +288,17 @@ class Objective:
                 total = total + weight * loss(ours, theirs, mask)
         return total
 
-    def _soft_loss(self, logits: Tensor | Mixture, teacher: Tensor | None, weights: Tensor | None) -> Tensor:
+    def _soft_loss(
+        self, logits: Tensor | Mixture, teacher: Tensor | SparseTargets | None, weights: Tensor | None
+    ) -> Tensor:
         if teacher is None:
             raise UsageError(f"the loss {self.loss} needs the teacher's logits, and none were given")
+        if not isinstance(teacher, Tensor):
+            if self.loss != "soft_targets" or not isinstance(logits, Tensor):
+                raise UsageError(f"sparse knowledge is for soft targets of a network: not for {self.loss} or a tree")
+            from limbeck.sparse_objectives import sparse_soft_target_loss  # made of knowledge, which knows objectives
+
+            return sparse_soft_target_loss(logits, teacher, self.temperature, weights=weights)
         if self.loss == "logit_matching":
             return logit_matching_loss(logits, teacher, weights=weights)
         return soft_target_loss(logits, teacher, self.temperature, weights=weights)

@@ -284,7 +284,8 @@ def _step(
     wanted = targets.batch(rows, view)
     with autocast(precision):
         outputs = model(inputs)
-    loss = objective(answer_of(outputs), teacher_logits=wanted.logits, labels=wanted.labels, weights=wanted.weights)
+    said = wanted.logits if wanted.sparse is None else wanted.sparse
+    loss = objective(answer_of(outputs), teacher_logits=said, labels=wanted.labels, weights=wanted.weights)
     if isinstance(objective, Objective) and objective.uses_states:
         loss = loss + objective.state_loss(outputs, wanted, outputs.mask)
     if (penalty := getattr(model, "penalty", None)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -18,24 +18,12 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.sparse_extraction import extract_sparse
 from limbeck.knowledge.sparse_packing import Bits
 from limbeck.knowledge.sparse_store import SparseKnowledge, SparseRecording
-from limbeck.knowledge.sparse_targets import SparseTargets
 from limbeck.knowledge.targets import Targets
 from limbeck.models.outputs import logits_of
 from limbeck.precision import Precision, autocast
 from limbeck.progress import Progress
 
 _ROWS = 1024  # whose answers are counted in one go
-
-
-@dataclass
-class SparseMasked(Targets):
-    """Labels, and the teacher's answers in the sparse form.
-
-    Attributes:
-        sparse: of the tokens that the student answers for, in the order of its logits.
-    """
-
-    sparse: SparseTargets | None = None
 
 
 def recording_of(
@@ -148,7 +136,7 @@ class StoredMaskedTargets:
                 )
         self.views, self.labels = list(views), MaskedLabels(batches, answers)
 
-    def batch(self, rows: Tensor, view: Tensor) -> SparseMasked:
+    def batch(self, rows: Tensor, view: Tensor) -> Targets:
         """Labels (answers,) and sparse targets of as many outputs.
 
         Raises:
@@ -157,7 +145,7 @@ class StoredMaskedTargets:
         number = int(view[0])
         if not bool((view == number).all()):
             raise UsageError("a batch of stored masked rows must be seen in one mask: take batches of MaskedBatches")
-        return SparseMasked(labels=self.labels.batch(rows, view).labels, sparse=self.views[number].batch(rows))
+        return Targets(labels=self.labels.batch(rows, view).labels, sparse=self.views[number].batch(rows))
 
 
 def _described(batches: MaskedBatches, view: int, answers: Answers) -> dict[str, Any]:

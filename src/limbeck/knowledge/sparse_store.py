@@ -23,10 +23,10 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError, content_digest, read_tensors
 from limbeck.knowledge.sparse_packing import MOST_CLASSES, Bits, PackedRows, narrow
 from limbeck.knowledge.sparse_targets import TEMPERATURES, SparseTargets
-from limbeck.knowledge.store import DESCRIPTION, shard_name, shard_ranges
+from limbeck.knowledge.store import DESCRIPTION, SPARSE, shard_name, shard_ranges
 
 VERSION = 1
-FORM = "sparse"
+
 OUTPUTS = "outputs.safetensors"
 
 
@@ -81,7 +81,7 @@ class SparseRecording:
     def identity(self) -> Identity:
         """What decides the knowledge; its key names the folder."""
         settings = {
-            "form": FORM,
+            "form": SPARSE,
             "k": self.k,
             "bits": self.bits,
             "temperatures": list(TEMPERATURES),
@@ -100,7 +100,7 @@ class SparseRecording:
         settings = self.identity.settings
         return {
             "identity": self.identity.as_json(),
-            "form": FORM,
+            "form": SPARSE,
             "outputs": int(self.offsets[-1]),
             "rows": len(self.counts),
             "classes": self.classes,
@@ -225,7 +225,7 @@ class SparseKnowledge:
 
 def is_sparse(description: Mapping[str, Any]) -> bool:
     """Whether knowledge.json describes knowledge of the sparse form."""
-    return description.get("form") == FORM
+    return description.get("form") == SPARSE
 
 
 def read_sparse_shard(

@@ -27,6 +27,9 @@ from limbeck.teachers import FLOOR
 
 VERSION = 2
 DESCRIPTION = "knowledge.json"
+SPARSE = "sparse"
+"""The form, as knowledge.json has it, of what `limbeck.knowledge.sparse_store` keeps."""
+
 SHARD_BYTES = 64 * 2**20
 
 StoredDtype = Literal["float16", "float32"]
@@ -214,6 +217,8 @@ class Knowledge:
                 raise DamagedFileError(folder / DESCRIPTION, "it is missing")
             raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
         description = json.loads(read_checked(folder, DESCRIPTION))
+        if description.get("form") == SPARSE:
+            raise LimbeckError(f"{folder} holds the sparse form of knowledge: open it with SparseKnowledge")
         knowledge = cls(description, description["classes"], description["rows"], folder, None)
         if identity is not None and knowledge.identity.key != identity.key:
             raise DamagedFileError(folder, f"its content is that of {knowledge.identity.key}")

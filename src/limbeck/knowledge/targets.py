@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UsageError
+from limbeck.knowledge.sparse_targets import SparseTargets
 from limbeck.models import logits_of
 from limbeck.precision import Precision, autocast
 
@@ -24,6 +25,7 @@ class Targets:
 
     Attributes:
         logits: shape (batch, classes), the teacher's logits or log-probabilities at temperature 1, float32.
+        sparse: in place of logits, the most likely of them and what is left, of a vocabulary.
         labels: shape (batch,), int64, −1 for a row without a label.
         weights: shape (batch,), each row's weight.
         hidden: a live teacher's last hidden states, shape (batch, tokens, width).
@@ -31,6 +33,7 @@ class Targets:
     """
 
     logits: Tensor | None = None
+    sparse: SparseTargets | None = None
     labels: Tensor | None = None
     weights: Tensor | None = None
     hidden: Tensor | None = None
