@@ -81,19 +81,22 @@ def pair(teacher_folder, texts):
 def test_the_head_says_at_masked_tokens_what_the_whole_model_says(tmp_path, texts, kind):
     encoder = load_masked_encoder(masked_folder(tmp_path, kind))
     batches = masked_batches(texts, encoder.tokens, TextSettings(40), 8, seed=1)
-    batch = next(iter(batches.batches(0, 0)))
-    shown, labels = batch.inputs.unbind(1)
+    inputs = batches.inputs(torch.arange(8), torch.zeros(8, dtype=torch.int64))  # of several lengths
+    shown, labels = inputs.unbind(1)
+    assert (shown == encoder.tokens.pad_id).any()
     with torch.no_grad():
-        found = encoder(batch.inputs)
+        found = encoder(inputs)
         whole = encoder.network(
             input_ids=shown, attention_mask=(shown != encoder.tokens.pad_id).long(), output_hidden_states=True
         )
         torch.testing.assert_close(found.logits, whole.logits[labels >= 0], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(found.hidden, whole.hidden_states[-1], rtol=1e-4, atol=1e-4)
+        real = shown != encoder.tokens.pad_id
+        torch.testing.assert_close(found.hidden[real], whole.hidden_states[-1][real], rtol=1e-4, atol=1e-4)
+        assert torch.equal(found.mask, real)
         encoder.answers = "all"
-        assert len(encoder(batch.inputs).logits) == (shown != encoder.tokens.pad_id).sum()
+        assert len(encoder(inputs).logits) == (shown != encoder.tokens.pad_id).sum()
         encoder.answers = "none"
-        assert encoder(batch.inputs).logits.shape == (0, encoder.network.config.vocab_size)
+        assert encoder(inputs).logits.shape == (0, encoder.network.config.vocab_size)
 
 
 @pytest.mark.parametrize("answers", ["masked", "all"])

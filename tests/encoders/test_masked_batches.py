@@ -180,6 +180,12 @@ def test_labels_are_the_tokens_that_were_there(source):
     assert len(everywhere) == source.token_rows.lengths[batch.rows.numpy()].sum()
 
 
+def test_rows_that_are_no_texts_are_refused(tokens):
+    pixels = Part("pixels", np.ones((2, 9), np.uint8), np.full(2, -1), np.arange(2), ())
+    with pytest.raises(UsageError, match='part "pixels" holds no texts'):
+        TokenRows.of(pixels, tokens, 20)
+
+
 def test_lengths_that_leave_no_room_are_refused(tokens):
     with pytest.raises(UsageError, match="max_length = 2"):
         TextSettings(2)

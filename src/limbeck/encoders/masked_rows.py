@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.data import Part
+from limbeck.data import Part, TextForm
 from limbeck.data.texts import BETWEEN, unpacked
 from limbeck.encoders.tokens import TextTokens
 from limbeck.errors import LimbeckError, UsageError
@@ -60,8 +60,10 @@ class TokenRows:
 
         Raises:
             LimbeckError: there is nothing to predict in any text, or the tokenizer puts no marks around a text.
-            UsageError: the marks leave no room.
+            UsageError: the marks leave no room, or the part holds no texts.
         """
+        if not isinstance(texts.form, TextForm):
+            raise UsageError(f'part "{texts.name}" holds no texts: give one whose form is TextForm')
         tokenizer = tokens.uncut()
         tokenizer.encode_special_tokens = True  # "[MASK]" that stands in a text is spelled, and masks nothing
         marks = tokenizer.encode("").ids
