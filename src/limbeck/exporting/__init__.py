@@ -6,9 +6,10 @@ folder that the library transformers reads.
 
 from limbeck.exporting.checking import Check
 from limbeck.exporting.columns import feeds
-from limbeck.exporting.exported import Exported, Int8, export, export_module
+from limbeck.exporting.exported import export, export_module
 from limbeck.exporting.graph import export_onnx
 from limbeck.exporting.hugging_face import ExportedFolder, export_huggingface
+from limbeck.exporting.results import Exported, Int8
 
 __all__ = [
     "Check",
