@@ -62,7 +62,7 @@ def masked_scores(
         texts: held out from training.
         teacher: whose hidden states are compared; of the same width.
         max_length: longer texts are cut into pieces of at most so many tokens.
-        settings: how much is masked.
+        settings: how much is masked; by default the usual share, and rare tokens no more often than others.
         precision: that the models compute in.
     """
     rows = TokenRows.of(texts, model.tokens, max_length)
@@ -70,7 +70,7 @@ def masked_scores(
         rows.counts(model.tokens.vocabulary_size),
         model.tokens.special_ids,
         model.tokens.mask_id,
-        settings or MaskSettings(),
+        settings or MaskSettings(smoothing=0.0),
         _SEED,
     )
     batches = MaskedBatches(rows, masking, _BATCH, views=1)
