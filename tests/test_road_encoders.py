@@ -137,6 +137,7 @@ def fine_tuned(done):
 
 def run(recipe, out, **options):
     log = out.parent / f"{out.name}.log"
+    out.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as file:
         limbeck.run(recipe, out, progress=Lines(file), **options)
     return out, log.read_text()
@@ -144,6 +145,11 @@ def run(recipe, out, **options):
 
 def rows(out):
     return {(row["role"], row["name"]): row for row in json.loads((out / "results.json").read_text())["models"]}
+
+
+def model_folder(out, name):
+    (folder,) = (out / "models").glob(f"{name}-temperature=4" if name.startswith("student") else name)
+    return folder
 
 
 def artifacts(root):
@@ -188,11 +194,9 @@ def test_a_live_teacher_s_states_are_come_nearer_to(done):
     inputs = run_split(out).test.inputs[:60]
     hidden = {}
     for name in ("teacher/big", "student/half", "student/states"):
-        model, _ = open_model(out / "models" / name)
+        model, _ = open_model(model_folder(out, name))
         assert isinstance(model, Encoder)
         model.show_states()
-        import torch
-
         with torch.inference_mode():
             found = model(torch.from_numpy(inputs))
         hidden[name] = torch.nn.functional.normalize(found.hidden[found.mask], dim=-1)
@@ -220,7 +224,7 @@ def test_transformers_alone_answers_as_limbeck_predict_does(name, done, tmp_path
     out, _ = done
     said = ["this film is great fun", "Dull; the worst plot ever, çé!", "good"]
     (tmp_path / "asked.txt").write_text("\n".join(said) + "\n")
-    folder = out / "models" / "student" / name
+    folder = model_folder(out, f"student/{name}")
     code, printed, _ = limbeck("predict", folder, tmp_path / "asked.txt")
     assert code == 0
     ours = [dict(cell.rsplit(" ", 1) for cell in line.split("\t")[1:]) for line in printed.splitlines()]
@@ -308,7 +312,7 @@ layers=2, vocabulary="transfer"}, train={epochs=2, batch_size=32, learning_rate=
     assert found["teacher", "big"]["accuracy"] > 0.9
     assert found["student", "half"]["accuracy"] > 0.75
     assert found["student", "half"]["parameters"] < found["teacher", "big"]["parameters"]
-    config = json.loads((out / "models" / "student" / "half" / "config.json").read_text())
+    config = json.loads((model_folder(out, "student/half") / "config.json").read_text())
     assert (config["model_type"], config["id2label"]) == (kind, {"0": "neg", "1": "pos"})
 
 
@@ -436,7 +440,7 @@ def test_settings_of_encoders_are_in_the_keys_of_encoders_alone(tiny):
     stages = [*road.planner.teachers(), *(one for plan in road.planner.students() for one in plan.made)]
     for stage in stages:
         written = json.dumps(stage.identity.as_json())
-        assert not [word for word in ("start", "states", "hidden", "relations", "accumulate") if f'"{word}"' in written]
+        assert not [word for word in ("start", "states", "relations", "accumulate") if f'"{word}"' in written]
 
 
 def test_the_texts_that_a_vocabulary_is_cut_to_are_in_the_key(texts):
