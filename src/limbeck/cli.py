@@ -420,9 +420,11 @@ def _show(results: dict[str, Any], path: Path, until: str, test_rows: int) -> No
     if "models" not in results:
         typer.echo(f"done as far as {until}: {path}")
         return
-    from limbeck.terminal import claims_table, results_table, verdict_sentences
+    from limbeck.terminal import claims_table, results_table, tasks_tables, verdict_sentences
 
     typer.echo(results_table(results["models"]))
+    for table in tasks_tables(results):
+        typer.echo(f"\n{table}")
     if claims := results.get("claims"):
         typer.echo(f"\n{claims_table(claims)}\n")
     for sentence in verdict_sentences(results, test_rows):

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from limbeck.claims import HEAD, claim_lines
 from limbeck.errors import LimbeckError
+from limbeck.retention import MEANING, retention_lines
 from limbeck.rows import row_label
 from limbeck.terminal import plain_table
 
@@ -61,6 +62,23 @@ class _Claim(_Form):
         return self
 
 
+_Share = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Kept(_Form):
+    role: str
+    name: str
+    variant: dict[str, Any]
+    by_task: dict[str, _Share]
+    macro: _Share
+    share: _Share | None
+
+
+class _Tasks(_Form):
+    test_rows: dict[str, int] = Field(min_length=1)
+    models: list[_Kept]
+
+
 class _Results(_Form):
     """As much of results.json as a comparison needs."""
 
@@ -69,6 +87,7 @@ class _Results(_Form):
     settings: str
     models: list[_Row] = Field(min_length=1)
     claims: list[_Claim] = []
+    tasks: _Tasks | None = None
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -136,6 +155,8 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
     )
     tables = [plain_table(head, body, markdown=markdown)]
+    if of_tasks := [found["tasks"] for found in results if found.get("tasks")]:
+        tables.append(f"{MEANING}\n\n{plain_table(*retention_lines(of_tasks), markdown=markdown)}")
     if claims := claim_lines([found.get("claims", []) for found in results]):
         tables.append(plain_table(HEAD, claims, markdown=markdown))
     return "\n\n".join([caption, *tables])

@@ -10,14 +10,14 @@ from torch import nn
 
 from limbeck.artifacts import TIMES
 from limbeck.files import write_json
-from limbeck.general_stage import KIND, GeneralTraining
+from limbeck.general_lines import SCORES
+from limbeck.general_stage import GeneralTraining
 from limbeck.model_stage import ModelStage
-from limbeck.models.saving import DESCRIPTION, FORMAT
+from limbeck.models.saving import DESCRIPTION, FORMAT, MASKED
 from limbeck.progress import Progress
 from limbeck.training import History
 
 HISTORY = "history.json"
-SCORES = "scores.json"
 
 
 def make_general(stage: ModelStage, teacher: Path, part: Path, progress: Progress) -> None:
@@ -39,11 +39,8 @@ def make_general(stage: ModelStage, teacher: Path, part: Path, progress: Progres
     save_masked(part, encoder)
     description = {
         "format": FORMAT,
-        "kind": KIND,
-        "settings": {
-            "model_type": encoder.network.config.model_type,
-            "layers": stage.identity.settings["model"]["layers"],
-        },
+        "kind": MASKED,
+        "settings": {"model_type": encoder.network.config.model_type},
         "input_shape": [],
         "classes": [],
         "parameters": encoder.parameter_count,

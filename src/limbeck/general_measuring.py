@@ -52,7 +52,7 @@ def general_bytes(stage: ModelStage) -> int:
     network, _ = load_masked(training.folder, 0)
     if not training.of_head:
         network = student_network(network, model["layers"], model["architecture"])
-    return 4 * sum(parameter.numel() for parameter in network.parameters())
+    return 4 * int(sum(parameter.numel() for parameter in network.parameters()))
 
 
 def unmade_start(stage: ModelStage) -> ModelStage:

@@ -14,6 +14,7 @@ from limbeck.data import Part
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.model_stage import ModelStage, Rows, Start
 from limbeck.models.encoder import positions_of
+from limbeck.models.saving import MASKED
 from limbeck.objectives import Objective
 from limbeck.recipe import Recipe
 from limbeck.recipe_general import General
@@ -21,9 +22,6 @@ from limbeck.starting import check_start, check_texts, folder_start, resolved
 
 GENERAL_VERSION = 1
 ROLE = "general"
-KIND = "masked-encoder"
-"""What model.json calls an encoder that predicts masked tokens."""
-
 MAX_LENGTH = 128
 """Tokens in a row, where the recipe does not say."""
 
@@ -126,7 +124,7 @@ class GeneralPlanner:
         self, part: General, start: Start, training: GeneralTraining, model: dict[str, Any], objective: Objective
     ) -> ModelStage:
         rows = Rows(self.texts, self.texts.take(np.arange(0)))
-        model = {"kind": KIND, **model, "max_length": training.max_length}
+        model = {"kind": MASKED, **model, "max_length": training.max_length}
         stage = ModelStage(
             ROLE, part.name, Identity("", 0, {}, {}), rows, model, part.head if training.of_head else part.train,
             objective, seed=self.seed, variant={"masked-LM": "head"} if training.of_head else {}, start=start,

@@ -7,20 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from limbeck.artifacts import Identity, read_checked
+from limbeck.artifacts import SUMS, Identity, read_checked
 from limbeck.bias import BIAS
 from limbeck.encoder_facts import begun_with, encoder_sizes
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import parameter_count
 from limbeck.files import DamagedFileError, read_json
+from limbeck.general_lines import score_facts
 from limbeck.models.encoder import Encoder
 from limbeck.models.mean import MeanModel
 from limbeck.models.opening import open_model, saved_files
-from limbeck.models.saving import WEIGHTS, read_description
+from limbeck.models.saving import MASKED, WEIGHTS, read_description
 from limbeck.teacher_making import FITTED
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.terminal import plain_table
 from limbeck.tree_forms import FORM
+
+_ENCODERS = (Encoder.kind, MASKED)
 
 
 def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
@@ -39,9 +42,9 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
         if settings or members
         else description["kind"],
         **_taken(description),
-        "classes": f"{len(description['classes'])}: {', '.join(description['classes'][:20])}",
+        **_classes(description),
         "bytes": _size(path),
-        **(encoder_sizes(path) if description["kind"] == Encoder.kind else {}),
+        **(encoder_sizes(path) if description["kind"] in _ENCODERS else {}),
     }
     if members:
         facts["members"] = ", ".join(str(key)[:12] for key in members)
@@ -55,7 +58,7 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
         facts = {"key": identity.key, **facts}
         if identity.seed is not None:
             facts["seed"] = str(identity.seed)
-        if description["kind"] == Encoder.kind:
+        if description["kind"] in _ENCODERS:
             facts |= begun_with(identity.settings.get("model"), identity.inputs.get("start"))
         if identity.settings.get("objective"):
             facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
@@ -77,6 +80,8 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
         facts["kept epoch"] = f"{kept['kept_epoch']} of {len(kept['epochs'])}"
         if row["validation_accuracy"] is not None:
             facts["validation accuracy"] = f"{row['validation_accuracy']:.2%}"
+    if description["kind"] == MASKED and (path / SUMS).exists():
+        facts |= score_facts(path)
     tables = {}
     if of_mean and members:
         facts |= _combination(path, description)
@@ -86,10 +91,16 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
 
 def _taken(description: Mapping[str, Any]) -> dict[str, str]:
     """What one input is: a shape, or texts, which have none."""
-    if description["kind"] != Encoder.kind:
+    if description["kind"] not in _ENCODERS:
         return {"input shape": str(tuple(description["input_shape"]))}
     columns = (description.get("form") or {}).get("text") or ["text"]
     return {"inputs": f"texts ({' and '.join(map(str, columns))})"}
+
+
+def _classes(description: Mapping[str, Any]) -> dict[str, str]:
+    """Its classes, as far as there are any."""
+    names = description["classes"]
+    return {"classes": f"{len(names)}: {', '.join(names[:20])}"} if names else {}
 
 
 def _combination(path: Path, description: Mapping[str, Any]) -> dict[str, str]:

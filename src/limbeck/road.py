@@ -22,7 +22,7 @@ from limbeck.parts import general_parts, run_parts, shown_parts
 from limbeck.plan import Planner
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
-from limbeck.recipe import Data, Recipe, load_recipe, recipe_name, settings_key
+from limbeck.recipe import Recipe, load_recipe, recipe_name, settings_key
 from limbeck.recipe_task import Task, of_task
 from limbeck.regression import walked
 from limbeck.run_data import opened_split, opened_texts, run_split, test_rows
@@ -160,7 +160,10 @@ class Road:
         folder.check(checked, seed, fresh)
         beside = Path(recipe).parent if isinstance(recipe, str | Path) and Path(recipe).suffix == ".toml" else None
         say = progress.line if progress else None
-        splits = [_opened(task, beside, say) for task in checked.task or [checked.data]]
+        if checked.task is None:
+            splits = [opened_split(checked.data, beside, say)]
+        else:
+            splits = [_of_task(task, beside, say) for task in checked.task]
         texts = opened_texts(checked.data, beside, say) if checked.task and checked.general else None
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
@@ -277,14 +280,11 @@ class Road:
         self.progress.line(f"the run before was set aside as {aside}")
 
 
-def _opened(given: Data | Task, beside: Path | None, say: Callable[[str], None] | None) -> Split:
-    """The data of the recipe, or of one of its tasks."""
-    if isinstance(given, Data):
-        return opened_split(given, beside, say)
+def _of_task(task: Task, beside: Path | None, say: Callable[[str], None] | None) -> Split:
     try:
-        return opened_split(given.data, beside, say)
+        return opened_split(task.data, beside, say)
     except LimbeckError as error:
-        raise type(error)(f"task.{given.name}.data: {error}") from None
+        raise type(error)(f"task.{task.name}.data: {error}") from None
 
 
 __all__ = ["OTHER_ROWS", "STAGES", "Road", "run", "run_split", "test_rows"]

@@ -107,6 +107,7 @@ def _split(dataset: Dataset, data: Data) -> Split:
 
 def _dataset(data: Data, beside: Path | None, say: Say | None = None) -> Dataset:
     dataset = load_dataset(data.source, data.reading(), beside=beside, say=say)
-    for note in dataset.notes if say is not None else ():
-        say(note)
+    if say is not None:
+        for note in dataset.notes:
+            say(note)
     return dataset

@@ -13,7 +13,10 @@ from limbeck.ensembles import member_disagreement, member_votes
 from limbeck.errors import LimbeckError
 from limbeck.familiarity import part_words
 from limbeck.files import DamagedFileError, read_tensors
+from limbeck.general_lines import HEAD as GENERAL_HEAD
+from limbeck.general_lines import general_lines
 from limbeck.models.saving import read_description
+from limbeck.retention import MEANING, retention_lines
 from limbeck.run_folder import RECIPE, SEED, RunFolder
 from limbeck.terminal import plain_table
 
@@ -42,6 +45,10 @@ def _tables(path: Path) -> dict[str, str]:
     results = RunFolder(path).results() or {}
     found: dict[str, str] = {}
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # results of another version
+        if general := results.get("general"):
+            found["distilled without a task"] = plain_table(GENERAL_HEAD, general_lines(general))
+        if tasks := results.get("tasks"):
+            found[MEANING] = plain_table(*retention_lines([tasks]))
         if parts := results.get("parts"):
             found["what the teachers know of the transfer sets"] = "\n".join(_sentences(parts))
         if ensembles := results.get("ensembles"):

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from limbeck.claims import HEAD as CLAIM_HEAD
 from limbeck.claims import claim_lines
-from limbeck.general_facts import HEAD as GENERAL_HEAD
-from limbeck.general_facts import general_lines
+from limbeck.general_lines import HEAD as GENERAL_HEAD
+from limbeck.general_lines import general_lines
 from limbeck.report.page import embedded_json
 from limbeck.retention import MEANING, retention_lines
 

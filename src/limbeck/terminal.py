@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limbeck.claims import HEAD, claim_lines
+from limbeck.general_lines import HEAD as GENERAL_HEAD
+from limbeck.general_lines import general_lines
+from limbeck.retention import MEANING, of_one_task, retention_lines
 from limbeck.rows import row_label
 
 
@@ -60,8 +63,28 @@ def _line(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def tasks_tables(results: Mapping[str, Any]) -> list[str]:
+    """Of a run over several tasks: what came of general distillation, and what is kept over all tasks."""
+    tables = []
+    if general := results.get("general"):
+        tables.append(plain_table(GENERAL_HEAD, general_lines(general)))
+    if tasks := results.get("tasks"):
+        tables.append(f"{MEANING}\n{plain_table(*retention_lines([tasks]))}")
+    return tables
+
+
 def verdict_sentences(results: dict[str, Any], test_rows: int) -> list[str]:
-    """What became of each student, a sentence each, as at the top of the report."""
+    """What became of each student, a sentence each, as at the top of the report; of several tasks, for each of them."""
+    if (tasks := results.get("tasks")) is None:
+        return _sentences(results, test_rows)
+    return [
+        f"{task}: {sentence}"
+        for task, rows in tasks["test_rows"].items()
+        for sentence in _sentences(of_one_task(results, task), rows)
+    ]
+
+
+def _sentences(results: dict[str, Any], test_rows: int) -> list[str]:
     from limbeck.report.models import families, read_models
     from limbeck.report.wording import describe
 

@@ -15,7 +15,7 @@ from limbeck.models.estimator import OWN_KINDS, Estimator
 from limbeck.models.estimator_file import load_estimator_model
 from limbeck.models.mean import MeanModel
 from limbeck.models.onnx_model import OnnxModel
-from limbeck.models.saving import DESCRIPTION, WEIGHTS, KnownModel, describe, load_model, read_description
+from limbeck.models.saving import DESCRIPTION, MASKED, WEIGHTS, KnownModel, describe, load_model, read_description
 
 ONNX = ".onnx"
 
@@ -49,6 +49,11 @@ def open_model(
         return _open_mean(path)
     if kind == Encoder.kind:
         return load_encoder(path)
+    if kind == MASKED:
+        raise LimbeckError(
+            f"{path} is an encoder that was distilled without a task, and tells no classes apart: fine-tune it first, "
+            'as a teacher or reference with model = { kind = "encoder", from = … }'
+        )
     if kind in (*OWN_KINDS, "estimator"):
         model, names = load_estimator_model(path)
         _read_own_rows(path, model)

@@ -26,6 +26,8 @@ from limbeck.models.tree_ensemble import TreeEnsemble
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 FORMAT = 1
+MASKED = "masked-encoder"
+"""The kind of an encoder that predicts masked tokens: it has no classes, and `limbeck.encoders` reads it."""
 _FIELDS = {"kind": object, "settings": dict, "input_shape": list, "classes": list}
 
 # The kinds that a file or a recipe can name; a module of one's own needs no name to be a teacher or student.
