@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -147,6 +147,7 @@ def train(
     precision: Precision | None = None,
     checkpoint: Path | None = None,
     snapshot_every: int | None = None,
+    judge: Callable[[nn.Module], Mapping[str, float | None]] | None = None,
     progress: Progress | None = None,
     title: str = "training",
 ) -> History:
@@ -168,6 +169,7 @@ def train(
         checkpoint: a folder for checkpoints, from which a training that was cut off goes on.
         snapshot_every: after so many epochs, and after the last, the weights are kept beside the checkpoints, as
             `epoch-0001.safetensors` and so on.
+        judge: gives further numbers for each epoch's row in the history; nothing is chosen by them.
         progress: told by step.
         title: what progress calls it.
 
@@ -223,6 +225,8 @@ def train(
                     "train.learning_rate, or look for extreme inputs"
                 )
             _end_epoch(model, state, epoch, loss, settings, total, batches.steps, validation, precision, chooses)
+            if judge is not None:
+                state.history[-1] |= judge(model)
             if checkpoint is not None and epoch + 1 in kept_epochs:
                 save_snapshot(checkpoint, model, epoch + 1)
             save_if_due()

@@ -313,3 +313,16 @@ def test_settings_out_of_range_are_said_in_one_line(teacher_folder, texts):
         GeneralSettings(objective=Objective(loss="hard_labels"), everywhere=True)
     with pytest.raises(UsageError, match="max_length = 1000, but .* has places for 64 tokens"):
         distilled_encoder(teacher_folder, (0,), texts, GeneralSettings(text=TextSettings(1000)), TRAIN, 0)
+
+
+def test_held_out_texts_are_scored_after_every_epoch_and_change_nothing(without_head, texts, held_out):
+    settings = dataclasses.replace(SETTINGS, objective=Objective(soft=0, hard=1, hidden=1))
+    epochs = dataclasses.replace(TRAIN, epochs=2)
+    scored, history = distilled_encoder(without_head, (0,), texts, settings, epochs, 0, validation=held_out)
+    plain, _ = distilled_encoder(without_head, (0,), texts, settings, epochs, 0)
+    for row in history.epochs:
+        assert row["masked_cross_entropy"] > 0
+        assert 0 <= row["masked_accuracy"] <= 1
+    assert history.epochs[0]["hidden_cosine"] < history.epochs[1]["hidden_cosine"] < 1
+    for one, other in zip(scored.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(one, other)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import get_args
+
+from torch import nn
 
 from limbeck.data import Part
 from limbeck.encoders.finding import load_masked
@@ -13,12 +16,13 @@ from limbeck.encoders.kinds import without_head
 from limbeck.encoders.layers import Architecture, Initial, student_network
 from limbeck.encoders.masked import LiveMaskedTargets, MaskedEncoder
 from limbeck.encoders.masked_batches import Answers, MaskedLabels
+from limbeck.encoders.masked_scores import masked_scores
 from limbeck.encoders.masked_text import TextSettings, masked_batches, tokens_of
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import TargetSource
 from limbeck.models.encoder_folder import write_network
 from limbeck.objectives import Objective
-from limbeck.precision import resolve_precision
+from limbeck.precision import Precision, resolve_precision
 from limbeck.progress import Progress
 from limbeck.training import History, TrainSettings, train
 
@@ -77,6 +81,7 @@ def distilled_encoder(
     train_settings: TrainSettings,
     seed: int,
     *,
+    validation: Part | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     title: str = "general distillation",
@@ -93,6 +98,7 @@ def distilled_encoder(
         settings: what it is distilled with.
         train_settings: how it is trained; `accumulate` makes large batches of small ones.
         seed: of random weights, order, masks and dropout.
+        validation: held-out texts, of which the history has `masked_scores` for each epoch; nothing is chosen by them.
         checkpoint: a folder for checkpoints, from which a training that was cut off goes on.
         progress: told by step.
         title: what progress calls it.
@@ -128,6 +134,13 @@ def distilled_encoder(
         for one in (student, teacher):
             one.show_projections(objective.uses_states and objective.relations > 0)
         targets = LiveMaskedTargets(teacher, batches, with_logits=objective.uses_teacher, precision=precision)
+    judge = None
+    if validation is not None and len(validation):
+        # In evaluation mode, as it is left after each epoch: it is the network that targets come from.
+        judged_by = MaskedEncoder(network, tokens, "none").eval() if objective.uses_states else None
+        judge = partial(
+            _scores, texts=validation, teacher=judged_by, max_length=settings.text.max_length, precision=precision
+        )
     history = train(
         student,
         batches,
@@ -137,6 +150,7 @@ def distilled_encoder(
         seed=seed,
         precision=precision,
         checkpoint=checkpoint,
+        judge=judge,
         progress=progress,
         title=title,
     )
@@ -144,6 +158,17 @@ def distilled_encoder(
     if student.answers == "all":
         student.answers = "masked"
     return student, history
+
+
+def _scores(
+    model: nn.Module, texts: Part, teacher: MaskedEncoder | None, max_length: int, precision: Precision
+) -> dict[str, float | None]:
+    """What the history says of held-out texts."""
+    assert isinstance(model, MaskedEncoder)
+    found = masked_scores(model, texts, teacher, max_length=max_length, precision=precision)
+    return {
+        "masked_cross_entropy": found.cross_entropy, "masked_accuracy": found.accuracy, "hidden_cosine": found.cosine
+    }  # fmt: skip
 
 
 def save_masked(folder: Path, encoder: MaskedEncoder) -> None:
