@@ -13,6 +13,7 @@ from limbeck import LimbeckError, UsageError, predict_log_probs
 from limbeck.data import TextForm
 from limbeck.data.texts import packed
 from limbeck.exporting import export, feeds
+from limbeck.exporting.encoders import encoder_graph
 from limbeck.models.onnx_texts import text_feeds
 from limbeck.models.opening import open_model
 
@@ -147,7 +148,18 @@ def test_another_tokenizer_is_refused(file):
         open_model(file)
 
 
-def test_another_form_of_texts_needs_a_tokenizer():
+def test_a_file_of_single_texts_is_not_asked_about_pairs(file):
+    with pytest.raises(LimbeckError, match=r"was made for 1 \(text\) columns of text, but the data have 2 \(a, b\)"):
+        open_model(file, form=TextForm(("a", "b")))
+
+
+def test_an_encoder_that_is_too_large_for_a_file_is_refused(exported, monkeypatch):
+    monkeypatch.setattr("limbeck.exporting.encoders._MOST_BYTES", 1000)
+    with pytest.raises(LimbeckError, match=r"more than a file of 2 GB has room for; give --to huggingface$"):
+        encoder_graph(exported("bert")[0])
+
+
+def test_texts_need_a_tokenizer():
     with pytest.raises(UsageError, match=r"give tokens = model\.tokens"):
         feeds(TextForm(), rows())
 

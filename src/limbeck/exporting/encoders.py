@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.errors import LimbeckError
 from limbeck.exporting.tracing import traced
 from limbeck.files import sha256_hex
 from limbeck.models.encoder import Encoder
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from limbeck.encoders.tokens import TextTokens
 
 _TRACED = (3, 7)  # texts and tokens: sizes of one are a special case
+_MOST_BYTES = 2_000_000_000  # of a file without others beside it: 2³¹, and room for what is no weight
 
 
 class _Logits(nn.Module):
@@ -41,6 +43,11 @@ def encoder_graph(model: Encoder) -> Any:
     Raises:
         LimbeckError: ONNX cannot hold it.
     """
+    if 4 * model.parameter_count > _MOST_BYTES:
+        raise LimbeckError(
+            f"a student that ONNX cannot hold: its {model.parameter_count:,} parameters are more than a file of 2 GB "
+            "has room for; give --to huggingface"
+        )
     names = [IDS, MASK, *([TYPES] if model.tokens.with_types else [])]
     ids = torch.full(_TRACED, model.tokens.pad_id, dtype=torch.int64)
     mask = torch.ones_like(ids)

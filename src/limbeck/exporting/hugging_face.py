@@ -107,11 +107,11 @@ def export_huggingface(
         files = {path / name: (Path(beside) / name).read_bytes() for name in FILES}
     if checked_on is not None:
         checks += cut_short(loaded, checked_on)
-    running = transformers_code(path.name, loaded.form)
+    running = transformers_code(path.resolve().name, loaded.form)
     source = Source(origin, description, key_of_artifact(description))
     size = sum(map(len, files.values()))
     found = [f"{scaled(size, 'B')}, weights in float32", *checks]
-    text = _front_matter(source) + page(path.name, loaded, classes, None, running, found, source, "folder")
+    text = _front_matter(source) + page(path.resolve().name, loaded, classes, None, running, found, source, "folder")
     place(files, path / CARD, text.encode())
     return ExportedFolder(path, path / CARD, str(loaded.network.config.model_type), size, tuple(checks))
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from limbeck.data.form import Form, ImageForm, TableForm, form_from_json
+from limbeck.data.form import Form, ImageForm, TableForm, TextForm, form_from_json
 from limbeck.errors import LimbeckError
 from limbeck.files import METADATA_KEY
 from limbeck.models import onnx_outputs
@@ -77,6 +77,7 @@ class OnnxModel(nn.Module):
         inputs, outputs = (list(map(Declared.of, nodes)) for nodes in (session.get_inputs(), session.get_outputs()))
         of_file = _form(self.path, about.get("form"))
         self.form: Form | None = form if form is not None else of_file
+        _check_same_texts(self.path, of_file, form)
         self._feed = Feed(self.path, inputs, self.form, about)
         if self._feed.columns is None:
             _check_same_codes(self.path, of_file, form)
@@ -229,6 +230,15 @@ def _agreed_classes(path: Path, of_file: list[str] | None, given: Sequence[str] 
         )
     names = of_file if of_file is not None else given
     return None if names is None else tuple(names)
+
+
+def _check_same_texts(path: Path, of_file: Form | None, given: Form | None) -> None:
+    """Whether a file of single texts is asked about single texts, and one of pairs about pairs."""
+    if not (isinstance(of_file, TextForm) and isinstance(given, TextForm)):
+        return
+    if len(of_file.columns) != len(given.columns):
+        takes, has = (f"{len(form.columns)} ({', '.join(form.columns)})" for form in (of_file, given))
+        raise LimbeckError(f"{path} was made for {takes} columns of text, but the data have {has}: give it such data")
 
 
 def _check_same_codes(path: Path, of_file: Form | None, given: Form | None) -> None:
