@@ -35,6 +35,7 @@ from limbeck.recipe import (
     settings_key,
 )
 from limbeck.recipe_errors import keys_of
+from limbeck.recipe_settings import Encoder
 from limbeck.recipe_toml import toml_value
 from limbeck.recipe_transfer import Confidence
 from limbeck.rows import row_label
@@ -49,6 +50,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "soft-tree": SoftTree,
     "sklearn-tree": SklearnTree,
     "boosted-trees": BoostedTrees,
+    "encoder": Encoder,
     "random-forest": RandomForest,
     "gradient-boosting": GradientBoosting,
     "lightgbm": LightGbm,
