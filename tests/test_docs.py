@@ -35,7 +35,9 @@ from limbeck.recipe import (
     settings_key,
 )
 from limbeck.recipe_errors import keys_of
+from limbeck.recipe_general import General, GeneralDistill, Mask
 from limbeck.recipe_settings import Encoder
+from limbeck.recipe_task import Task
 from limbeck.recipe_toml import toml_value
 from limbeck.recipe_transfer import Confidence
 from limbeck.rows import row_label
@@ -44,6 +46,10 @@ ROOT = Path(__file__).parent.parent
 TABLES: dict[str, type[BaseModel]] = {
     "Recipe": Recipe,
     "data": Data,
+    "general": General,
+    "general.distill": GeneralDistill,
+    "general.mask": Mask,
+    "task": Task,
     "teacher": Teacher,
     "mlp": Mlp,
     "convnet": Convnet,

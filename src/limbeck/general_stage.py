@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.artifacts import Identity
-from limbeck.data import Part
+from limbeck.data import Part, TextForm
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.model_stage import ModelStage, Rows, Start
 from limbeck.models.encoder import positions_of
@@ -18,7 +18,7 @@ from limbeck.models.saving import MASKED
 from limbeck.objectives import Objective
 from limbeck.recipe import Recipe
 from limbeck.recipe_general import General
-from limbeck.starting import check_start, check_texts, folder_start, resolved
+from limbeck.starting import check_start, folder_start, resolved
 
 GENERAL_VERSION = 1
 ROLE = "general"
@@ -97,7 +97,11 @@ class GeneralPlanner:
 
     def _planned(self, part: General) -> ModelStage:
         where = f"{ROLE}.{part.name}.model"
-        check_texts(self.texts, where)
+        if not isinstance(self.texts.form, TextForm):
+            raise UsageError(
+                f"{ROLE}.{part.name}: it is distilled on texts, and the data are none: name their column with "
+                "data.text, or give a file of texts as data.source"
+            )
         assert part.model.from_ is not None
         try:
             start = folder_start(part.model.from_, self.beside, self.say)

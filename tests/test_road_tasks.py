@@ -1,0 +1,395 @@
+"""The road over several tasks: an encoder distilled without one, fine-tuned on each, and what is kept over all."""
+
+import json
+import random
+import shutil
+import tomllib
+
+import pytest
+
+from limbeck.artifacts import SUMS
+from limbeck.comparison import comparison_table
+from limbeck.dry_run import describe_plan
+from limbeck.errors import LimbeckError
+from limbeck.inspection import inspect, verify
+from limbeck.models.opening import open_model
+from limbeck.progress import Silent
+from limbeck.retention import retention_lines
+from limbeck.road import Road, run, run_split
+from limbeck.terminal import tasks_tables, verdict_sentences
+
+pytest.importorskip("transformers")
+pytestmark = pytest.mark.slow  # each run trains a dozen tiny encoders
+
+RECIPE = """
+title = "Two tasks"
+
+[data]
+source = "plain.txt"
+validation = 40
+
+[[general]]
+name = "distilled"
+model = { kind = "encoder", from = "bert", layers = 2, max_length = 32 }
+head = { epochs = 1, batch_size = 32 }
+train = { epochs = 2, batch_size = 16, accumulate = 2 }
+
+[[task]]
+name = "praise"
+data = { source = "praise.jsonl", label = "label", test = 0.3, validation = 0.2 }
+
+[[task]]
+name = "things"
+data = { source = "things.jsonl", label = "label", test = 0.25, validation = 0.2 }
+
+[[teacher]]
+name = "big"
+model = { kind = "encoder", from = "bert" }
+train = { epochs = 8, batch_size = 8 }
+
+[[student]]
+name = "distilled"
+model = { kind = "encoder", from = "general.distilled" }
+train = { epochs = 1, batch_size = 16 }
+
+[[reference]]
+name = "undistilled"
+model = { kind = "encoder", from = "bert", layers = 2 }
+train = { epochs = 1, batch_size = 16 }
+
+[[claim]]
+text = "the mean of both"
+row = { name = "distilled" }
+show = "accuracy"
+average = ["row"]
+"""
+GOOD, BAD = ["good", "great", "best", "fine", "fun", "love", "like"], ["bad", "worst", "dull", "poor", "boring", "hate"]
+THINGS = ["film", "movie", "story", "actor", "plot"]
+NEUTRAL = [
+    "a",
+    "an",
+    "the",
+    "this",
+    "that",
+    "it",
+    "is",
+    "was",
+    "and",
+    "but",
+    "not",
+    "no",
+    "very",
+    "so",
+    "too",
+    "of",
+    "in",
+    "on",
+    "at",
+    "for",
+    "with",
+]
+TASKS = {"praise": {"pos": GOOD, "neg": BAD}, "things": {"good": GOOD, "bad": BAD, "thing": THINGS}}
+ROWS = ["teacher/big", "student/distilled", "baseline/distilled", "reference/undistilled"]
+
+
+class Killed(BaseException):
+    """What stands for the end of the process."""
+
+
+class Until(Silent):
+    """A progress that kills the run when a stage of this title begins, or in its middle."""
+
+    def __init__(self, title, step=0):
+        self.title, self.step, self.now = title, step, None
+
+    def start(self, title, total):
+        self.now = title
+        if title == self.title and not self.step:
+            raise Killed
+
+    def at(self, step, note=""):
+        if self.now == self.title and step >= self.step > 0:
+            raise Killed
+
+
+class Heard(Silent):
+    """A progress that keeps its lines."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="session")
+def two_tasks(tmp_path_factory, tiny_encoder):
+    """The path of the recipe, its texts and its teacher beside it."""
+    folder = tmp_path_factory.mktemp("tasks")
+    shutil.copytree(tiny_encoder, folder / "bert")
+    drawn = random.Random(0)
+    for name, groups in TASKS.items():
+        rows = []
+        for _ in range(200):
+            label = drawn.choice(list(groups))
+            words = drawn.choices(NEUTRAL, k=drawn.randint(1, 4)) + drawn.choices(groups[label], k=3)
+            drawn.shuffle(words)
+            rows.append(json.dumps({"text": " ".join(words), "label": label}))
+        (folder / f"{name}.jsonl").write_text("\n".join(rows))
+    words = [*GOOD, *BAD, *THINGS, *NEUTRAL]
+    plain = [" ".join(drawn.choices(words, k=drawn.randint(3, 12))) for _ in range(200)]
+    (folder / "plain.txt").write_text("\n".join(plain))
+    (folder / "tasks.toml").write_text(RECIPE)
+    return folder / "tasks.toml"
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory):
+    """The folder of a random encoder of four layers that has no masked-LM head."""
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, str(Path(__file__).parent / "encoders"))
+    from small import tiny_folder
+
+    return tiny_folder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def over_tasks(two_tasks, tmp_path_factory):
+    """A finished run. Not to be changed."""
+    out = tmp_path_factory.mktemp("over") / "tasks"
+    run(two_tasks, out)
+    return out
+
+
+def results_of(out):
+    return json.loads((out / "results.json").read_text())
+
+
+def sums(out):
+    """The digests of all artifacts beside a run, by kind and key."""
+    found = {}
+    for path in sorted((out.parent / "artifacts").glob(f"*/*/{SUMS}")):
+        found[f"{path.parent.parent.name}/{path.parent.name}"] = path.read_text()
+    return found
+
+
+def test_every_model_is_measured_on_each_task_and_its_rows_say_which(over_tasks):
+    rows = results_of(over_tasks)["models"]
+    named = [(f"{row['role']}/{row['name']}", row["data"], row["variant"]["task"]) for row in rows]
+    assert named == [(name, task, task) for task in TASKS for name in ROWS]
+    split = {task: run_split(over_tasks, task).test for task in TASKS}
+    assert len(split["praise"]) == 60
+    assert len(split["things"]) == 50
+    for row in rows:
+        assert row["errors"] == round((1 - row["accuracy"]) * len(split[row["data"]]))
+    assert verify(over_tasks) == []
+
+
+def test_what_is_kept_is_the_mean_over_tasks_and_its_share_of_the_teachers(over_tasks):
+    results = results_of(over_tasks)
+    tasks = results["tasks"]
+    assert tasks["test_rows"] == {"praise": 60, "things": 50}
+    accuracy = {(row["role"], row["name"], row["data"]): row["accuracy"] for row in results["models"]}
+    macro = {
+        (model["role"], model["name"]): sum(accuracy[model["role"], model["name"], task] for task in TASKS) / 2
+        for model in tasks["models"]
+    }
+    assert [f"{model['role']}/{model['name']}" for model in tasks["models"]] == ROWS
+    for model in tasks["models"]:
+        own = model["role"], model["name"]
+        assert model["macro"] == pytest.approx(macro[own])
+        assert model["share"] == pytest.approx(macro[own] / macro["teacher", "big"])
+    (claim,) = results["claims"]
+    assert claim["here"] == pytest.approx(macro["student", "distilled"])
+
+
+def test_the_encoder_is_distilled_once_from_a_teacher_that_was_given_a_head(over_tasks):
+    general = results_of(over_tasks)["general"]
+    assert [(row["name"], row["variant"], row["layers"]) for row in general] == [
+        ("distilled", {"masked-LM": "head"}, 4),
+        ("distilled", {}, 2),
+    ]
+    head, student = (row["scores"] for row in general)
+    assert head["texts"] == student["texts"] == 40
+    assert head["cosine"] is None
+    assert -1 <= student["cosine"] <= 1
+    assert len(list((over_tasks.parent / "artifacts" / "general").iterdir())) == 2
+    folder = over_tasks / "models" / "general" / "distilled"
+    assert inspect(folder).kind == "general"
+    assert inspect(folder).facts["held out"].startswith("40 texts: masked tokens right ")
+
+
+def test_the_distilled_folder_is_a_masked_language_model_that_transformers_reads(over_tasks):
+    import transformers
+
+    folder = (over_tasks / "models" / "general" / "distilled").resolve()
+    model, found = transformers.AutoModelForMaskedLM.from_pretrained(folder, output_loading_info=True)
+    assert not found["missing_keys"]
+    assert model.config.num_hidden_layers == 2
+    with pytest.raises(LimbeckError, match="tells no classes apart: fine-tune it first"):
+        open_model(folder)
+
+
+def test_fine_tuning_begins_with_the_distilled_weights(two_tasks, over_tasks):
+    import torch
+
+    road = Road.open(two_tasks, over_tasks)
+    (reference,) = (plan.trials[0] for plan in road.courses[0].planner.students())
+    begun = road.workshop.new_model(reference)
+    masked = road.workshop.model(road.generals[0])
+    name = "encoder.layer.1.output.dense.weight"
+    ours, theirs = begun.network.bert.get_parameter(name), masked.network.bert.get_parameter(name)
+    assert torch.equal(ours, theirs)
+    teacher = road.workshop.new_model(road.courses[0].planner.teachers()[0])
+    assert not torch.equal(ours, teacher.network.bert.get_parameter("encoder.layer.3.output.dense.weight"))
+
+
+@pytest.mark.parametrize(
+    "until",
+    [
+        Until("masked-LM head"),
+        Until("general distilled", step=16),
+        Until("reference undistilled (task praise)"),
+    ],
+    ids=["before the head", "in general distillation", "between tasks"],
+)
+def test_a_run_that_was_cut_off_comes_to_the_same_artifacts(two_tasks, over_tasks, tmp_path, monkeypatch, until):
+    monkeypatch.setattr("limbeck.training.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("limbeck.training.CHECKPOINT_PAUSE", 0)
+    out = tmp_path / "runs" / "tasks"
+    with pytest.raises(Killed):
+        run(two_tasks, out, progress=until)
+    assert not (out / "results.json").exists()
+    run(two_tasks, out)
+    assert sums(out) == sums(over_tasks)
+    assert verify(out) == []
+
+
+def test_a_finished_run_is_left_and_damage_in_general_distillation_is_mended(two_tasks, over_tasks, tmp_path):
+    shutil.copytree(over_tasks.parent, tmp_path / "runs", symlinks=True)
+    out, heard = tmp_path / "runs" / "tasks", Heard()
+    before = sums(out)
+    run(two_tasks, out, progress=heard)
+    assert heard.lines == [f"nothing to do: {out} is complete"]
+    folder = (out / "models" / "general" / "distilled").resolve()
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\1\2\3\4")
+    assert [damage.path.name for damage in verify(out)] == ["model.safetensors"]
+    run(two_tasks, out, progress=heard)
+    assert "1 damaged artifact made again" in heard.lines
+    assert sums(out) == before | {key: text for key, text in sums(out).items() if ".damaged-" in key}
+    assert verify(out) == []
+
+
+def test_a_fresh_run_takes_the_encoders_distilled_without_a_task_with_it(two_tasks, over_tasks, tmp_path):
+    shutil.copytree(over_tasks.parent, tmp_path / "runs", symlinks=True)
+    out = tmp_path / "runs" / "tasks"
+    Road.open(two_tasks, out, fresh=True).walk("teach")
+    aside = tmp_path / "runs" / "tasks.old-1"
+    assert len(list((aside / "artifacts" / "general").iterdir())) == 2
+    assert verify(aside) == []
+    assert not (tmp_path / "runs" / "artifacts" / "general").exists() or not list(
+        (tmp_path / "runs" / "artifacts" / "general").iterdir()
+    )
+
+
+def test_a_dry_run_counts_the_stages_of_all_tasks(two_tasks, over_tasks, tmp_path):
+    assert "nothing to do: all 12 stages are there" in describe_plan(Road.open(two_tasks, over_tasks), "report")
+    text = describe_plan(Road.open(two_tasks, tmp_path / "runs" / "new"), "report")
+    assert "12 of 12 stages to do" in text
+    for title in ("general distilled (masked-LM head)", "general distilled ", "baseline distilled (task things)"):
+        assert title in text
+    assert not (tmp_path / "runs").exists()
+    assert "general" not in describe_plan(Road.open(two_tasks, tmp_path / "runs" / "new"), "extract")
+
+
+def test_the_pages_lead_to_each_task(over_tasks):
+    page = (over_tasks / "report.html").read_text()
+    assert 'href="report-praise.html"' in page
+    assert 'href="report-things.html"' in page
+    assert "What is kept" in page
+    assert "the mean of both" in page
+    praise = (over_tasks / "report-praise.html").read_text()
+    assert "task praise" in praise
+    assert "task things" not in praise
+    (over_tasks / "report-things.html").read_text()
+
+
+def test_the_end_of_a_run_and_compare_say_what_is_kept(over_tasks):
+    results = results_of(over_tasks)
+    general, kept = tasks_tables(results)
+    assert "distilled (masked-LM head)" in general
+    assert kept.startswith("macro: the mean of the accuracies on all tasks; kept: ")
+    sentences = verdict_sentences(results, 0)
+    assert [sentence.partition(":")[0] for sentence in sentences] == list(TASKS)
+    assert "errors in 60" in sentences[0].replace("error in", "errors in")
+    assert "in 50" in sentences[1]
+    assert "macro: the mean of the accuracies" in comparison_table([over_tasks])
+    assert any(title.startswith("macro") for title in inspect(over_tasks).tables)
+
+
+def test_several_seeds_show_the_median_and_the_spread_of_what_is_kept():
+    def one(macro):
+        model = {"role": "student", "name": "s", "variant": {}, "by_task": {"a": macro}, "macro": macro, "share": macro}
+        return {"test_rows": {"a": 10}, "models": [model]}
+
+    head, lines = retention_lines([one(0.5), one(0.7), one(0.6)])
+    assert head == ["role", "model", "macro", "kept", "a"]
+    assert lines == [["student", "s", *["60.00% (50.00% to 70.00%)"] * 3]]
+
+
+def test_the_rows_of_a_task_are_asked_for_by_name(over_tasks):
+    with pytest.raises(LimbeckError, match=r"is a run over several tasks \(praise, things\)"):
+        run_split(over_tasks)
+    with pytest.raises(LimbeckError, match='no task is named "thing", did you mean "things"'):
+        run_split(over_tasks, "thing")
+
+
+def without(section):
+    """The recipe without the parts of one section."""
+    table = tomllib.loads(RECIPE)
+    table.pop(section)
+    return table
+
+
+def test_general_distillation_of_texts_that_have_labels_needs_no_tasks(two_tasks, tmp_path):
+    from limbeck.recipe import parse_recipe
+
+    table = {
+        **without("task"),
+        "data": {"source": str(two_tasks.parent / "praise.jsonl"), "label": "label", "test": 0.3},
+    }
+    table["general"][0]["model"]["from"] = table["teacher"][0]["model"]["from"] = str(two_tasks.parent / "bert")
+    table["reference"][0]["model"]["from"] = str(two_tasks.parent / "bert")
+    road = Road.open(parse_recipe(table, "mine.toml"), tmp_path / "runs" / "plain")
+    (general,) = road.generals
+    assert general.rows.train is road.split.train
+    assert general.general.held_out is road.split.validation
+    assert road.courses[0].task is None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("task.praise.data.source=plain.txt", "task.praise.data: setting"),
+        ("data.source=digits", "general.distilled: it is distilled on texts"),
+        ("data.validation=200", "data.validation: 200 of 200 texts would be held out"),
+        ("general.distilled.model.layers=9", "general.distilled.model.layers: found 9 layers to take"),
+        (
+            "general.distilled.model.max_length=99",
+            "general.distilled.model.max_length: found 99, expected at most the 64",
+        ),
+        ("general.distilled.model.from=nowhere", 'general.distilled.model.from: encoder "nowhere"'),
+        ("student.distilled.model.layers=3", "student.distilled.model.layers: found 3 layers"),
+        ("student.distilled.model.from=general.distiled", 'no general is named "distiled", did you mean "distilled"?'),
+    ],
+)
+def test_what_does_not_fit_is_said_in_a_line_before_anything_is_made(two_tasks, tmp_path, change, said):
+    with pytest.raises(LimbeckError) as raised:
+        Road.open(two_tasks, tmp_path / "runs" / "wrong", sets=[change])
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "runs").exists()
