@@ -77,6 +77,7 @@ def test_what_is_left_out_is_filled_in() -> None:
     assert student.train.model_dump() == {
         "epochs": 5,
         "passes": None,
+        "accumulate": None,
         "batch_size": 128,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
@@ -171,7 +172,7 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
             "teacher/0/model/kind",
             "convent",
             'teacher.convnet.model.kind: found "convent", expected "mlp", "convnet", "soft-tree", '
-            '"sklearn-tree", "boosted-trees", "random-forest", "gradient-boosting" or "lightgbm"',
+            '"sklearn-tree", "boosted-trees", "encoder", "random-forest", "gradient-boosting" or "lightgbm"',
         ),
         (
             "teacher/0/model/widths",
@@ -189,8 +190,8 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         (
             "student/0/model",
             {"widths": [2]},
-            'student.2x16.model.kind: missing, expected "mlp", "convnet", "soft-tree", "sklearn-tree" '
-            'or "boosted-trees"',
+            'student.2x16.model.kind: missing, expected "mlp", "convnet", "soft-tree", "sklearn-tree", '
+            '"boosted-trees" or "encoder"',
         ),
         ("student/0/model/widths", 16, "student.2x16.model.widths: found 16, expected a list"),
         ("student/0/model/widths/1", 0, "student.2x16.model.widths[1]: found 0, expected 1 or more"),

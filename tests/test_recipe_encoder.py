@@ -58,19 +58,18 @@ def test_layers_are_a_count_or_numbers(layers):
     assert read(student={**STUDENT, "model": {"kind": "encoder", "layers": layers}}).student[0].model.layers == layers
 
 
-@pytest.mark.parametrize("layers", [[], [2, 1], [1, 1]])
-def test_numbers_of_layers_rise(layers):
+@pytest.mark.parametrize("layers", [[], [2, 1], [1, 1], [-1], [0, 1.5], [True], 0, 2.5, True])
+def test_layers_are_no_less_and_their_numbers_rise(layers):
+    shown = str(layers).replace("True", "true")
     assert of_model(layers=layers) == (
-        f"student.s.model.layers: found {layers}, expected numbers of layers from 0 in rising order, such as [0, 2, 4]"
+        f"student.s.model.layers: found {shown}, expected how many layers (1 or more), or numbers of layers from 0 in "
+        "rising order: [0, 2, 4]"
     )
 
 
 @pytest.mark.parametrize(
     ("keys", "where"),
     [
-        ({"layers": 0}, "student.s.model.layers"),
-        ({"layers": [-1]}, "student.s.model.layers"),
-        ({"layers": 2.5}, "student.s.model.layers"),
         ({"initial": "copied"}, "student.s.model.initial"),
         ({"architecture": "roberta"}, "student.s.model.architecture"),
         ({"vocabulary": 1000}, "student.s.model.vocabulary"),

@@ -159,9 +159,9 @@ def test_a_tokenizer_of_another_model(folder, tmp_path, problem):
     [
         ("9", "found 9 layers to take, expected 1 to 4: the teacher has 4 layers"),
         ("[0, 7]", "found layer 7, expected numbers from 0 to 3: the model has 4 layers"),
-        ("[2, 1]", "found [2, 1], expected numbers of layers from 0 in rising order, such as [0, 2, 4]"),
-        ("[1, 1]", "found [1, 1], expected numbers of layers from 0 in rising order, such as [0, 2, 4]"),
-        ("[]", "found [], expected numbers of layers from 0 in rising order, such as [0, 2, 4]"),
+        ("[2, 1]", "found [2, 1], expected how many layers (1 or more), or numbers of layers from 0 in rising order"),
+        ("[1, 1]", "found [1, 1], expected how many layers (1 or more), or numbers of layers from 0 in rising order"),
+        ("[]", "found [], expected how many layers (1 or more), or numbers of layers from 0 in rising order"),
     ],
 )
 def test_layers_that_there_are_not(layers, message, problem):

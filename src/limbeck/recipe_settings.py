@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from limbeck.recipe_errors import NAME_PATTERN, found, misfit
 
@@ -19,10 +19,24 @@ Positive = Annotated[float, Field(gt=0)]
 
 def rows_or_fraction(value: object) -> object:
     """Rows by count or by fraction; for pydantic to call."""
-    rows = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
-    if rows or (isinstance(value, float) and 0 < value < 1):
+    if _is_whole(value, 1) or (isinstance(value, float) and 0 < value < 1):
         return value
     raise ValueError(found(value, "rows (1 or more) or a fraction of them (between 0 and 1)"))
+
+
+def layers_or_count(value: object) -> object:
+    """Layers of an encoder by count or by number; for pydantic to call."""
+    if value is None or _is_whole(value, 1):
+        return value
+    if isinstance(value, list) and value and all(_is_whole(one, 0) for one in value) and sorted({*value}) == value:
+        return value
+    raise ValueError(
+        found(value, "how many layers (1 or more), or numbers of layers from 0 in rising order: [0, 2, 4]")
+    )
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= LARGEST
 
 
 class Table(BaseModel):
@@ -124,18 +138,12 @@ class Encoder(Table):
 
     kind: Literal["encoder"] = "encoder"
     from_: str | None = Field(default=None, alias="from", min_length=1)
-    layers: Count | list[Annotated[int, Field(ge=0, le=LARGEST)]] | None = None
+    layers: Annotated[int | list[int] | None, BeforeValidator(layers_or_count)] = None
     initial: Literal["layers", "random"] = "layers"
     architecture: Literal["same", "distilbert"] = "same"
     vocabulary: Literal["all", "transfer"] = "all"
     max_length: Annotated[int, Field(ge=4, le=LARGEST)] | None = None
     dropout: Dropout | None = None
-
-    @model_validator(mode="after")
-    def _layers_rise(self) -> Encoder:
-        if isinstance(self.layers, list) and (not self.layers or sorted(set(self.layers)) != self.layers):
-            raise misfit(found(self.layers, "numbers of layers from 0 in rising order, such as [0, 2, 4]"), "layers")
-        return self
 
 
 Model = Annotated[Mlp | Convnet | SoftTree | SklearnTree | BoostedTrees | Encoder, Field(discriminator="kind")]
