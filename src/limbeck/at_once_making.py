@@ -17,8 +17,7 @@ from limbeck.models import ThresholdTree, TreeEnsemble, save_model
 from limbeck.models.saving import KnownModel
 from limbeck.progress import Progress
 from limbeck.recordings import Recordings
-
-HISTORY = "history.json"
+from limbeck.shelf import HISTORY
 
 
 def make_fitted(

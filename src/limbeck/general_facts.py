@@ -8,9 +8,9 @@ from typing import Any
 
 from limbeck.artifacts import read_checked
 from limbeck.general_lines import scores_in
-from limbeck.general_making import HISTORY
 from limbeck.model_stage import ModelStage
 from limbeck.models.saving import WEIGHTS, read_description
+from limbeck.shelf import HISTORY
 from limbeck.stages import Workshop
 
 

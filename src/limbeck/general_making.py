@@ -15,9 +15,8 @@ from limbeck.general_stage import GeneralTraining
 from limbeck.model_stage import ModelStage
 from limbeck.models.saving import DESCRIPTION, FORMAT, MASKED
 from limbeck.progress import Progress
+from limbeck.shelf import HISTORY
 from limbeck.training import History
-
-HISTORY = "history.json"
 
 
 def make_general(stage: ModelStage, teacher: Path, part: Path, progress: Progress) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,36 +12,35 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from limbeck.artifacts import PLAN, TIMES, ArtifactStore, kept_plan, read_checked, read_sums, recorded_seconds
+from limbeck.artifacts import PLAN, ArtifactStore, kept_plan, read_checked
 from limbeck.at_once_making import make_fitted
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
-from limbeck.data import Part, ViewCache
+from limbeck.data import ViewCache
 from limbeck.derived_making import make_corrected, make_form
 from limbeck.errors import LimbeckError
-from limbeck.files import DamagedFileError, key_of, write_bytes, write_json
+from limbeck.files import DamagedFileError, write_bytes
 from limbeck.general_making import make_general, open_general
 from limbeck.given_teacher import PredictionsModel
 from limbeck.inspection import artifact_damages
 from limbeck.lessons import lesson_of
 from limbeck.model_stage import BiasCorrection, ModelStage, TreeForm
-from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
-from limbeck.models.encoder import Encoder, truncation
-from limbeck.models.opening import open_model, saved_files
-from limbeck.models.saving import WEIGHTS, KnownModel
+from limbeck.models import build_model, load_model
+from limbeck.models.encoder import Encoder
+from limbeck.models.opening import open_model
+from limbeck.models.saving import KnownModel
 from limbeck.precision import resolve_precision
 from limbeck.progress import Progress
 from limbeck.recipe_settings import FITTED_AT_ONCE
 from limbeck.recordings import Recordings
+from limbeck.shelf import Shelf, digest_of_weights, validation_of
 from limbeck.starting import new_encoder
-from limbeck.teacher_making import FITTED, fitted_weights, make_estimator, make_mean, mean_of
+from limbeck.teacher_making import fitted_weights, make_estimator, make_mean, mean_of
 from limbeck.teachers import TorchTeacher, answers_about, own_answers
 from limbeck.threads import thread_count, using_threads
-from limbeck.training import train
-
-HISTORY = "history.json"
+from limbeck.trained_making import inputs_of, make_trained
 
 
-class Workshop:
+class Workshop(Shelf):
     """Makes stages, each once, and gives what they made.
 
     Args:
@@ -52,19 +50,12 @@ class Workshop:
     """
 
     def __init__(self, store: ArtifactStore, cache: ViewCache, progress: Progress) -> None:
-        self.store, self.progress = store, progress
+        super().__init__(store)
+        self.progress = progress
         self.recordings = Recordings(store, cache, progress, self.answering)
         self._teachers: dict[str, TorchTeacher] = {}
         self._whole: set[str] = set()
         self._on_validation: dict[str, npt.NDArray[np.float32] | None] = {}
-
-    def folder(self, stage: ModelStage) -> Path:
-        """Where the stage's model is, or will be."""
-        return stage.path or self.store.folder(stage.identity)
-
-    def is_done(self, stage: ModelStage) -> bool:
-        """Whether the model is there."""
-        return stage.path is not None or self.store.is_complete(stage.identity)
 
     def model(self, stage: ModelStage) -> nn.Module:
         """The stage's model, made if it is not there, and made again if it is damaged."""
@@ -79,29 +70,12 @@ class Workshop:
             if found := artifact_damages(self.folder(stage)):
                 raise found[0]
             if members:
-                return mean_of(stage, members, self._weights(stage))
+                return mean_of(stage, members, self.weights(stage))
             if stage.general is not None:
                 return open_general(self.folder(stage))
             return open_model(self.folder(stage))[0]
         except DamagedFileError:
             return self._made_again(stage)
-
-    def _weights(self, stage: ModelStage) -> tuple[float, ...] | None:
-        """The weights of a mean that is there."""
-        if not stage.combination.fitted:
-            return stage.combination.weights
-        judge = stage.combination.judge
-        if judge is not None:
-            return self._weights(judge)
-        found = json.loads(read_checked(self.folder(stage), FITTED))["weights"]
-        return tuple(float(weight) for weight in found)
-
-    def fitted(self, stage: ModelStage) -> dict[str, Any] | None:
-        """What came of fitting a mean's weights; None where they were not fitted."""
-        if not stage.combination.fitted:
-            return None
-        found: dict[str, Any] = json.loads(read_checked(self.folder(stage.combination.judge or stage), FITTED))
-        return found
 
     def _made_again(self, stage: ModelStage) -> nn.Module:
         """A damaged model, set aside and made again as it was planned then."""
@@ -117,7 +91,7 @@ class Workshop:
                 with contextlib.suppress(DamagedFileError, FileNotFoundError):
                     write_bytes(part / PLAN, read_checked(aside, PLAN))
         model = self._make(stage)
-        if aside is not None and _weights_digest(aside) not in (None, _weights_digest(self.folder(stage))):
+        if aside is not None and digest_of_weights(aside) not in (None, digest_of_weights(self.folder(stage))):
             self.progress.line(
                 f"{stage.title} came out with other weights than the damaged one had: threads, version or "
                 "machine differ from when it was made"
@@ -158,28 +132,6 @@ class Workshop:
         self._whole.add(stage.identity.key)
         return mended
 
-    def weights_digest(self, stage: ModelStage) -> str | None:
-        """What tells the stage's weights from others that it could have come out with; None where nothing says it."""
-        if stage.members:
-            return key_of([self.weights_digest(member) for member in stage.members])
-        return _weights_digest(self.folder(stage))
-
-    def history(self, stage: ModelStage) -> dict[str, Any] | None:
-        """What happened in the model's training, if that was recorded beside it."""
-        folder = self.folder(stage)
-        if not (folder / HISTORY).exists():
-            return None
-        history = json.loads(read_checked(folder, HISTORY))
-        return history if isinstance(history, dict) else None
-
-    def validation_errors(self, stage: ModelStage) -> int | None:
-        """The errors of the kept epoch on the validation rows that chose it; None where none did."""
-        history = None if stage.made or stage.path else self.history(stage)
-        if history is None or not len(stage.rows.validation):
-            return None
-        right = history["epochs"][history["kept_epoch"] - 1]["validation_accuracy"]
-        return None if right is None else round((1 - right) * len(validation_of(stage)))
-
     def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, KnownModel]]:
         """Epochs after which the weights were kept, and the model as it was: the same module, with those weights."""
         if stage.train is None or not stage.train.snapshot_every or stage.made:
@@ -190,35 +142,11 @@ class Workshop:
             load_snapshot(self.folder(stage), model, epoch)
             yield epoch, model
 
-    def seconds(self, stage: ModelStage) -> float | None:
-        """How long the training took, if that was recorded; of a mean, that of its members."""
-        if stage.members:
-            taken = [self.seconds(member) for member in stage.members]
-            return None if None in taken else sum(filter(None, taken))
-        return recorded_seconds(self.folder(stage))
-
-    def file_bytes(self, stage: ModelStage) -> int:
-        """The size of the model's files, without what is kept beside them; of a mean, that of its members."""
-        if stage.members:
-            return sum(self.file_bytes(member) for member in stage.members)
-        return sum(file.stat().st_size for file in saved_files(self.folder(stage)))
-
     def choose(self, stages: Sequence[ModelStage]) -> ModelStage:
         """Of several settings the one that is best on the validation rows: accuracy, then likelihood."""
         for stage in stages if len(stages) > 1 else ():
             self.model(stage)
         return self.chosen(stages)
-
-    def chosen(self, stages: Sequence[ModelStage]) -> ModelStage:
-        """As `choose`, of stages that are all there."""
-
-        def score(stage: ModelStage) -> tuple[float, float]:
-            history = self.history(stage)
-            assert history is not None
-            kept = history["epochs"][history["kept_epoch"] - 1]
-            return kept["validation_accuracy"], -kept["validation_nll"]
-
-        return stages[0] if len(stages) == 1 else max(stages, key=score)
 
     def _make(self, stage: ModelStage) -> nn.Module:
         for needed in stage.needs:
@@ -246,7 +174,7 @@ class Workshop:
     def _weights_for(self, stage: ModelStage, part: Path) -> tuple[float, ...] | None:
         """The weights of a mean that is being made in the folder `part`."""
         if not stage.combination.fitted or stage.combination.judge is not None:
-            return self._weights(stage)
+            return self.weights(stage)
         found = fitted_weights(stage, [self.answering(member) for member in stage.members], part)
         self.progress.line(
             f"{stage.title}: weights fitted to {len(stage.rows.validation)} validation rows, for {found.errors} errors "
@@ -265,7 +193,7 @@ class Workshop:
                 if isinstance(made, BiasCorrection):
                     said = make_corrected(stage, made, part, model, judge)
                 else:
-                    make_form(stage, made, part, model, _inputs(stage), validation_of(made.student))
+                    make_form(stage, made, part, model, inputs_of(stage), validation_of(made.student))
                 self.store.complete(stage.identity)
         if said is not None:
             self.progress.line(said)
@@ -319,42 +247,11 @@ class Workshop:
             if self.store.is_all_there(stage.identity):
                 return open_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
-            targets, batches = lesson_of(stage, self.recordings, self.progress)
+            lesson = lesson_of(stage, self.recordings, self.progress)
             model = self.new_model(stage)
-            if isinstance(model, Encoder):
-                self._prepare(model, stage)
-            with using_threads(plan["threads"]):
-                history = train(
-                    model,
-                    batches,
-                    targets,
-                    stage.objective,
-                    stage.settings,
-                    seed=stage.seed,
-                    validation=validation_of(stage),
-                    precision=plan["precision"],
-                    checkpoint=part,
-                    snapshot_every=stage.train.snapshot_every if stage.train else None,
-                    progress=self.progress,
-                    title=stage.title,
-                )
-            if isinstance(model, SoftDecisionTree):
-                model.count(_inputs(stage))
-            write_json(part / HISTORY, history.as_json())
-            write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
-            if isinstance(model, Encoder):
-                model.show_states(False)
-            details = {"identity": stage.identity.as_json()}
-            save_model(part, model, stage.rows.train.classes, details)
+            make_trained(stage, part, model, lesson, plan, self.progress)
             self.store.complete(stage.identity)
         return model
-
-    def _prepare(self, model: Encoder, stage: ModelStage) -> None:
-        """Before an encoder is trained: whether it has to show its states, and which texts are too long for it."""
-        model.show_states(stage.objective.uses_states)
-        rows = [("training texts", _inputs(stage)), ("validation texts", stage.rows.validation.inputs)]
-        if (said := truncation(model, rows)) is not None:
-            self.progress.line(f"{stage.title}: {said}")
 
     def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""
@@ -380,29 +277,3 @@ def new_model(stage: ModelStage) -> KnownModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stage.seed)
         return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs, part.form)
-
-
-def _inputs(stage: ModelStage) -> npt.NDArray[Any]:
-    """The inputs that it trains on, as they are."""
-    inputs = stage.rows.train.inputs
-    return inputs if stage.selected is None else inputs[stage.selected]
-
-
-def validation_of(stage: ModelStage) -> Part:
-    """The rows that choose its epoch: classes left out of the transfer set are left out of them, too."""
-    chosen = stage.identity.settings["select"]
-    validation = stage.rows.validation
-    if not chosen or not len(validation):
-        return validation
-    return validation.take(validation.selected(**chosen))
-
-
-def _weights_digest(folder: Path) -> str | None:
-    try:
-        sums = read_sums(folder)
-    except DamagedFileError:
-        return None
-    if WEIGHTS in sums:
-        return sums[WEIGHTS]
-    estimators = {name: digest for name, digest in sums.items() if Path(name).suffix in (".skops", ".txt")}
-    return key_of(estimators) if estimators else None
