@@ -11,9 +11,12 @@ from limbeck.artifacts import SUMS
 from limbeck.comparison import comparison_table
 from limbeck.dry_run import describe_plan
 from limbeck.errors import LimbeckError
+from limbeck.exporting.origin import origin_of
 from limbeck.inspection import inspect, verify
 from limbeck.models.opening import open_model
+from limbeck.paired import paired_table
 from limbeck.progress import Silent
+from limbeck.recipe import dump_recipe, parse_recipe
 from limbeck.retention import retention_lines
 from limbeck.road import Road, run, run_split
 from limbeck.terminal import tasks_tables, verdict_sentences
@@ -349,6 +352,18 @@ def test_the_rows_of_a_task_are_asked_for_by_name(over_tasks):
         run_split(over_tasks, "thing")
 
 
+def test_students_are_paired_with_their_baselines_task_by_task(over_tasks):
+    lines = paired_table([over_tasks]).splitlines()[2:]
+    assert [line.partition("  ")[0] for line in lines] == [f"distilled (task {task}, temperature 4)" for task in TASKS]
+
+
+def test_a_model_of_a_task_comes_from_that_task_s_rows(over_tasks):
+    found = origin_of(over_tasks / "models" / "student" / "distilled-task=things,temperature=4")
+    assert found.source == "things.jsonl"
+    assert len(found.split.test) == 50
+    assert {row["data"] for row in found.rows} == {"things"}
+
+
 def without(section):
     """The recipe without the parts of one section."""
     table = tomllib.loads(RECIPE)
@@ -357,8 +372,6 @@ def without(section):
 
 
 def test_general_distillation_of_texts_that_have_labels_needs_no_tasks(two_tasks, tmp_path):
-    from limbeck.recipe import parse_recipe
-
     table = {
         **without("task"),
         "data": {"source": str(two_tasks.parent / "praise.jsonl"), "label": "label", "test": 0.3},
@@ -370,6 +383,26 @@ def test_general_distillation_of_texts_that_have_labels_needs_no_tasks(two_tasks
     assert general.rows.train is road.split.train
     assert general.general.held_out is road.split.validation
     assert road.courses[0].task is None
+
+
+def test_tasks_without_general_distillation_need_no_texts():
+    table = without("data")
+    table.pop("general")
+    table["student"][0]["model"] = {"kind": "encoder", "layers": 2}
+    recipe = parse_recipe(table, "mine.toml")
+    assert parse_recipe(tomllib.loads(dump_recipe(recipe)), "mine.toml") == recipe
+    with pytest.raises(LimbeckError, match="data: missing"):
+        parse_recipe(without("data"), "mine.toml")
+
+
+def test_an_encoder_of_a_sweep_over_what_it_begins_from_has_that_in_its_name():
+    table = tomllib.loads(RECIPE)
+    table["reference"][0] |= {"sweep": {"model.from": ["general.distilled", "bert"]}}
+    names = [row.id for row in parse_recipe(table, "mine.toml").rows() if row.role == "reference"]
+    assert names[:2] == [
+        "reference/undistilled-from=general.distilled,task=praise",
+        "reference/undistilled-from=bert,task=praise",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
 from limbeck.models.mean import MeanModel
 from limbeck.recipe import Claim, Recipe
+from limbeck.recipe_settings import Encoder
 from limbeck.recipe_task import TASK
 from limbeck.regression import RegressionStage, steps_to, walked
 from limbeck.report import render_report
@@ -276,12 +277,15 @@ def _can_be_asked(stage: ModelStage) -> bool:
 
 
 def versions(recipe: Recipe) -> dict[str, str]:
-    """What decides numbers: limbeck, python, torch, numpy, scikit-learn; and what else the recipe's teachers need."""
+    """What decides numbers: limbeck, python, torch, numpy, scikit-learn; and what else the recipe's models need."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
     needed = {"lightgbm" for teacher in recipe.teacher if teacher.kind == "lightgbm"}
     needed |= {"onnxruntime" for teacher in recipe.teacher if str(teacher.from_).endswith(".onnx")}
+    models = [part.model for part in (*recipe.teacher, *recipe.student, *recipe.reference, *(recipe.general or ()))]
+    if any(isinstance(model, Encoder) for model in models):
+        needed |= {"tokenizers", "transformers"}
     for name in sorted(needed):
         with contextlib.suppress(PackageNotFoundError):  # whoever needs it says so
             found[name] = version(name)

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.comparison import read_results
-from limbeck.data import load_dataset
+from limbeck.data import Part
 from limbeck.errors import LimbeckError
 from limbeck.files import read_tensors
 from limbeck.metrics import mcnemar_exact
 from limbeck.recipe import load_recipe
 from limbeck.report.models import baseline_of, read_models
 from limbeck.rows import row_id, row_label
+from limbeck.run_data import run_split
 from limbeck.run_folder import RECIPE, RunFolder
 from limbeck.terminal import plain_table
 
@@ -42,13 +43,16 @@ def paired_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
     results = [read_results(path) for path in runs]
     if files := [path for path in runs if not path.is_dir()]:
         raise LimbeckError(f"{files[0]} is a file, without predictions: a paired test needs the runs' folders")
-    recipe = load_recipe(runs[0] / RECIPE)
-    data = recipe.data
-    test = load_dataset(data.source).split(validation=data.validation, test=data.test, seed=data.split_seed).test
+    of_tasks = load_recipe(runs[0] / RECIPE).task is not None
+    tests: dict[str | None, Part] = {}
     body = []
     for index, row in enumerate(results[0]["models"]):
         if row["role"] != "student" or row["verdict"] is None:
             continue
+        task = row["data"] if of_tasks else None
+        if task not in tests:
+            tests[task] = run_split(runs[0], task).test
+        test = tests[task]
         ahead = np.zeros(len(test), dtype=np.int64)
         for path, found in zip(runs, results, strict=True):
             models = read_models(found, {}, {}, len(test), 0)

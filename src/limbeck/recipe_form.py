@@ -18,7 +18,7 @@ from limbeck.recipe_general import General
 from limbeck.recipe_rows import PlannedRow, planned_rows, row_problems, teacher_rows
 from limbeck.recipe_settings import FITTED_AT_ONCE, Count, Name, Table
 from limbeck.recipe_student import Reference, Student
-from limbeck.recipe_task import Task, data_problems, rows_of_tasks, start_problems
+from limbeck.recipe_task import Task, data_problems, rows_of_tasks, start_problems, unread_data
 from limbeck.recipe_teacher import Teacher
 from limbeck.recipe_teaching import (
     called_problems,
@@ -91,6 +91,8 @@ class Recipe(Table):
         filled = dict(data)
         if filled.get("transfer", []) == []:
             filled["transfer"] = [dict(PLAIN_TRANSFER)]
+        if "data" not in filled and not filled.get("general"):
+            filled |= unread_data(filled.get("task"))
         given = filled.get("data")
         if isinstance(given, dict) and given.get("labels") is not None and isinstance(filled["transfer"], list):
             # As parts of their own, so that other transfer sets share what is known of them.

@@ -72,6 +72,17 @@ def start_problems(
                 yield f"{section}.{part.name}.model.from: {missing}{beside}"
 
 
+def unread_data(tasks: Any) -> dict[str, Any]:
+    """What stands for `[data]` where nothing is distilled without a task, and so nothing reads them.
+
+    Args:
+        tasks: as given, not checked yet.
+    """
+    first = tasks[0].get("data") if isinstance(tasks, list) and tasks and isinstance(tasks[0], dict) else None
+    source = first.get("source") if isinstance(first, dict) else None
+    return {"data": {"source": source}} if isinstance(source, str) else {}
+
+
 def data_problems(data: Data, tasks: Sequence[Task] | None) -> Iterator[str]:
     """Phrases about settings of `[data]` that plain text has none of."""
     if tasks is None:

@@ -78,11 +78,16 @@ def origin_of(model: Path) -> Origin | None:
         return None
     from limbeck.road import run_split
 
-    recipe, split = load_recipe(shown / RECIPE), run_split(shown)
+    recipe, data = load_recipe(shown / RECIPE), None
     name = f"{path.parent.name}/{path.name}"
     rows = (folder.results() or {"models": []})["models"]
     row = next((row for row in rows if row_id(row) == name), None)
-    return Origin(folder, name, split, recipe.data.source, row, rows, run)
+    source = recipe.data.source
+    if recipe.task is not None and row is not None:
+        data = row["data"]
+        rows = [other for other in rows if other["data"] == data]
+        source = next(task.data.source for task in recipe.task if task.name == data)
+    return Origin(folder, name, run_split(shown, data), source, row, rows, run)
 
 
 def key_of_artifact(description: Mapping[str, Any]) -> str | None:
