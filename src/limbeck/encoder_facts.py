@@ -134,7 +134,7 @@ def _shapes(file: Path) -> dict[str, list[int]]:
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
-            head = json.loads(opened.read(length)) if length <= _HEADER_BYTES else None
+            head = json.loads(opened.read(min(length, _HEADER_BYTES)))
         return {name: list(map(int, one["shape"])) for name, one in head.items() if name != "__metadata__"}
     except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
         raise LimbeckError(f"{file} is no safetensors file ({type(error).__name__}): get the model again") from None

@@ -113,6 +113,10 @@ class Session:
             return list(by_length(self.tokens, rows, len(self.form.columns) > 1))
         return [np.arange(start, min(start + BATCHES[-1], len(rows))) for start in range(0, len(rows), BATCHES[-1])]
 
+    def tokens_in_first(self, rows: Array) -> int | None:
+        """Of the first of these texts, whose time is taken; None of rows that are none."""
+        return None if self.tokens is None else int(self.tokens.lengths(rows[:1], len(self.form.columns) > 1)[0])
+
     def milliseconds(self, rows: Array) -> float:
         """Median for the first row alone."""
         fed = feeds(self.form, rows[:1], self.tokens)

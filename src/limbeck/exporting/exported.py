@@ -147,10 +147,22 @@ def _written(
                 accuracy=_accuracy(answers, classes, rows),
                 milliseconds=small_session.milliseconds(rows.inputs),
             )
-    length = None if tokens is None else int(tokens.lengths(rows.inputs[:1], len(form.columns) > 1)[0])
     eight_bits = path.with_suffix(".int8.onnx")
     stale = eight_bits if small is None and is_own_int8(eight_bits) else None
-    exported = Exported(path, page, kind, len(data), checked, rows.what, accuracy, small, reason, stale, beside, length)
+    exported = Exported(
+        path,
+        page,
+        kind,
+        len(data),
+        checked,
+        rows.what,
+        accuracy,
+        small,
+        reason,
+        stale,
+        beside,
+        session.tokens_in_first(rows.inputs),
+    )
     measured = [*exported.measured(), *cut_short(model, rows)]
     text = card(exported.path.name, model, classes, rows.inputs, measured, reason, source)
     files = {path: data} | ({} if small is None else {small.path: small_data})

@@ -58,11 +58,13 @@ def tokenizer_beside(path: Path, about: Mapping[str, Any], inputs: list[str]) ->
 
     try:
         tokenizer = Tokenizer.from_str(content.decode())
-        length, pad = tokenizer.truncation["max_length"], tokenizer.padding["pad_token"]
-    except Exception as error:  # the library's bare Exception, or no limit in the file
+        limit, filling = tokenizer.truncation, tokenizer.padding
+        if limit is None or filling is None:
+            raise ValueError("it says nothing of length or padding")
+    except Exception as error:  # the library has its bare Exception
         reason = " ".join(str(error).split())[:160]
         raise LimbeckError(f"{beside} cannot be read as a tokenizer ({reason}): export the model anew") from None
-    return TextTokens(tokenizer, {"pad_token": pad}, int(length), TYPES in inputs)
+    return TextTokens(tokenizer, {"pad_token": filling["pad_token"]}, int(limit["max_length"]), TYPES in inputs)
 
 
 def text_feeds(tokens: TextTokens, rows: Array, pairs: bool) -> dict[str, Array]:
