@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import Targets
 from limbeck.models import Outputs
@@ -33,7 +34,9 @@ def test_the_relation_loss_is_that_of_every_head_and_token_taken_by_itself():
             for token in range(length):
                 for head in range(2):
                     ours, theirs = (
-                        (one[kind, text, head, token] @ one[kind, text, head, :length].T / math.sqrt(one.shape[-1])).softmax(-1)
+                        (
+                            one[kind, text, head, token] @ one[kind, text, head, :length].T / math.sqrt(one.shape[-1])
+                        ).softmax(-1)
                         for one in (student, teacher)
                     )
                     rows.append((theirs * (theirs / ours).log()).sum().item())
@@ -43,18 +46,28 @@ def test_the_relation_loss_is_that_of_every_head_and_token_taken_by_itself():
 
 def test_what_lies_behind_a_text_makes_no_difference():
     torch.manual_seed(1)
-    student, teacher, hidden, taught = torch.randn(3, 2, 2, 5, 4), torch.randn(3, 2, 2, 5, 4), torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    student, teacher, hidden, taught = (
+        torch.randn(3, 2, 2, 5, 4),
+        torch.randn(3, 2, 2, 5, 4),
+        torch.randn(2, 5, 8),
+        torch.randn(2, 5, 8),
+    )
     mask = mask_of(5, 2)
     before = relation_loss(student, teacher, mask), hidden_cosine_loss(hidden, taught, mask)
     student[:, 1, :, 2:] = 100.0
     hidden[1, 2:] = -3.0
-    assert torch.equal(torch.stack(before), torch.stack((relation_loss(student, teacher, mask), hidden_cosine_loss(hidden, taught, mask))))
+    assert torch.equal(
+        torch.stack(before),
+        torch.stack((relation_loss(student, teacher, mask), hidden_cosine_loss(hidden, taught, mask))),
+    )
 
 
 def test_no_text_at_all_is_a_loss_of_zero_with_gradients_that_are_numbers():
     states = torch.randn(3, 1, 2, 5, 4, requires_grad=True)
     hidden = torch.randn(1, 5, 8, requires_grad=True)
-    loss = relation_loss(states, torch.randn(3, 1, 2, 5, 4), mask_of(0)) + hidden_cosine_loss(hidden, torch.randn(1, 5, 8), mask_of(0))
+    loss = relation_loss(states, torch.randn(3, 1, 2, 5, 4), mask_of(0)) + hidden_cosine_loss(
+        hidden, torch.randn(1, 5, 8), mask_of(0)
+    )
     loss.backward()
     assert loss.item() == 0
     assert not states.grad.any()
@@ -68,7 +81,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn():
 
 
 def test_states_of_other_shapes_are_refused():
-    with pytest.raises(LimbeckError, match=r"the student's hidden states have shape \(1, 5, 4\), the teacher's \(1, 5, 8\)"):
+    with pytest.raises(
+        LimbeckError, match=r"the student's hidden states have shape \(1, 5, 4\), the teacher's \(1, 5, 8\)"
+    ):
         hidden_cosine_loss(torch.randn(1, 5, 4), torch.randn(1, 5, 8), mask_of(5))
     with pytest.raises(LimbeckError, match=r"but may differ in width alone"):
         relation_loss(torch.randn(3, 1, 2, 5, 4), torch.randn(3, 1, 4, 5, 4), mask_of(5))
