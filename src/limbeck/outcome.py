@@ -135,7 +135,7 @@ class Outcome:
         if self.generals:
             results["general"] = general_rows(self.generals, self.workshop)
         if self.tasks:
-            results["tasks"] = retention(rows, {course.task: len(course.split.test) for course in self.courses})
+            results["tasks"] = retention(rows, {str(course.task): len(course.split.test) for course in self.courses})
         self.folder.write_results(results)
         links = [*(entry.stage for entry in entries), *self.generals]
         self.folder.link_models({stage.id: self.workshop.folder(stage) for stage in links})
