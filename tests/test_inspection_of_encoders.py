@@ -73,7 +73,7 @@ def test_a_config_or_weights_that_cannot_be_read_are_one_line(tmp_path, refused)
 def test_an_encoder_of_limbecks_says_its_layers_and_what_it_began_with(tmp_path):
     encoder, classes = open_encoder(tiny_folder(tmp_path, layers=2))
     model = {"kind": "encoder", "layers": [0, 3], "initial": "layers", "vocabulary": "transfer"}
-    identity = Identity("student", {"model": model}, {"start": "ab" * 32}, 1, 0)
+    identity = Identity("student", 3, {"model": model}, {"start": "ab" * 32}, 0)
     save_model(tmp_path / "saved", encoder, classes, {"identity": identity.as_json()})
     found = inspect(tmp_path / "saved")
     assert found.kind == "student"
