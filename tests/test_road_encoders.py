@@ -220,7 +220,9 @@ print(json.dumps([{model.config.id2label[k]: v for k, v in enumerate(one)} for o
 """
 
 
-@pytest.mark.parametrize("name", ["half", "trimmed", "distilbert"])
+@pytest.mark.parametrize(
+    "name", ["half", *(pytest.param(one, marks=pytest.mark.slow) for one in ("trimmed", "distilbert"))]
+)
 def test_transformers_alone_answers_as_limbeck_predict_does(name, done, tmp_path, limbeck):
     out, _ = done
     said = ["this film is great fun", "Dull; the worst plot ever, çé!", "good"]
@@ -252,6 +254,7 @@ def test_the_same_call_again_has_nothing_to_do(texts, done):
     assert verify(out) == []
 
 
+@pytest.mark.slow
 def test_permuting_the_test_labels_changes_no_model(texts, done, tmp_path):
     road = Road.open(texts / "small.toml", tmp_path / "runs" / "small", sets=FEW)
     split = road.split
@@ -286,6 +289,7 @@ def checkpoints(monkeypatch):
     monkeypatch.setattr("limbeck.training.CHECKPOINT_PAUSE", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("checkpoints")
 def test_a_run_that_is_cut_off_in_training_goes_on_to_the_same_bytes(texts, tmp_path):
     whole, _ = run(texts / "small.toml", tmp_path / "whole" / "small", sets=LONG)
@@ -302,16 +306,18 @@ def test_a_run_that_is_cut_off_in_training_goes_on_to_the_same_bytes(texts, tmp_
 # ---------------------------------------------------------------- other bases, and teachers that exist
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["roberta", "distilbert"])
 def test_other_kinds_are_taught_and_halved(kind, texts, tmp_path):
-    learnable_folder(tmp_path / kind, kind)
+    learnable_folder(tmp_path / kind, kind, layers=2)
     base = f"teacher.big.model.from={json.dumps(str(tmp_path / kind))}"
     student = 'student=[{name="half", transfer="plain", baseline=false, distill={hidden=0.5}, model={kind="encoder", \
-layers=2, vocabulary="transfer"}, train={epochs=2, batch_size=32, learning_rate=3e-3}}]'
-    out, _ = run(texts / "small.toml", tmp_path / "runs" / "small", sets=[base, student])
+layers=1, vocabulary="transfer"}, train={epochs=2, batch_size=16, learning_rate=3e-3}}]'
+    sets = [base, "teacher.big.train.epochs=4", "teacher.big.train.batch_size=16", student]
+    out, _ = run(texts / "small.toml", tmp_path / "runs" / "small", sets=sets)
     found = rows(out)
-    assert found["teacher", "big"]["accuracy"] > 0.9
-    assert found["student", "half"]["accuracy"] > 0.75
+    assert found["teacher", "big"]["accuracy"] > 0.8
+    assert found["student", "half"]["accuracy"] > 0.7
     assert found["student", "half"]["parameters"] < found["teacher", "big"]["parameters"]
     config = json.loads((model_folder(out, "student/half") / "config.json").read_text())
     assert (config["model_type"], config["id2label"]) == (kind, {"0": "neg", "1": "pos"})
@@ -398,9 +404,9 @@ def test_a_base_without_a_classifier_is_no_teacher_yet(texts, tmp_path, refused)
 def test_members_of_encoders_teach_as_their_mean(texts, tmp_path):
     sets = [
         'teacher=[{name="both", members=2, bootstrap=true, model={kind="encoder", from="base", layers=1}, \
-train={epochs=1, batch_size=32, learning_rate=3e-3}}]',
+train={epochs=3, batch_size=16, learning_rate=3e-3}}]',
         'student=[{name="one", transfer="plain", baseline=false, model={kind="encoder", from="base", layers=1}, \
-train={epochs=2, batch_size=32, learning_rate=3e-3}}]',
+train={epochs=3, batch_size=16, learning_rate=3e-3}}]',
     ]
     out, _ = run(texts / "small.toml", tmp_path / "runs" / "small", sets=sets)
     assert rows(out)["student", "one"]["accuracy"] > 0.75
