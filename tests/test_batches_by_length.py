@@ -75,7 +75,7 @@ def test_rows_meet_others_in_every_epoch_and_long_texts_come_at_any_time():
     sets = [{frozenset(one) for one in rows(epoch)} for epoch in (first, second)]
     assert len(sets[0] & sets[1]) < 5
     means = np.array([LENGTHS[one].mean() for one in rows(first)][:-2])
-    assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.3
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.3
 
 
 @pytest.mark.parametrize("step", [0, 1, 60, 125, 126, 200, 251])
