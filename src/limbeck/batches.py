@@ -82,15 +82,15 @@ def bucketed(
         epoch: counted from 0.
 
     Returns:
-        The same numbers. Batches come in random order, but for the last one, which may have other than `batch_size`.
+        The same numbers. Batches come in random order, and last the rows that may be no whole batch.
     """
-    span = window * batch_size
-    parts = [order[start : start + span] for start in range(0, len(order), span)]
-    by_length = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
     full = max(0, len(order) // batch_size - 1) * batch_size
-    batches = by_length[:full].reshape(-1, batch_size)
+    span = window * batch_size
+    parts = [order[start : min(start + span, full)] for start in range(0, full, span)]
+    by_length = [part[np.argsort(lengths[part], kind="stable")] for part in (*parts, order[full:])]
+    batches = np.concatenate([*by_length[:-1], order[:0]]).reshape(-1, batch_size)
     shuffled = np.random.Generator(_stream(seed, _BUCKETS + epoch)).permutation(len(batches))
-    return np.concatenate([batches[shuffled].reshape(-1), by_length[full:]])
+    return np.concatenate([batches[shuffled].reshape(-1), by_length[-1]])
 
 
 class StoredBatches:
