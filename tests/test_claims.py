@@ -280,3 +280,37 @@ def test_an_interval_holds_the_true_share_about_as_often_as_it_says(seeds: int) 
         lower, upper = claim_lines(runs)[0][-1].rpartition(": ")[2].split(" to ")
         held += int(lower.rstrip("%")) <= 80 <= int(upper.rstrip("%"))
     assert held >= 35
+
+
+def test_a_claim_may_be_a_ratio_of_two_rows() -> None:
+    baseline, teacher = {"name": "net", "role": "baseline"}, {"name": "net", "role": "teacher"}
+    assert here(row={"name": "net"}, over=baseline) == 0.5
+    assert here(row={"name": "net"}, over=teacher, show="accuracy") == pytest.approx(0.98 / 0.99)
+    assert here(row={"name": "net"}, over={"name": "net", "without": [3]}, show="errors_on_3") is None
+    claims = [
+        Claim.model_validate({"text": "Kept", "row": {"name": "net"}, "over": teacher, "show": show})
+        for show in ("accuracy", "errors")
+    ]
+    lines = claim_lines([measured(claims, ROWS)])
+    assert lines == [
+        ["Kept", "accuracy ratio", "–", "–", "99.0%"],
+        ["Kept", "errors ratio", "–", "–", "2.00 times"],
+    ]
+
+
+def test_a_ratio_of_accuracies_has_an_interval_and_of_other_numbers_none() -> None:
+    rows, correct = simulated(np.random.default_rng(0))
+    given = {"text": "Kept", "row": {"name": "net"}, "over": {"role": "teacher", "name": "ensemble"}}
+    claims = [Claim.model_validate({**given, "show": show}) for show in ("accuracy", "errors")]
+    accuracies, errors = measured(claims, rows, correct)
+    above, below = accuracies["fraction"]
+    assert above / below == pytest.approx(accuracies["here"], abs=1e-4)
+    assert len(accuracies["resampled"]) == REPLICATES
+    assert "resampled" not in errors
+    (line, _) = claim_lines([[accuracies, errors]])
+    assert "% over test rows: 9" in line[-1]
+
+
+def test_a_ratio_and_a_difference_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match='found both of "minus" and "over"'):
+        Claim.model_validate({"text": "A claim", "row": {"name": "net"}, "minus": SINGLE, "over": SINGLE})

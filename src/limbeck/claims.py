@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 SHARE = "share of the gap"
+RATIO = " ratio"
+"""How what is shown ends where it is divided by another row's."""
 HEAD = ("claim", "shown", "paper", "goal", "here")
 _DIGITS = 6  # that are kept of a resampled number
 
@@ -30,8 +32,9 @@ def measured(
 ) -> list[dict[str, Any]]:
     """Each claim as results.json has it: text, what it shows, the paper's value, the goal, and the value here.
 
-    Shares of a gap and differences of errors also have what an interval needs: `fraction`, [gained, gap] in accuracy
-    or [difference, 1], and `resampled`, the same for each of a fixed number of draws of the test rows.
+    Shares of a gap, ratios of accuracies and differences of errors also have what an interval needs: `fraction`,
+    [gained, gap] or both accuracies, or [difference, 1], and `resampled`, the same for each of a fixed number of draws
+    of the test rows.
 
     Args:
         claims: of the recipe.
@@ -42,7 +45,7 @@ def measured(
     return [
         {
             "text": claim.text,
-            "show": SHARE if claim.gap else claim.best or claim.show,
+            "show": SHARE if claim.gap else f"{claim.show}{RATIO}" if claim.over else claim.best or claim.show,
             "paper": claim.paper,
             "goal": claim.goal,
             "here": _value(claim, rows),
@@ -53,6 +56,8 @@ def measured(
 
 
 def _has_interval(claim: Claim) -> bool:
+    if claim.over is not None:
+        return claim.show == "accuracy"
     return claim.gap is not None or (claim.minus is not None and claim.show == "errors")
 
 
@@ -82,6 +87,8 @@ def _resampled(
     if claim.gap:
         here, first, second = (each / test_rows for each in right)
         fractions = np.stack([here - first, second - first], axis=1)
+    elif claim.over:
+        fractions = np.stack([each / test_rows for each in right], axis=1)
     else:  # fewer right is more errors
         fractions = np.stack([right[1] - right[0], np.ones_like(right[0])], axis=1)
     pairs = [[round(value, _DIGITS) + 0.0 for value in pair] for pair in fractions.tolist()]  # no -0.0
@@ -100,6 +107,9 @@ def _value(claim: Claim, rows: Sequence[Row]) -> Any:
         ends = [_shown(claim, key, "accuracy", rows) for key in claim.selectors]
         return None if None in ends else gap_recovered(*(end for end in ends if end is not None))
     value = _shown(claim, "row", claim.show, rows)
+    if claim.over is not None:
+        below = _shown(claim, "over", claim.show, rows)
+        return None if value is None or not below else value / below
     if claim.minus is None or value is None:
         return value
     taken_off = _shown(claim, "minus", claim.show, rows)
@@ -170,7 +180,11 @@ def _written(show: str, of_runs: Sequence[Any]) -> str:
     if not values:
         return "–"
     # A loss is a number of linear nets, and a setting of students.
-    if show != SHARE and (not is_number(show) or any(isinstance(value, str) for value in values)):
+    if (
+        show != SHARE
+        and not show.endswith(RATIO)
+        and (not is_number(show) or any(isinstance(value, str) for value in values))
+    ):
         written = ", ".join(plain_value(value) for value in values)
     elif len(values) == 1:
         written = number(show, values[0])
@@ -200,6 +214,8 @@ def number(field: str, value: float) -> str:
     """A value as its field is written: shares in per cent, counts whole, all else with three digits."""
     if field in (SHARE, "gap_recovered"):
         return f"{value:.0%}"
+    if field.endswith(RATIO):
+        return f"{value:.1%}" if field.startswith("accuracy") else f"{value:.2f} times"
     if field in ("accuracy", "agreement"):
         return f"{value:.2%}"
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -53,9 +53,9 @@ class Claim(Table):
 
     `row` says which row of the results it is about, by name, `role` (student, where none is given) and settings of
     its variant; of several the first, or the mean of all for the keys in `average`. `show` is a field of that row, or
-    one of its metrics. With `minus`, another row's is taken off. With `gap`, two rows, it is the share of the way from
-    the first to the second that the row went. With `best`, a setting, it is that setting's value in the row where
-    `show` is best, of all that fit.
+    one of its metrics. With `minus`, another row's is taken off; with `over`, it is divided by another row's. With
+    `gap`, two rows, it is the share of the way from the first to the second that the row went. With `best`, a setting,
+    it is that setting's value in the row where `show` is best, of all that fit.
     `goal` is what it should reach here.
     """
 
@@ -65,6 +65,7 @@ class Claim(Table):
     row: Annotated[Selector, AfterValidator(_not_empty)] = Field(description="a table that says which row")
     show: str = "errors"
     minus: Annotated[Selector, AfterValidator(_not_empty)] | None = None
+    over: Annotated[Selector, AfterValidator(_not_empty)] | None = None
     gap: list[Annotated[Selector, AfterValidator(_not_empty)]] | None = Field(default=None, min_length=2, max_length=2)
     best: str | None = None
     average: Annotated[list[str], BeforeValidator(_keys)] | None = None
@@ -80,7 +81,7 @@ class Claim(Table):
 
     @model_validator(mode="after")
     def _one_number(self) -> Claim:
-        given = [name for name in ("minus", "gap", "best") if getattr(self, name) is not None]
+        given = [name for name in ("minus", "over", "gap", "best") if getattr(self, name) is not None]
         if len(given) > 1:
             raise misfit(f'found both of "{given[0]}" and "{given[1]}", expected one of them')
         if self.gap and self.show != "errors":
@@ -97,7 +98,8 @@ class Claim(Table):
     def selectors(self) -> dict[str, Selector]:
         """Everything in it that says which row, by key."""
         ends = {f"gap[{number}]": selector for number, selector in enumerate(self.gap or [])}
-        return {"row": self.row, **({"minus": self.minus} if self.minus else {}), **ends}
+        beside = {"minus": self.minus, "over": self.over}
+        return {"row": self.row, **{key: selector for key, selector in beside.items() if selector}, **ends}
 
     def averages(self, key: str) -> bool:
         """Whether the mean is taken of all rows that fit at a key; else it is of the first."""
