@@ -38,6 +38,7 @@ from limbeck.training import predict_log_probs, train
 MEASURED_STEPS = 12
 MEASURED_STEPS_OF_ENCODERS = 3  # each takes as long as an epoch of a small net
 MEASURED_ROWS = 1000
+MEASURED_TEXTS = 64  # likewise
 MEASURED_ITERATIONS = 5
 
 
@@ -219,12 +220,13 @@ def _training_seconds(stage: ModelStage, rows: int) -> float:
         once = replace(settings, epochs=1, passes=1)
         train(model, batches, targets, objective, once, seed=0)
         seconds.append(time.perf_counter() - began)
-    validation = stage.rows.validation
+    validation = stage.rows.validation.inputs
+    few = validation if stage.start is None else validation[:MEASURED_TEXTS]
     began = time.perf_counter()
-    if len(validation):
-        predict_log_probs(model, validation.inputs)
-    each = (seconds[-1] + asking) * rows / some * settings.passes + time.perf_counter() - began
-    return each * settings.epochs
+    if len(few):
+        predict_log_probs(model, few)
+    judging = (time.perf_counter() - began) * len(validation) / max(1, len(few))
+    return ((seconds[-1] + asking) * rows / some * settings.passes + judging) * settings.epochs
 
 
 def _unmade(stage: ModelStage) -> nn.Module:
@@ -268,7 +270,7 @@ def _asking_seconds(road: Road, recording: Recording, teacher: ModelStage) -> fl
         asked = TorchTeacher(_unmade(teacher))
     else:
         return measured_fit(teacher).asking_seconds
-    inputs = recording.part.inputs[:MEASURED_ROWS]
+    inputs = recording.part.inputs[: MEASURED_ROWS if teacher.start is None else MEASURED_TEXTS]
     with torch.inference_mode():
         log_probabilities(asked, inputs[: asked.batch_size])
         began = time.perf_counter()
