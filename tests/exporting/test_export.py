@@ -160,7 +160,7 @@ def test_a_file_of_another_kind_is_refused(finished, refused, away, out):
 def test_a_form_other_than_onnx_is_refused(finished, refused, away):
     assert refused("export", finished / "models" / "student" / ROW, "--to", "tflite") == (
         2,
-        'to = "tflite": expected onnx',
+        'to = "tflite": expected onnx or huggingface',
     )
 
 
