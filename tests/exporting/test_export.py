@@ -287,7 +287,7 @@ def test_a_model_that_is_itself_an_onnx_file_is_refused(refused, away, digits):
     assert refused("export", "t.onnx", "--out", "u.onnx") == (
         1,
         't.onnx is a model of kind "onnx", which is not exported: expected one of mlp, convnet, soft-tree, '
-        "sklearn-tree, boosted-trees",
+        "sklearn-tree, boosted-trees, encoder",
     )
 
 
