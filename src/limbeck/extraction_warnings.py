@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from limbeck.data import Part, Split, shared_rows
+from limbeck.data import Part, Split, TextForm, shared_rows
 from limbeck.given_teacher import PredictionsModel, gives_hard_labels
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage
@@ -15,6 +15,7 @@ from limbeck.teachers import answers_about, own_answers
 from limbeck.teachers.out_of_fold import memorised
 
 OTHER_ROWS = 'let it label rows that it was not fitted to, such as synthetic ones: views = { rows = "munge", … }'
+OTHER_TEXTS = 'let it label texts that it was not fitted to, beside these: parts = ["train", "file:more.txt"]'
 
 
 def split_warnings(split: Split, teachers: Sequence[ModelStage]) -> Iterator[str]:
@@ -82,13 +83,14 @@ class Warnings:
             return
         on_validation = answers_about(asked, validation.inputs, own)
         knowledge = self.workshop.recordings.opened(recording, teacher)
+        texts = isinstance(recording.part.form, TextForm)
         can_be_refitted = (teacher.model or {}).get("kind") in ESTIMATORS and not teacher.folds
         said = memorised(
             knowledge.log_probs(),
             recording.part.labels,
             on_validation,
             validation.labels,
-            **({} if can_be_refitted else {"remedy": OTHER_ROWS}),
+            **({} if can_be_refitted else {"remedy": OTHER_TEXTS if texts else OTHER_ROWS}),
         )
         if said is not None:
             self.workshop.progress.line(f"teacher {teacher.name}: {said}")
