@@ -136,3 +136,11 @@ def test_the_objective_takes_the_sparse_form_of_what_a_teacher_said():
     assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
     with pytest.raises(UsageError, match="sparse knowledge is for soft targets of a network"):
         Objective(loss="logit_matching")(student, teacher_logits=sparse)
+
+
+def test_many_tokens_are_counted_exactly_in_bfloat16():
+    torch.manual_seed(4)
+    student, teacher = torch.randn(37, 61, 8), torch.randn(37, 61, 8)
+    mask = torch.ones(37, 61, dtype=torch.bool)
+    wide = hidden_cosine_loss(student.bfloat16().float(), teacher, mask)
+    assert hidden_cosine_loss(student.bfloat16(), teacher, mask).item() == pytest.approx(wide.item(), rel=1e-5)

@@ -314,6 +314,20 @@ def test_the_batches_left_at_the_end_of_an_epoch_are_a_step_too(part):
     assert len(calls) == 2
 
 
+def test_a_step_of_fewer_batches_is_as_large_as_one_of_many(part):
+    few = part.take(np.arange(10))
+    moved = []
+    for accumulate in (1, 4):
+        model = build_model({"kind": "mlp", "widths": [16]}, (8, 8), 10, part.inputs)
+        model.load_state_dict({name: torch.full_like(t, 0.01) for name, t in model.state_dict().items()})
+        before = torch.cat([p.detach().clone().flatten() for p in model.parameters()])
+        settings = TrainSettings(epochs=1, batch_size=10, optimizer="sgd", accumulate=accumulate, warmup=0.0)
+        train(model, StoredBatches(few.inputs[np.newaxis], 10), labels(few), LABELS, settings, seed=0)
+        moved.append((torch.cat([p.detach().flatten() for p in model.parameters()]) - before).norm().item())
+    assert moved[0] == pytest.approx(moved[1], rel=1e-5)
+    assert moved[0] > 0
+
+
 def test_validation_rows_change_nothing_but_the_choice(part, validation):
     last = TrainSettings(epochs=2, batch_size=8, keep="last")
     models = [new(inputs=part.inputs) for _ in range(2)]

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import metrics
+from limbeck.data.texts import byte_lengths
 from limbeck.models import ConvNet, logits_of
+from limbeck.models.encoder import Encoder
 from limbeck.models.mean import MeanModel
 
 Array = npt.NDArray[Any]
@@ -53,6 +55,8 @@ def serving_form(model: nn.Module) -> nn.Module:
 def multiply_adds(model: nn.Module, inputs: Array) -> int:
     """Multiplications for one raw input: as a model says itself, else in its linear and convolutional layers.
 
+    Of an encoder, which takes as many as a text is long, those of its attention are among them.
+
     Args:
         model: any module.
         inputs: at least one raw input, shape (n, …).
@@ -78,6 +82,9 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
     finally:
         for handle in handles:
             handle.remove()
+    if isinstance(model, Encoder):  # every token with every other, by queries and keys and by weights and values
+        tokens = int(model.tokens.lengths(inputs[:1], len(model.form.columns) > 1)[0])
+        count += 2 * model.layers * tokens**2 * int(model.network.config.hidden_size)
     return count
 
 
@@ -87,9 +94,11 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
     Args:
         model: any module that takes raw inputs.
         file_bytes: size of its file.
-        inputs: raw inputs to run it on, shape (n, …).
+        inputs: raw inputs to run it on, shape (n, …); of texts, one is that of median length.
     """
     served = serving_form(model)
+    if isinstance(model, Encoder):
+        inputs = np.concatenate([inputs[[_median_text(inputs)]], inputs])
     one = torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"]))
     many = torch.from_numpy(np.resize(inputs[:500], (500, *inputs.shape[1:])))
     with torch.inference_mode():
@@ -102,6 +111,11 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
         latency_ms=round(latency * 1000, 4),
         examples_per_second=round(len(many) / batch, 1),
     )
+
+
+def _median_text(inputs: Array) -> int:
+    """The number of a text of median length."""
+    return int(np.argsort(byte_lengths(inputs), kind="stable")[len(inputs) // 2])
 
 
 def parameter_count(model: nn.Module) -> int:

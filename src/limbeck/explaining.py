@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
-from limbeck.models import SoftDecisionTree, encoded, load_model
+from limbeck.models import SoftDecisionTree, encoded
+from limbeck.models.opening import open_model
 from limbeck.raw_rows import rows_for
 from limbeck.row_files import read_features
 from limbeck.trees import TreeArrays, explain, to_text
@@ -39,7 +40,7 @@ def explained(model: Path, inputs: str, row: int = 0, out: Path | None = None) -
     if out is not None and out.suffix.lower() not in FORMS:
         known = ", ".join(f"{suffix} ({what})" for suffix, what in FORMS.items())
         raise UsageError(f'out = "{out}": expected a file that ends in {known}')
-    loaded, classes = load_model(model)
+    loaded, classes = open_model(model)
     if not isinstance(loaded, SoftDecisionTree):
         raise LimbeckError(
             f'{model} is a model of kind "{loaded.kind}": only a soft decision tree, a student of kind '

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from limbeck.data import Part, Split, TextForm, shared_rows
+from limbeck.data import Split, TextForm, shared_rows
 from limbeck.given_teacher import PredictionsModel, gives_hard_labels
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage
@@ -34,16 +34,6 @@ def split_warnings(split: Split, teachers: Sequence[ModelStage]) -> Iterator[str
                 f"teacher {stage.name} was trained on other rows than this run's training rows: if validation or "
                 "test rows were among them, it and its students look better than they are"
             )
-
-
-def text_warnings(texts: Part, split: Split, task: str) -> Iterator[str]:
-    """A line about test texts of a task that general distillation reads, too."""
-    shared = shared_rows(split.test, texts)
-    if len(shared):
-        yield (
-            f"task {task}: {len(shared)} of {len(split.test)} test texts are also among those of general distillation, "
-            "which sees them without their labels"
-        )
 
 
 @dataclass

@@ -25,6 +25,7 @@ from limbeck.knowledge import combined
 from limbeck.known import known_ensembles, known_parts
 from limbeck.metrics import auc, errors
 from limbeck.model_stage import ModelStage
+from limbeck.models import encoder
 from limbeck.models.mean import MeanModel
 from limbeck.recipe import Claim, Recipe
 from limbeck.recipe_settings import Encoder
@@ -259,7 +260,13 @@ class Outcome:
             assert isinstance(mean, MeanModel)
             said = [self._answers(member, test) for member in stage.members]
             return combined(said, 1.0, weights=mean.weights, mean=mean.mean)
-        return predict_log_probs(self.workshop.model(stage), test.inputs)
+        model = self.workshop.model(stage)
+        if (
+            isinstance(model, encoder.Encoder)
+            and (cut := encoder.truncation(model, [("test texts", test.inputs)])) is not None
+        ):
+            self.workshop.progress.line(f"{stage.title}: {cut}")
+        return predict_log_probs(model, test.inputs)
 
     def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:
         if not _can_be_asked(entry.stage):

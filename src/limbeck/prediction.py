@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import measure_cost, result_row
-from limbeck.models.opening import open_model, saved_files
+from limbeck.models.encoder import Encoder, truncation
+from limbeck.models.opening import SavedModel, open_model, saved_files
 from limbeck.raw_rows import rows_for
 from limbeck.training import predict_log_probs
 
@@ -40,8 +41,14 @@ def predictions(
     """
     loaded, classes = open_model(model)
     found = rows_for(loaded, classes, inputs, model, rows=rows, skip_damaged=skip_damaged)
-    _tell(found.notes, say)
+    _tell([*found.notes, *_cut(loaded, found.inputs)], say)
     return _lines(found.names, np.exp(predict_log_probs(loaded, found.inputs)), classes, top)
+
+
+def _cut(model: SavedModel, inputs: npt.NDArray[Any]) -> list[str]:
+    """A line where texts are longer than an encoder takes."""
+    said = truncation(model, [("texts", inputs)]) if isinstance(model, Encoder) else None
+    return [] if said is None else [said]
 
 
 def _tell(notes: list[str], say: Callable[[str], None] | None) -> None:
@@ -74,7 +81,7 @@ def measured(
     """
     loaded, classes = open_model(model)
     found = rows_for(loaded, classes, inputs, model, label=label)
-    _tell(found.notes, say)
+    _tell([*found.notes, *_cut(loaded, found.inputs)], say)
     if found.labels is None or not (found.labels >= 0).any():
         raise LimbeckError(
             f"{inputs} has no labels of the classes {', '.join(classes[:12])}: name a table's column with --label, or "

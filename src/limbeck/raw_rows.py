@@ -79,6 +79,8 @@ def rows_for(
         LimbeckError: the rows cannot be read, or do not fit the model.
     """
     path, form = Path(inputs), model.form
+    if isinstance(form, TextForm) and not inputs:
+        raise LimbeckError("the text is empty: give one, or a file of texts")
     if isinstance(form, TextForm) and " " in inputs and not (_exists(path) or is_texts(inputs) or is_table(inputs)):
         return _text_itself(inputs, form, where, label)
     if path.is_dir() and RunFolder(path).is_run():

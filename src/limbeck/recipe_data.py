@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from limbeck.recipe_errors import misfit, shown
 from limbeck.recipe_settings import LARGEST, Count, Table, rows_or_fraction
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class Data(Table):
     test: float | None = Field(default=None, gt=0, lt=1)
     labels: Annotated[int | float | None, BeforeValidator(_rows_or_none)] = None
     split_seed: int = Field(default=0, ge=0, le=LARGEST)
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> Data:
+        if self.text is not None and len(set(self.text)) < len(self.text):
+            raise misfit(f"found {shown(self.text[0])} twice, expected a pair of two columns", "text")
+        return self
 
     def reading(self) -> Reading:
         """How the source's files are to be read."""

@@ -47,7 +47,7 @@ class Mask(Table):
     share: Annotated[float, Field(gt=0, le=1)] = 0.15
     masked: _Share = 0.8
     replaced: _Share = 0.1
-    smoothing: _Weight = 0.7
+    smoothing: Annotated[float, Field(ge=0, le=2)] = 0.7
 
     @model_validator(mode="after")
     def _at_most_all(self) -> Mask:

@@ -11,8 +11,9 @@ from typing import Any
 from limbeck.artifacts import ArtifactStore
 from limbeck.courses import Course, Entry
 from limbeck.data import Part, Split, ViewCache
+from limbeck.data.unlabelled import check_held_out
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.extraction_warnings import OTHER_ROWS, split_warnings, text_warnings
+from limbeck.extraction_warnings import OTHER_ROWS, split_warnings
 from limbeck.fitting import check_seed
 from limbeck.general_stage import GeneralPlanner
 from limbeck.inspection import artifact_damages
@@ -165,6 +166,12 @@ class Road:
         else:
             splits = [_of_task(task, beside, say) for task in checked.task]
         texts = opened_texts(checked.data, beside, say) if checked.task and checked.general else None
+        if texts is not None:
+            for task, split in zip(checked.task or (), splits, strict=True):
+                try:
+                    check_held_out(texts[0].named(f"data.source = {checked.data.source}"), split)
+                except LimbeckError as error:
+                    raise type(error)(f"task.{task.name}: {error}") from None
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
         # A fresh run that was cut off is gone on with, not begun once more.
@@ -239,9 +246,6 @@ class Road:
         for course in self.courses:
             for line in split_warnings(course.split, course.planner.teachers()):
                 self.progress.line(line if course.task is None else f"task {course.task}: {line}")
-            if course.task is not None and self.generals:
-                for line in text_warnings(self.generals[0].rows.train, course.split, course.task):
-                    self.progress.line(line)
 
     def _distill(self) -> list[Entry]:
         for stage in self.generals:  # those that nothing begins from are made, too

@@ -132,12 +132,12 @@ class Workshop(Shelf):
         self._whole.add(stage.identity.key)
         return mended
 
-    def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, KnownModel]]:
+    def snapshots(self, stage: ModelStage) -> Iterator[tuple[int, KnownModel | Encoder]]:
         """Epochs after which the weights were kept, and the model as it was: the same module, with those weights."""
         if stage.train is None or not stage.train.snapshot_every or stage.made:
             return
         model = self.model(stage)
-        assert isinstance(model, KnownModel)
+        assert isinstance(model, KnownModel | Encoder)
         for epoch in snapshot_epochs(stage.train.epochs, stage.train.snapshot_every):
             load_snapshot(self.folder(stage), model, epoch)
             yield epoch, model
@@ -182,7 +182,7 @@ class Workshop(Shelf):
         )
         return tuple(found.weights)
 
-    def _derive(self, stage: ModelStage, made: BiasCorrection | TreeForm) -> KnownModel:
+    def _derive(self, stage: ModelStage, made: BiasCorrection | TreeForm) -> nn.Module:
         """A copy of a student with raised biases; a soft decision tree that answers in another way, or pruned."""
         said: str | None = None
         model = self.model(made.student)
@@ -197,7 +197,7 @@ class Workshop(Shelf):
                 self.store.complete(stage.identity)
         if said is not None:
             self.progress.line(said)
-        return load_model(self.folder(stage))[0]
+        return open_model(self.folder(stage))[0]
 
     def _distil_general(self, stage: ModelStage) -> nn.Module:
         """An encoder distilled without a task, or the head that its teacher lacks."""
@@ -219,7 +219,7 @@ class Workshop(Shelf):
         self.model(stage)
         return self.folder(stage)
 
-    def _fit(self, stage: ModelStage) -> KnownModel:
+    def _fit(self, stage: ModelStage) -> nn.Module:
         """A model that is fitted at once."""
         with self.store.locked(stage.identity, self.progress.line) as part:
             if self.store.is_complete(stage.identity):

@@ -200,7 +200,7 @@ def new_encoder(stage: ModelStage, opened: Callable[[ModelStage], Any]) -> Encod
     if model["max_length"] is not None:
         tokens = tokens.like(max_length=model["max_length"])
     if start.texts is not None:
-        found_pieces = trimmed(tokens, start.texts.inputs)
+        found_pieces = trimmed(tokens, start.texts.inputs, pairs=len(train.form.columns) > 1)
         trim_embeddings(network, found_pieces.kept)
         tokens = tokens.with_vocabulary(found_pieces.tokenizer_json)
     name_classes(network.config, train.classes)

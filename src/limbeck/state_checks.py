@@ -82,7 +82,8 @@ def _origin(start: Start) -> _Origin:
         return _read(teacher.path, start.key)
     assert teacher.model is not None
     found = _origin(teacher.start)
-    if teacher.model["max_length"] is not None:
+    # What was distilled without a task is cut to as many tokens as its teacher is.
+    if teacher.model["max_length"] is not None and teacher.general is None:
         found = found._replace(tokens=found.tokens.like(max_length=teacher.model["max_length"]))
     return found._replace(trimmed=found.trimmed or teacher.start.texts is not None)
 

@@ -38,7 +38,7 @@ def hidden_cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor
             f"the student's hidden states have shape {tuple(student.shape)}, the teacher's {tuple(teacher.shape)}, but "
             "must be alike: a student of the teacher's layers has its width and its pieces of text"
         )
-    counted = mask.to(student.dtype)
+    counted = mask.float()  # bfloat16 cannot count tokens
     distance = 1 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)
     return (distance * counted).sum() / counted.sum().clamp(min=1)
 

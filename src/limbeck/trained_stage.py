@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.artifacts import Identity
-from limbeck.data import ViewSettings
+from limbeck.data import Part, TextForm, ViewSettings
 from limbeck.data.views import VIEWS_VERSION
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage, Rows, Start
@@ -94,7 +94,7 @@ def trained_stage(
         inputs["mean"] = teacher.identity.key
     if start is not None:
         inputs |= start.in_key
-        settings["start"] = START_VERSION
+        settings |= {"start": START_VERSION, "texts": _columns(rows.train)}
     if objective.uses_states and teacher is not None:
         check_states(stage)
         inputs["states"] = teacher.identity.key
@@ -106,6 +106,12 @@ def trained_stage(
         seed=seed,
     )
     return replace(stage, identity=identity)
+
+
+def _columns(part: Part) -> list[str]:
+    """What a part's texts are called in a file, by which a saved model finds them."""
+    assert isinstance(part.form, TextForm)
+    return list(part.form.columns)
 
 
 def view_settings(views: ViewSpec | None) -> ViewSettings | None:

@@ -210,7 +210,8 @@ def train(
             model.train()
             for batch in batches.batches(seed, epoch, state.step):
                 _step(model, batch.inputs, targets, batch.rows, batch.view, objective, optimizer, settings, state,
-                      ends=state.step + 1 == (step := settings.step_of(state.step, batches.steps)).stop,
+                      parts=len(step := settings.step_of(state.step, batches.steps)),
+                      ends=state.step + 1 == step.stop,
                       done=(epoch * batches.steps + (step.start + step.stop) / 2) / total,
                       progress=(epoch * batches.steps + state.step) / max(total - 1, 1),
                       precision=precision)  # fmt: skip
@@ -274,6 +275,7 @@ def _step(
     settings: TrainSettings,
     state: TrainingState,
     *,
+    parts: int,
     ends: bool,
     done: float,
     progress: float,
@@ -294,7 +296,7 @@ def _step(
         loss = loss + objective.state_loss(outputs, wanted, outputs.mask)
     if (penalty := getattr(model, "penalty", None)) is not None:
         loss = loss + penalty()
-    (loss if settings.accumulate == 1 else loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+    (loss if parts == 1 else loss / parts).backward()  # type: ignore[no-untyped-call]
     if ends:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

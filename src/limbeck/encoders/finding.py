@@ -19,7 +19,7 @@ from limbeck.encoders.kinds import KINDS, check_type
 from limbeck.encoders.labels import labels_of, name_classes
 from limbeck.encoders.quiet import need_transformers, quiet
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.files import key_of
+from limbeck.files import key_of, sha256_hex
 
 FETCHED = ("minilm",)
 """Encoders that `limbeck fetch` gets."""
@@ -102,7 +102,7 @@ def encoder_digest(folder: Path) -> str:
     present = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     try:
         for path in (folder / CONFIG, *present):
-            value: Any = path.read_text(encoding="utf-8")
+            value: Any = sha256_hex(path.read_bytes()) if path.suffix == ".model" else path.read_text(encoding="utf-8")
             if path.suffix == ".json":
                 value = json.loads(value)
                 if isinstance(value, dict):

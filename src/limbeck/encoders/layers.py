@@ -40,6 +40,8 @@ _NAMES = (
 )
 """From the names of BERT's weights to DistilBERT's; what else BERT has is dropped."""
 
+_DISTILBERT_EPS = 1e-12
+
 _DROPPED = re.compile(r"(^|\.)token_type_embeddings\.|^pooler\.|position_ids$|^cls\.predictions\.bias$")
 
 
@@ -133,6 +135,11 @@ def _check(teacher: Any, layers: Sequence[int], architecture: str, initial: str,
             raise LimbeckError(
                 "a DistilBERT cannot be made from a RoBERTa, whose positions count otherwise: take the architecture "
                 '"same", which a RoBERTa of fewer layers is'
+            )
+        if model_type == "bert" and teacher.config.layer_norm_eps != _DISTILBERT_EPS:
+            raise LimbeckError(
+                f"a DistilBERT cannot be made from a BERT of layer_norm_eps = {teacher.config.layer_norm_eps}, for its "
+                f'own is always {_DISTILBERT_EPS}: take the architecture "same"'
             )
         if model_type == "bert" and name not in _TO_DISTILBERT:
             raise LimbeckError(f"a DistilBERT cannot be made from a {name}, expected {', '.join(_TO_DISTILBERT)}")

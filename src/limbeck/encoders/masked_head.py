@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def train_masked_head(
         raise UsageError(f"{folder} has a masked-LM head already: use it as it is")
     tokens = tokens_of(folder, network.config, settings.max_length)
     batches = masked_batches(texts, tokens, settings, train_settings.batch_size, seed, train_settings.passes)
-    _begin_with_frequencies(network, batches.token_rows.counts(network.config.vocab_size))
+    _begin_with_frequencies(network, batches.token_rows.counts(network.config.vocab_size), tokens.special_ids)
     history = fit_head(
         network, tokens, batches, train_settings, seed, checkpoint=checkpoint, progress=progress, title="masked-LM head"
     )
@@ -120,8 +121,11 @@ class _OnFrozenEncoder(MaskedEncoder):
             return super().hidden(inputs)
 
 
-def _begin_with_frequencies(network: Any, counts: npt.NDArray[np.int64]) -> None:
+def _begin_with_frequencies(network: Any, counts: npt.NDArray[np.int64], special_ids: Iterable[int]) -> None:
+    """Marks are never to be predicted: as rare as what was never met."""
     bias = network.get_output_embeddings().bias
-    frequencies = (counts + 1) / (counts + 1).sum()
+    met = counts.copy()
+    met[[number for number in special_ids if number < len(met)]] = 0
+    frequencies = (met + 1) / (met + 1).sum()
     with torch.no_grad():
         bias.copy_(torch.from_numpy(np.log(frequencies)))

@@ -11,7 +11,6 @@ own counter, so that it is the same in whatever batch, order or process it is ma
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ import numpy.typing as npt
 from limbeck.data.views import check_counters
 from limbeck.errors import LimbeckError, UsageError
 
-_MASKS = 2**59  # added to the view in the generator's key; orders, images' views and shuffles have other ranges
+_MASKS = 2**57  # added to the view in the generator's key; orders, images' views and shuffles have other ranges
 _PER_TOKEN = 2  # 64-bit numbers drawn for a token: whether it is predicted, and as what it is shown
 
 
@@ -49,7 +48,7 @@ class MaskSettings:
             ("share", 0 < self.share <= 1, "above 0 and at most 1"),
             ("masked", 0 <= self.masked <= 1, "from 0 to 1"),
             ("replaced", 0 <= self.replaced <= 1 - self.masked, f"from 0 to 1 − masked, here {1 - self.masked:.2g}"),
-            ("smoothing", 0 <= self.smoothing < math.inf, "a number of 0 or more"),
+            ("smoothing", 0 <= self.smoothing <= 2, "at least 0 and at most 2"),
         ):
             if not holds:
                 raise UsageError(f"masking.{name} = {getattr(self, name)!r}, expected {expected}: change {name}")

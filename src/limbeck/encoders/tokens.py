@@ -26,6 +26,15 @@ MEMO_BYTES = 64 * 2**20
 CHUNK = 4096
 """Rows that are encoded at once where a whole part is looked through."""
 
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+
 NO_LIMIT = 10**6
 """What a tokenizer's configuration says of texts' length is a limit only below this: without one, it says 10^30."""
 
@@ -120,6 +129,10 @@ class TextTokens:
         if max_length is not None and positions is not None and max_length > positions:
             raise UsageError(f"texts cut to {max_length} tokens: the model has {positions} positions, ask for no more")
         need_transformers("reading a tokenizer")
+        if not any((folder / name).is_file() for name in _VOCABULARIES):
+            raise LimbeckError(
+                f"{folder} has no tokenizer ({', '.join(_VOCABULARIES)}): put the model's tokenizer.json there"
+            )
         from transformers import AutoTokenizer
 
         try:

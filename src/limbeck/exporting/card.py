@@ -78,7 +78,7 @@ def page(
     running: Sequence[str],
     checked: Sequence[str],
     source: Source,
-    what: str = "file",
+    heading: str = "The file, checked",
 ) -> str:
     """A card of a model in any form.
 
@@ -90,7 +90,7 @@ def page(
         running: how it is run, in Markdown.
         checked: what was found in checking it, a sentence each.
         source: where the model comes from.
-        what: "file" or "folder".
+        heading: over what was found.
     """
     origin, form = source.origin, getattr(model, "form", None)
     title = row_label(origin.row) if origin is not None and origin.row is not None else name
@@ -98,7 +98,7 @@ def page(
         ("", _about(model, classes, form, inputs)),
         ("Running it", running),
         ("Measured", _measured(origin)),
-        (f"The {what}, checked", [f"- {plain(line)}" for line in checked]),
+        (heading, [f"- {plain(line)}" for line in checked]),
         ("Data", _data(origin, source.description)),
         ("How it was made", _made(origin, source)),
         ("Limits", _limits(model, form, origin)),

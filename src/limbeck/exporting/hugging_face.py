@@ -110,8 +110,11 @@ def export_huggingface(
     running = transformers_code(path.resolve().name, loaded.form)
     source = Source(origin, description, key_of_artifact(description))
     size = sum(map(len, files.values()))
+    if checked_on is None:
+        checks = ["not read again and compared: no rows are at hand; give some by --rows FILE"]
     found = [f"{scaled(size, 'B')}, weights in float32", *checks]
-    text = _front_matter(source) + page(path.resolve().name, loaded, classes, None, running, found, source, "folder")
+    heading = "The folder" if checked_on is None else "The folder, checked"
+    text = _front_matter(source) + page(path.resolve().name, loaded, classes, None, running, found, source, heading)
     place(files, path / CARD, text.encode())
     return ExportedFolder(path, path / CARD, str(loaded.network.config.model_type), size, tuple(checks))
 

@@ -69,7 +69,9 @@ class Encoder(nn.Module):
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw texts, uint8 (batch, width), to logits (batch, classes)."""
         batch = self.tokens.encode(inputs, pairs=len(self.form.columns) > 1)
-        if not self.training and self._states is None and len(inputs) > BUCKET:
+        # A live teacher's states are asked for without gradients, but not in inference mode, as answers alone are.
+        shown = self._states is not None and not torch.is_inference_mode_enabled()
+        if not self.training and not shown and len(inputs) > BUCKET:
             return Outputs(self._by_length(batch))
         logits = self._logits(batch)
         if self._states is None:

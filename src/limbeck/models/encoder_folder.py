@@ -102,8 +102,9 @@ def open_encoder(
         class_order(read_config(folder, any_type=True), classes, str(folder))
     network, fresh = load_classifier(folder, classes, None, any_type=True)
     if fresh:
+        for_classes = f" for {len(classes)} classes" if classes else ""
         raise LimbeckError(
-            f"{folder} has no classifier for {len(classes or ())} classes: it has to be fine-tuned first, as a "
+            f"{folder} has no classifier{for_classes}: it has to be fine-tuned first, as a "
             '[[teacher]] with model = { kind = "encoder", from = … }'
         )
     names = tuple(classes or labels_of(network.config) or map(str, range(network.config.num_labels)))

@@ -140,7 +140,7 @@ def read_description(folder: Path) -> dict[str, Any]:
     return description
 
 
-def load_model(folder: Path | str) -> tuple[KnownModel, tuple[str, ...]]:
+def load_model(folder: Path | str) -> tuple[KnownModel | Encoder, tuple[str, ...]]:
     """Read a saved model and the names of its classes; digests are checked and no code from the file runs.
 
     Raises:
@@ -148,6 +148,10 @@ def load_model(folder: Path | str) -> tuple[KnownModel, tuple[str, ...]]:
     """
     folder = Path(folder)
     description = read_description(folder)
+    if description["kind"] == Encoder.kind:
+        from limbeck.models.encoder_folder import load_encoder
+
+        return load_encoder(folder)
     if (folder / SUMS).exists():
         read_checked(folder, WEIGHTS)
     try:
