@@ -245,6 +245,22 @@ def test_transformers_alone_answers_as_limbeck_predict_does(name, done, tmp_path
     assert theirs[0]["pos"] > 0.5 > theirs[1]["pos"]
 
 
+@pytest.mark.slow
+def test_texts_that_are_cut_are_counted_where_a_model_is_asked(done, limbeck):
+    long = " ".join(["good"] * 200)
+    code, out, said = limbeck("predict", model_folder(done[0], "student/half"), long)
+    assert code == 0
+    assert "1 of 1 texts are longer than 64 tokens: cut there" in out + said
+
+
+@pytest.mark.slow
+def test_an_encoder_is_no_tree_to_be_explained(done, refused):
+    code, line = refused("explain", model_folder(done[0], "student/half"), "a good film")
+    assert code == 1
+    assert 'is a model of kind "encoder": only a soft decision tree' in line
+
+
+@pytest.mark.slow
 def test_the_same_call_again_has_nothing_to_do(texts, done):
     out, _ = done
     before = artifacts(out.parent)
@@ -304,6 +320,16 @@ def test_a_run_that_is_cut_off_in_training_goes_on_to_the_same_bytes(texts, tmp_
 
 
 # ---------------------------------------------------------------- other bases, and teachers that exist
+
+
+@pytest.mark.slow
+def test_weights_kept_over_the_epochs_are_counted_on_the_test_rows(texts, tmp_path):
+    results, _ = run(texts / "small.toml", tmp_path / "small", sets=(*FEW, "teacher.big.train.snapshot_every=1"))
+    results = json.loads((tmp_path / "small" / "results.json").read_text())
+    (teacher,) = (row for row in results["models"] if row["role"] == "teacher")
+    curve = results["curves"]["teacher/big"]
+    assert [epoch for epoch, _ in curve] == list(range(1, len(curve) + 1))
+    assert curve[-1][1] - teacher["metrics"]["errors_above_fewest"] == min(errors for _, errors in curve)
 
 
 @pytest.mark.slow

@@ -395,6 +395,14 @@ def test_tasks_without_general_distillation_need_no_texts():
         parse_recipe(without("data"), "mine.toml")
 
 
+def test_texts_of_general_distillation_that_are_held_out_of_a_task_are_refused(two_tasks, tmp_path):
+    with pytest.raises(LimbeckError) as raised:
+        Road.open(two_tasks, tmp_path / "runs" / "leak", sets=["data.source=praise.jsonl"])
+    assert str(raised.value).startswith("task.praise: data.source = praise.jsonl: ")
+    assert "are also test rows" in str(raised.value)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_encoder_of_a_sweep_over_what_it_begins_from_has_that_in_its_name():
     table = tomllib.loads(RECIPE)
     table["reference"][0] |= {"sweep": {"model.from": ["general.distilled", "bert"]}}

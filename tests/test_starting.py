@@ -12,7 +12,7 @@ from limbeck.model_stage import Start
 from limbeck.progress import Lines
 from limbeck.recipe_settings import Encoder
 from limbeck.road import Road
-from limbeck.starting import folder_start, model_type, resolved
+from limbeck.starting import folder_start, model_type, new_encoder, resolved
 from tiny_texts import learnable_folder, written_texts
 
 RECIPE = """
@@ -321,3 +321,34 @@ def test_a_model_is_asked_about_nothing(folder, tmp_path, refused):
 
 def test_errors_of_starts_are_of_the_two_sorts_that_commands_catch():
     assert issubclass(UsageError, LimbeckError)
+
+
+def test_a_vocabulary_cut_to_pairs_reads_both_texts_of_each_as_before(folder, tmp_path):
+    for name in SHAPES:
+        shutil.copytree(folder / name, tmp_path / name)
+    lines = [
+        json.dumps(
+            {"one": f"good film {n % 9}", "two": f"{'boring' if n % 2 else 'great'} scene", "label": "xy"[n % 2]}
+        )
+        for n in range(60)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "starts.toml").write_text(RECIPE)
+    sets = ("data.source=pairs.jsonl", 'data.text=["one", "two"]', 'student.half.model.vocabulary="transfer"')
+    teacher, student = opened(tmp_path, *sets)
+    whole, cut = new_encoder(teacher, opened), new_encoder(student, lambda stage: new_encoder(stage, opened))
+    assert cut.tokens.vocabulary_size < whole.tokens.vocabulary_size
+    rows = teacher.rows.train.inputs
+    before, after = whole.tokens.encode(rows, pairs=True), cut.tokens.encode(rows, pairs=True)
+    read = [
+        [encoder.tokens.tokenizer.id_to_token(number) for number in row.tolist()]
+        for encoder, batch in ((whole, before), (cut, after))
+        for row in batch.ids
+    ]
+    assert read[: len(rows)] == read[len(rows) :]
+
+
+def test_a_column_cannot_be_both_texts_of_a_pair(problem):
+    assert problem('data.text=["text", "text"]').endswith(
+        'data.text: found "text" twice, expected a pair of two columns'
+    )

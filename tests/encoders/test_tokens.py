@@ -164,7 +164,7 @@ def test_no_code_of_the_folder_runs(folders, tmp_path):
 
 def test_a_folder_without_a_tokenizer_is_named_in_one_line(tmp_path):
     with pytest.raises(
-        LimbeckError, match=r"has no tokenizer that can be read .*put the model's tokenizer.json"
+        LimbeckError, match=r"has no tokenizer \(tokenizer.json, .*\): put the model's tokenizer.json"
     ) as caught:
         TextTokens.read(tmp_path)
     assert str(tmp_path) in str(caught.value)
