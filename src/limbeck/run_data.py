@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.batches import held_out_order
-from limbeck.data import Dataset, Part, Split, load_dataset
+from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset
 from limbeck.data.unlabelled import check_held_out
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Data, Recipe, load_recipe
@@ -35,7 +35,11 @@ def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Spl
     dataset = _dataset(data, beside, say)
     if len(dataset.classes) < 2:
         has = f"one class, {dataset.classes[0]}" if dataset.classes else "no labels"
-        raise LimbeckError(f"{data.source} has {has}: a teacher and its students tell at least two classes apart")
+        unnamed = not dataset.classes and data.label is None and isinstance(dataset.train.form, TableForm | TextForm)
+        remedy = "; name their column with data.label" if unnamed else ""
+        raise LimbeckError(
+            f"{data.source} has {has}: a teacher and its students tell at least two classes apart{remedy}"
+        )
     split = _split(dataset, data)
     if not (split.validation.labels >= 0).all() or not (split.test.labels >= 0).all():
         raise LimbeckError(f"{data.source}: validation and test rows need labels: leave rows without labels out")

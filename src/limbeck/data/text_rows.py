@@ -21,7 +21,7 @@ from limbeck.data.texts import packed
 from limbeck.errors import LimbeckError
 
 LONGEST_BYTES = 1 << 15
-"""Of a text; what is behind is cut off, for every row takes as much room as the longest. No encoder reads as much."""
+"""Of a text; what is behind is cut off, for every row takes as much room as the longest."""
 
 _AS_IT_IS = Reading()
 
