@@ -252,7 +252,7 @@ def test_no_pickle_and_no_code_is_fetched(folder, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", give)
     found_encoder("org/tiny", None)
-    assert all(pattern.endswith((".json", ".txt", ".safetensors")) for pattern in asked[-1])
+    assert all(pattern.endswith((".json", ".txt", ".model", ".safetensors")) for pattern in asked[-1])
 
 
 def test_the_digest_is_of_what_decides_the_model(folder):

@@ -81,12 +81,22 @@ def test_states_are_shown_when_they_are_asked_for(encoder, part):
 
 def test_states_are_those_of_the_texts_also_of_many(encoder, part):
     """With states no text is moved into a bucket: the rows are those that were given."""
-    texts = part.inputs[: BUCKET + 20]
+    texts = torch.from_numpy(part.inputs[: BUCKET + 20])
     encoder.show_states()
-    many, last = answers(encoder, texts), answers(encoder, texts[-1:])
+    with torch.no_grad():  # as a live teacher is asked
+        many, last = encoder(texts), encoder(texts[-1:])
     tokens = int(last.mask.sum())
     torch.testing.assert_close(many.hidden[-1, :tokens], last.hidden[0], rtol=0, atol=1e-5)
     assert len(many.hidden) == len(texts)
+
+
+def test_answers_alone_are_given_by_length_even_where_states_are_shown(encoder, part):
+    texts = part.inputs[: BUCKET + 20]
+    plain = answers(encoder, texts)
+    encoder.show_states()
+    shown = answers(encoder, texts)
+    assert shown.hidden is None
+    assert torch.equal(shown.logits, plain.logits)
 
 
 def test_a_copy_shows_its_own_states(encoder, part):

@@ -125,8 +125,9 @@ def test_a_description_without_a_form_is_damaged(encoder, tmp_path):
         load_encoder(tmp_path)
 
 
-def test_load_model_knows_no_encoders(encoder, tmp_path):
-    """`open_model` does: what reads weights by kind alone says so in one line."""
+def test_load_model_opens_encoders_too(encoder, tmp_path):
     save_encoder(tmp_path, encoder, ("no", "yes"))
-    with pytest.raises(LimbeckError):
-        load_model(tmp_path)
+    loaded, names = load_model(tmp_path)
+    assert names == ("no", "yes")
+    for name, tensor in encoder.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor)
