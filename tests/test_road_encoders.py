@@ -80,7 +80,7 @@ baseline = false
 STUDENTS = ("half", "trimmed", "distilbert", "states", "random")
 FEW = (
     'student=[{name="half", transfer="plain", baseline=false, \
-model={kind="encoder", layers=2}, train={epochs=1, batch_size=32, learning_rate=3e-3}}]',
+model={kind="encoder", layers=2}, train={epochs=1, batch_size=32, learning_rate=3e-3, precision="float32"}}]',
 )
 LONG = (
     "teacher.big.train.batch_size=8",
