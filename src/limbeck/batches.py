@@ -63,34 +63,35 @@ def batch_bounds(rows: int, batch_size: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], rows], strict=True))
 
 
+WINDOW = 50
+"""Batches within whose rows, drawn at random, texts of about one length come together."""
+
+
 def bucketed(
     order: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
-    batch_size: int,
-    window: int,
+    bounds: list[tuple[int, int]],
     seed: int,
     epoch: int,
-) -> npt.NDArray[np.int64]:
+    window: int = WINDOW,
+) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
     """An order in which the rows of a batch are of about one length, so that little of it is padding.
 
     Args:
         order: row numbers, shuffled.
         lengths: of every row.
-        batch_size: rows in a batch.
-        window: batches' worth of rows, next to each other in the order, that are put into batches by length.
+        bounds: start and stop of each batch.
         seed: with the epoch decides the order of the batches.
         epoch: counted from 0.
+        window: batches' worth of rows, next to each other in the order, that are put into batches by length.
 
     Returns:
-        The same numbers. Batches come in random order, and last the rows that may be no whole batch.
+        The same row numbers, and the same bounds in random order.
     """
-    full = max(0, len(order) // batch_size - 1) * batch_size
-    span = window * batch_size
-    parts = [order[start : min(start + span, full)] for start in range(0, full, span)]
-    by_length = [part[np.argsort(lengths[part], kind="stable")] for part in (*parts, order[full:])]
-    batches = np.concatenate([*by_length[:-1], order[:0]]).reshape(-1, batch_size)
-    shuffled = np.random.Generator(_stream(seed, _BUCKETS + epoch)).permutation(len(batches))
-    return np.concatenate([batches[shuffled].reshape(-1), by_length[-1]])
+    span = window * (bounds[0][1] - bounds[0][0])
+    order = order[np.lexsort((lengths[order], np.arange(len(order)) // span))]
+    shuffled = np.random.Generator(_stream(seed, _BUCKETS + epoch)).permutation(len(bounds))
+    return order, [bounds[number] for number in shuffled]
 
 
 class StoredBatches:
@@ -106,8 +107,6 @@ class StoredBatches:
         passes: over these rows in an epoch, each in an order and in views of its own.
         lengths: of texts, shape (rows,): the rows of a batch are then of about one length, drawn from `WINDOW` batches.
     """
-
-    WINDOW = 50
 
     def __init__(
         self,
@@ -125,7 +124,7 @@ class StoredBatches:
         self.rows, self.passes = len(self.selected), passes
         self.bounds = batch_bounds(self.rows, batch_size)
         self.steps = len(self.bounds) * passes
-        self.batch_size, self.lengths = batch_size, lengths
+        self.lengths = lengths
 
     def batches(self, seed: int, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from `start_step` on."""
@@ -133,13 +132,13 @@ class StoredBatches:
             np.random.Generator(_stream(seed, _FIRST_VIEWS)).integers(self.count, size=self.of_each)
         )
         for turn, begin in _passes(self.passes, len(self.bounds), epoch, start_step):
-            order = self.selected[epoch_order(seed, turn, self.rows)]
+            order, bounds = self.selected[epoch_order(seed, turn, self.rows)], self.bounds
             if self.lengths is not None:
-                order = bucketed(order, self.lengths, self.batch_size, self.WINDOW, seed, turn)
+                order, bounds = bucketed(order, self.lengths, bounds, seed, turn)
             rows = torch.from_numpy(order)
             view = (first[rows] + turn) % self.count
             flat = view * self.of_each + rows
-            for start, stop in self.bounds[begin:]:
+            for start, stop in bounds[begin:]:
                 yield Batch(self.inputs.index_select(0, flat[start:stop]), rows[start:stop], view[start:stop])
 
 

@@ -158,8 +158,11 @@ def test_a_student_comes_nearer_to_its_teacher(teacher_folder, texts, held_out):
     losses = [row["loss"] for row in history.epochs]
     assert losses[2] < losses[1] < losses[0]
     assert end.cosine > start.cosine + 0.05
-    assert end.cross_entropy < start.cross_entropy
     assert end.predicted == start.predicted
+    # What a random teacher says of masked tokens is wrong; the tokens themselves teach to predict them.
+    labels = dataclasses.replace(SETTINGS, objective=Objective(soft=0, hard=1))
+    alone, _ = distilled_encoder(teacher_folder, (0, 3), texts, labels, TRAIN, 0)
+    assert masked_scores(alone, held_out, max_length=24).cross_entropy < start.cross_entropy - 0.5
     assert masked_scores(teacher, held_out, teacher, max_length=24).cosine == pytest.approx(1)
 
 

@@ -17,9 +17,10 @@ from limbeck.data.sources import found_beside
 from limbeck.encoders.hub import CONFIG, TOKENIZER_FILES, downloaded, is_hub_name
 from limbeck.encoders.kinds import KINDS, check_type
 from limbeck.encoders.labels import labels_of, name_classes
-from limbeck.encoders.quiet import need_transformers, quiet
+from limbeck.encoders.library import need_transformers
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import key_of, sha256_hex
+from limbeck.quiet import quiet
 
 FETCHED = ("minilm",)
 """Encoders that `limbeck fetch` gets."""

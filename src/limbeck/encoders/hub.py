@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from limbeck.encoders.quiet import need_transformers, quiet
+from limbeck.encoders.library import need_transformers
 from limbeck.errors import LimbeckError
+from limbeck.quiet import quiet
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (

@@ -13,8 +13,8 @@ from torch import Tensor
 from limbeck.encoders.finding import seeded
 from limbeck.encoders.kinds import KINDS, kind_of, without_head
 from limbeck.encoders.labels import name_classes as name_classes
-from limbeck.encoders.quiet import quiet
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.quiet import quiet
 
 Architecture = Literal["same", "distilbert"]
 Initial = Literal["layers", "random"]

@@ -6,30 +6,24 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limbeck.batches import FRESH_VIEWS, Batch, batch_bounds, epoch_order
+from limbeck.batches import FRESH_VIEWS, Batch, batch_bounds, bucketed, epoch_order
 from limbeck.encoders.masked_rows import TokenRows
 from limbeck.encoders.masking import Masking
 from limbeck.errors import UsageError
 from limbeck.knowledge.targets import Targets
 
-_BATCH_ORDERS = 2**58  # a key of the generator beside the seed; those of orders, views and masks have other ranges
-
 Answers = Literal["masked", "all", "none"]
 """For which tokens a model answers: those to be predicted, all but padding, or none."""
-
-WINDOW = 50
-"""Batches within whose rows, drawn at random, those of about one length come together."""
 
 
 class MaskedBatches:
     """A `BatchSource` over rows of tokens.
 
-    In each epoch the rows are shuffled, sorted by length within windows of `WINDOW` batches, and the batches shuffled:
-    all of it by (seed, epoch). A batch is filled up to its longest row only.
+    In each epoch the rows are shuffled and put into batches by length (`bucketed`), all of it by (seed, epoch). A batch
+    is filled up to its longest row only.
 
     Args:
         rows: the rows.
@@ -46,7 +40,7 @@ class MaskedBatches:
         if views is not None and views < 1:
             raise UsageError(f"views = {views}, expected 1 or more masks of each row, or None for a new one each epoch")
         self.token_rows, self.masking, self.views, self.passes = rows, masking, views, passes
-        self.rows, self.window = len(rows), WINDOW * batch_size
+        self.rows = len(rows)
         self.bounds = batch_bounds(self.rows, batch_size)
         self.steps = len(self.bounds) * passes
         self._given: Batch | None = None
@@ -57,7 +51,8 @@ class MaskedBatches:
             turn, number = divmod(step, len(self.bounds))
             if step == start_step or number == 0:
                 passed = epoch * self.passes + turn
-                order, bounds = self._order(seed, passed)
+                order = epoch_order(seed, passed, self.rows)
+                order, bounds = bucketed(order, self.token_rows.lengths, self.bounds, seed, passed)
                 mask = FRESH_VIEWS + passed if self.views is None else passed % self.views
             start, stop = bounds[number]
             rows = torch.from_numpy(order[start:stop])
@@ -83,13 +78,6 @@ class MaskedBatches:
             )
             self._given = given = Batch(torch.from_numpy(np.stack(pair, axis=1)), rows, view)
         return given.inputs
-
-    def _order(self, seed: int, passed: int) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
-        """The rows of a pass in order, and start and stop of each batch in it."""
-        order = epoch_order(seed, passed, self.rows)
-        order = order[np.lexsort((self.token_rows.lengths[order], np.arange(self.rows) // self.window))]
-        generator = np.random.Generator(np.random.Philox(key=np.array([seed, _BATCH_ORDERS + passed], np.uint64)))
-        return order, [self.bounds[number] for number in generator.permutation(len(self.bounds))]
 
 
 class MaskedLabels:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from limbeck.data.texts import BETWEEN
-from limbeck.encoders.quiet import need_transformers, quiet
+from limbeck.encoders.library import need_transformers
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.quiet import quiet
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -54,11 +55,10 @@ class Encoded(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """One text's ids, its types where they are not all zero, and whether it was cut."""
+    """One text's ids, and its types where they are not all zero."""
 
     ids: npt.NDArray[np.int32]
     types: npt.NDArray[np.uint8] | None
-    cut: bool
 
 
 class TextTokens:
@@ -73,7 +73,6 @@ class TextTokens:
         mask_id: the id of the mask; None where there is none.
         vocabulary_size: the highest id and one.
         special_ids: the ids that stand for no text.
-        truncated: how many texts the calls of `encode` have cut so far; one that comes again counts again.
     """
 
     def __init__(self, tokenizer: Tokenizer, names: Mapping[str, str], max_length: int, with_types: bool) -> None:
@@ -110,7 +109,6 @@ class TextTokens:
         added = tokenizer.get_added_tokens_decoder()
         self.special_ids = {number for number, token in added.items() if token.special}
         self.special_ids |= {vocabulary[name] for name in self.names.values() if name in vocabulary}
-        self.truncated = 0
         self._forget()
 
     @classmethod
@@ -179,7 +177,6 @@ class TextTokens:
             Tensors where the rows are. The ids of up to `MEMO_BYTES` of texts are kept for the next time.
         """
         texts = self._met(_bytes_of(rows), pairs)
-        self.truncated += sum(text.cut for text in texts)
         return self._batch(texts, rows.device if isinstance(rows, Tensor) else None)
 
     def lengths(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> npt.NDArray[np.int64]:
@@ -286,7 +283,7 @@ class TextTokens:
     def _kept(self, encoding: Encoding) -> _Kept:
         types = np.array(encoding.type_ids, np.uint8) if self.with_types else None
         ids = np.array(encoding.ids, np.int32)
-        return _Kept(ids, types if types is not None and types.any() else None, bool(encoding.overflowing))
+        return _Kept(ids, types if types is not None and types.any() else None)
 
     def _batch(self, texts: list[_Kept], device: torch.device | None) -> Encoded:
         lengths = np.array([len(text.ids) for text in texts], np.int64)

@@ -14,10 +14,10 @@ from torch import nn
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import median_seconds, serving_form
 from limbeck.exporting.columns import feeds
-from limbeck.exporting.quiet import quiet
 from limbeck.exporting.soft_trees import on_the_edge
 from limbeck.models import logits_of
 from limbeck.models.onnx_texts import TOGETHER, by_length
+from limbeck.quiet import quiet
 from limbeck.threads import thread_count
 from limbeck.training import predict_log_probs
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from limbeck.data.texts import BETWEEN, unpacked
-from limbeck.encoders.quiet import need_transformers, quiet
+from limbeck.encoders.library import need_transformers
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.exporting.card import MARK, Source, page
 from limbeck.exporting.exported import cut_short, read_given
@@ -24,6 +24,7 @@ from limbeck.models.encoder import Encoder
 from limbeck.models.encoder_folder import FILES, write_network
 from limbeck.models.opening import open_model
 from limbeck.models.saving import DESCRIPTION, read_description
+from limbeck.quiet import quiet
 from limbeck.report.wording import scaled, whole
 from limbeck.threads import use_available_cores
 from limbeck.training import predict_log_probs

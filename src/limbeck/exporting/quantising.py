@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from limbeck.errors import LimbeckError
 from limbeck.exporting.building import INPUTS
-from limbeck.exporting.quiet import quiet
+from limbeck.quiet import quiet
 
 Array = npt.NDArray[Any]
 How = Literal["dynamic", "static"]

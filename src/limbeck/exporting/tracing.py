@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError
 from limbeck.exporting.building import LOGITS, OPSET
-from limbeck.exporting.quiet import quiet
+from limbeck.quiet import quiet
 
 
 def traced(

@@ -18,12 +18,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limbeck.artifacts import PLAN, SUMS, Identity, read_checked
+from limbeck.artifacts import PLAN, Identity, read_checked
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError, content_digest, read_tensors
 from limbeck.knowledge.sparse_packing import MOST_CLASSES, Bits, PackedRows, narrow
 from limbeck.knowledge.sparse_targets import TEMPERATURES, SparseTargets
-from limbeck.knowledge.store import DESCRIPTION, SPARSE, shard_name, shard_ranges
+from limbeck.knowledge.store import SPARSE, read_knowledge, shard_name, shard_ranges
 
 VERSION = 1
 
@@ -145,22 +145,13 @@ class SparseKnowledge:
             LimbeckError: if there is none, it is unfinished, its description is damaged or another's.
         """
         folder = Path(folder)
-        if folder.suffix == ".part":
-            raise LimbeckError(f"{folder} is unfinished: record the same again to complete it")
-        if not (folder / DESCRIPTION).is_file():
-            if identity is not None or (folder / SUMS).exists():
-                raise DamagedFileError(folder / DESCRIPTION, "it is missing")
-            raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
-        description = json.loads(read_checked(folder, DESCRIPTION))
+        description = read_knowledge(folder, identity, "record the same again")
         if not is_sparse(description):
             raise LimbeckError(f"{folder} holds dense knowledge, not sparse: open it as limbeck.knowledge.Knowledge")
         read_checked(folder, OUTPUTS)
         counts = read_tensors(folder / OUTPUTS)[0]["counts"]
         plan = json.loads(read_checked(folder, PLAN))
-        knowledge = cls(folder, description, counts, plan["shard_records"], held)
-        if identity is not None and knowledge.identity.key != identity.key:
-            raise DamagedFileError(folder, f"its content is that of {knowledge.identity.key}")
-        return knowledge
+        return cls(folder, description, counts, plan["shard_records"], held)
 
     @cached_property
     def identity(self) -> Identity:

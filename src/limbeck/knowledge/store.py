@@ -161,6 +161,31 @@ def read_shard(folder: Path, number: int, key: str, start: int, stop: int) -> np
     return tensors["log_probs"]
 
 
+def read_knowledge(
+    folder: Path, identity: Identity | None = None, again: str = "run the same `limbeck extract` again"
+) -> dict[str, Any]:
+    """What the knowledge.json of a complete knowledge artifact says, of either form.
+
+    Args:
+        folder: where it lies.
+        identity: what it should be, where that is known.
+        again: what completes an unfinished one, for the message.
+
+    Raises:
+        LimbeckError: if there is none, it is unfinished, its description is damaged or another's.
+    """
+    if folder.suffix == ".part":
+        raise LimbeckError(f"{folder} is unfinished: {again} to complete it")
+    if not (folder / DESCRIPTION).is_file():
+        if identity is not None or (folder / SUMS).exists():
+            raise DamagedFileError(folder / DESCRIPTION, "it is missing")
+        raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
+    description: dict[str, Any] = json.loads(read_checked(folder, DESCRIPTION))
+    if identity is not None and (key := Identity.from_json(description["identity"]).key) != identity.key:
+        raise DamagedFileError(folder, f"its content is that of {key}")
+    return description
+
+
 class Knowledge:
     """A teacher's log-probabilities at temperature 1, by row: from a folder, or in memory.
 
@@ -210,19 +235,10 @@ class Knowledge:
             LimbeckError: if there is none, it is unfinished, its description is damaged or another's.
         """
         folder = Path(folder)
-        if folder.suffix == ".part":
-            raise LimbeckError(f"{folder} is unfinished: run the same `limbeck extract` again to complete it")
-        if not (folder / DESCRIPTION).is_file():
-            if identity is not None or (folder / SUMS).exists():
-                raise DamagedFileError(folder / DESCRIPTION, "it is missing")
-            raise LimbeckError(f"{folder} holds no knowledge: expected {DESCRIPTION} in it")
-        description = json.loads(read_checked(folder, DESCRIPTION))
+        description = read_knowledge(folder, identity)
         if description.get("form") == SPARSE:
             raise LimbeckError(f"{folder} holds the sparse form of knowledge: open it with SparseKnowledge")
-        knowledge = cls(description, description["classes"], description["rows"], folder, None)
-        if identity is not None and knowledge.identity.key != identity.key:
-            raise DamagedFileError(folder, f"its content is that of {knowledge.identity.key}")
-        return knowledge
+        return cls(description, description["classes"], description["rows"], folder, None)
 
     @cached_property
     def identity(self) -> Identity:

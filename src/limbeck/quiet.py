@@ -1,4 +1,4 @@
-"""What the libraries for ONNX say on the side, kept from the user's terminal."""
+"""What other libraries say on the side, kept from the user's terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Neither log lines nor warnings nor prints; exceptions pass."""
+    """Neither log lines nor warnings nor progress bars; exceptions pass, and all is as it was afterwards."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
