@@ -33,7 +33,7 @@ test = 0.25
 [[teacher]]
 name = "big"
 model = { kind = "encoder", from = "base" }
-train = { epochs = 2, batch_size = 32, learning_rate = 3e-3, precision = "float32" }
+train = { epochs = 3, batch_size = 16, learning_rate = 2e-3, warmup = 0.1, precision = "float32" }
 
 [[transfer]]
 name = "plain"
@@ -46,20 +46,20 @@ parts = ["train", "file:more.txt"]
 name = "half"
 model = { kind = "encoder", layers = 2 }
 transfer = "plain"
-train = { epochs = 1, batch_size = 32, learning_rate = 3e-3, precision = "float32" }
+train = { epochs = 1, batch_size = 16, learning_rate = 2e-3, warmup = 0.1, precision = "float32" }
 
 [[student]]
 name = "trimmed"
 model = { kind = "encoder", layers = [0, 3], vocabulary = "transfer" }
 transfer = "more"
-train = { epochs = 1, batch_size = 16, learning_rate = 3e-3, precision = "float32", accumulate = 2 }
+train = { epochs = 1, batch_size = 16, learning_rate = 2e-3, warmup = 0.1, precision = "float32", accumulate = 2 }
 baseline = false
 
 [[student]]
 name = "distilbert"
 model = { kind = "encoder", layers = 2, architecture = "distilbert" }
 transfer = "plain"
-train = { epochs = 4, batch_size = 32, learning_rate = 3e-3, precision = "float32" }
+train = { epochs = 4, batch_size = 16, learning_rate = 2e-3, warmup = 0.1, precision = "float32" }
 baseline = false
 
 [[student]]
@@ -67,26 +67,26 @@ name = "states"
 model = { kind = "encoder", layers = 2 }
 transfer = "plain"
 distill = { hidden = 1.0, relations = 0.5 }
-train = { epochs = 1, batch_size = 32, learning_rate = 3e-3, precision = "float32" }
+train = { epochs = 1, batch_size = 16, learning_rate = 2e-3, warmup = 0.1, precision = "float32" }
 baseline = false
 
 [[student]]
 name = "random"
 model = { kind = "encoder", layers = 2, initial = "random" }
 transfer = "plain"
-train = { epochs = 6, batch_size = 16, learning_rate = 3e-3, precision = "float32" }
+train = { epochs = 6, batch_size = 16, learning_rate = 2e-3, warmup = 0.1, precision = "float32" }
 baseline = false
 """
 STUDENTS = ("half", "trimmed", "distilbert", "states", "random")
 FEW = (
     'student=[{name="half", transfer="plain", baseline=false, \
-model={kind="encoder", layers=2}, train={epochs=1, batch_size=32, learning_rate=3e-3, precision="float32"}}]',
+model={kind="encoder", layers=2}, train={epochs=1, batch_size=16, learning_rate=2e-3, warmup=0.1, precision="float32"}}]',
 )
 LONG = (
     "teacher.big.train.batch_size=8",
-    "teacher.big.train.epochs=1",
+    "teacher.big.train.epochs=2",
     'student=[{name="states", transfer="plain", baseline=false, model={kind="encoder", layers=2}, \
-distill={hidden=1.0, relations=1.0}, train={epochs=1, batch_size=8, accumulate=2, learning_rate=3e-3}}]',
+distill={hidden=1.0, relations=1.0}, train={epochs=1, batch_size=8, accumulate=2, learning_rate=2e-3, warmup=0.1}}]',
 )
 GIVEN = """
 title = "A given encoder"
@@ -104,7 +104,7 @@ from = "given"
 [[student]]
 name = "half"
 model = { kind = "encoder", layers = 2 }
-train = { epochs = 1, batch_size = 32, learning_rate = 3e-3 }
+train = { epochs = 1, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
 """
 
 
@@ -338,7 +338,7 @@ def test_other_kinds_are_taught_and_halved(kind, texts, tmp_path):
     learnable_folder(tmp_path / kind, kind, layers=2)
     base = f"teacher.big.model.from={json.dumps(str(tmp_path / kind))}"
     student = 'student=[{name="half", transfer="plain", baseline=false, distill={hidden=0.5}, model={kind="encoder", \
-layers=1, vocabulary="transfer"}, train={epochs=2, batch_size=16, learning_rate=3e-3}}]'
+layers=1, vocabulary="transfer"}, train={epochs=3, batch_size=16, learning_rate=2e-3, warmup=0.1}}]'
     sets = [base, "teacher.big.train.epochs=4", "teacher.big.train.batch_size=16", student]
     out, _ = run(texts / "small.toml", tmp_path / "runs" / "small", sets=sets)
     found = rows(out)
@@ -430,9 +430,9 @@ def test_a_base_without_a_classifier_is_no_teacher_yet(texts, tmp_path, refused)
 def test_members_of_encoders_teach_as_their_mean(texts, tmp_path):
     sets = [
         'teacher=[{name="both", members=2, bootstrap=true, model={kind="encoder", from="base", layers=1}, \
-train={epochs=3, batch_size=16, learning_rate=3e-3}}]',
+train={epochs=3, batch_size=16, learning_rate=2e-3, warmup=0.1}}]',
         'student=[{name="one", transfer="plain", baseline=false, model={kind="encoder", from="base", layers=1}, \
-train={epochs=3, batch_size=16, learning_rate=3e-3}}]',
+train={epochs=3, batch_size=16, learning_rate=2e-3, warmup=0.1}}]',
     ]
     out, _ = run(texts / "small.toml", tmp_path / "runs" / "small", sets=sets)
     assert rows(out)["student", "one"]["accuracy"] > 0.75
@@ -464,7 +464,7 @@ def test_where_a_base_lies_is_in_no_key_and_what_it_is_in_all(texts, tmp_path):
 
 def test_a_student_of_its_teachers_layers_hangs_on_how_that_was_trained(texts):
     plain = keys(texts / "small.toml")
-    other = keys(texts / "small.toml", "teacher.big.train.epochs=3")
+    other = keys(texts / "small.toml", "teacher.big.train.epochs=5")
     assert {name for name in plain if plain[name] == other[name]} == set()
 
 

@@ -156,7 +156,7 @@ def test_a_student_comes_nearer_to_its_teacher(teacher_folder, texts, held_out):
     student, history = distilled_encoder(teacher_folder, (0, 3), texts, SETTINGS, TRAIN, 0)
     end = masked_scores(student, held_out, teacher, max_length=24)
     losses = [row["loss"] for row in history.epochs]
-    assert losses[2] < losses[1] < losses[0]
+    assert max(losses[1:]) < losses[0] - 1
     assert end.cosine > start.cosine + 0.05
     assert end.predicted == start.predicted
     # What a random teacher says of masked tokens is wrong; the tokens themselves teach to predict them.
