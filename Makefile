@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 PACKAGE := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-dev
+# As many at once as there are cores; what the tests of a file share is made once.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test check lint bench results
 
@@ -19,10 +21,10 @@ demo: $(PACKAGE)
 	$(BIN)/limbeck run mnist
 
 test: $(TOOLS)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(TOOLS)
 	$(BIN)/ruff check

@@ -8,6 +8,9 @@ import pytest
 
 # As the command does, before anything loads torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+# Several at once, as `make test` runs them, share the cores: two threads each on two cores are slower than one each.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 
 TINY = """
 title = "Tiny"

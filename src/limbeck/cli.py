@@ -226,8 +226,8 @@ def predict(
     inputs: Annotated[
         str,
         typer.Argument(
-            help="A table (.csv, .parquet), an image or a folder of images, an idx, .npy or .npz file, a data set's "
-            "name, or a run's folder (its test rows)."
+            help="A table (.csv, .parquet), an image or a folder of images, an idx, .npy or .npz file, texts (.jsonl, "
+            ".txt) or one in quotes, a data set's name, or a run's folder (its test rows)."
         ),
     ],
     top: Annotated[int, typer.Option(help="Classes to show for each row.", min=1)] = 3,

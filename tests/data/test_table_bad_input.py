@@ -194,6 +194,15 @@ def test_a_column_of_too_many_categories_is_to_be_ignored(refused):
     assert "more than 1,000" in refused("a,b\n" + MANY, categorical=("a",))
 
 
+def test_a_column_of_sentences_may_be_what_to_learn_from(refused):
+    rows = "".join(f"film {row} is a fine one,{row % 2}\n" for row in range(60))
+    assert refused(f"a,b\n{rows}") == (
+        'column "a" of FILE has 60 different texts in 60 rows, expected numbers or categories that come again: learn '
+        'from these texts with data.text = "a", or leave it out with data.ignore = ["a"], or keep it with '
+        'data.categorical = ["a"]'
+    )
+
+
 def test_the_one_text_among_numbers_is_named_where_they_are_too_many_categories(refused):
     rows = "".join(f"{row},1\n" for row in range(2000))
     assert refused(f"a,b\n{rows}n.a.,2\n") == (

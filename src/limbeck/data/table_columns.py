@@ -17,6 +17,7 @@ MOST_CATEGORIES = 1000
 """Of a column, and of classes: with more it is a name or a number, not a category."""
 
 _FEW_CATEGORIES = 50  # so many may differ in every row: a small table is not refused
+_FEW_SPACES = 2  # in a name; sentences have more
 
 
 @dataclass
@@ -55,6 +56,11 @@ class Survey:
     def is_as_good_as_unique(self) -> bool:
         """Whether so many rows differ that its texts are names rather than categories."""
         return len(self.texts) > max(_FEW_CATEGORIES, self.rows / 2)
+
+    @property
+    def is_running_text(self) -> bool:
+        """Whether its texts are sentences, by the spaces in them, rather than names."""
+        return sum(text.count(" ") for text in self.texts) > _FEW_SPACES * len(self.texts)
 
     def add(self, values: Any, typed: bool) -> None:
         """Look at one more chunk's values, as `TableFile.chunks` gives them."""
@@ -156,6 +162,8 @@ def why_unusable(found: Survey, *, is_numeric: bool, may_be_unique: bool = False
             f"has {text} in row {row} (counted from 0), expected finite numbers that float32 can hold: "
             f"mend the value, or leave it empty for a missing one, or {ignore}"
         )
+    if found.is_running_text:
+        ignore = f"learn from these texts with data.text = {quoted(found.name)}, or {ignore}"
     if found.is_endless:
         return (
             f"has more than {MOST_CATEGORIES:,} different texts{_first_text(found)}, expected numbers or categories "
