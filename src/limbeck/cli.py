@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limbeck import __version__
-from limbeck.errors import LimbeckError
+from limbeck.ending import one_line_errors
 
 if TYPE_CHECKING:
     from limbeck.progress import Progress
@@ -31,8 +31,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-_OUT_OF_MEMORY = "out of memory: close other programs, or take a smaller network, a smaller batch or fewer views"
 
 RecipeArgument = Annotated[str, typer.Argument(help="A bundled recipe's name, or the path of a TOML file.")]
 Out = Annotated[Path | None, typer.Option(help="The run's folder [default: runs/RECIPE].", show_default=False)]
@@ -350,51 +348,12 @@ def compare(
 
 def main() -> None:
     """The command: errors that a user can mend are one line on stderr, with an exit code of their own."""
-    debug = "--debug" in sys.argv[1:]
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    try:
+    with one_line_errors(arguments, debug="--debug" in sys.argv[1:]):
         code = app(arguments, standalone_mode=False)
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
-    except LimbeckError as error:
-        _fail(str(error), error.exit_code, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted: the same command continues", 130, debug)
-    except BrokenPipeError:
-        sys.exit(1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}: mend that, and the same command continues", 1, debug)
-    except MemoryError:
-        _fail(_OUT_OF_MEMORY, 1, debug)
-    except Exception as error:
-        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # what torch makes of it
-            _fail(_OUT_OF_MEMORY, 1, debug)
-        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
-            _fail(error.format_message() + _given(error, arguments), error.exit_code, debug)
-        _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
-
-
-def _given(error: Exception, arguments: list[str]) -> str:
-    """The value that an option was given, where the message does not repeat it."""
-    for name in getattr(getattr(error, "param", None), "opts", ()):
-        for place, argument in enumerate(arguments):
-            value = argument.removeprefix(f"{name}=") if argument.startswith(f"{name}=") else None
-            if argument == name and place + 1 < len(arguments):
-                value = arguments[place + 1]
-            if value is not None and value not in str(error):
-                return f" (found {value})"
-    return ""
-
-
-def _fail(message: str, code: int, debug: bool) -> None:
-    if debug and sys.exc_info()[0] not in (None, KeyboardInterrupt):
-        import traceback
-
-        traceback.print_exc()
-    print(f"limbeck: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _walk(

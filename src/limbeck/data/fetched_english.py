@@ -1,10 +1,10 @@
 """Plain English for distilling without a task: paragraphs of what Debian packages have, in the order of `_PARSED`.
 
-WordNet 3.0's glosses of verbs, adjectives and adverbs with their examples, and of nouns the examples alone (the glosses
-of nouns are a task, `fetch("glosses")`, whose test rows should not be read before; in other words' definitions and in
-the dictionary's some 260 of the 214,647 paragraphs have one as a sentence, without its class); the definitions of the GNU
-Collaborative International Dictionary of English, without those that it has from WordNet; the Anarchist FAQ; and
-sayings of fortune's.
+WordNet 3.0's glosses of verbs, adjectives and adverbs with their examples, and of nouns the examples alone (the
+glosses of nouns are a task, `fetch("glosses")`, whose test rows should not be read before; in other words'
+definitions and in the dictionary's some 260 of the 214,647 paragraphs have one as a sentence, without its class); the
+definitions of the GNU Collaborative International Dictionary of English, without those that it has from WordNet; the
+Anarchist FAQ; and sayings of fortune's.
 """
 
 from __future__ import annotations

@@ -1,0 +1,63 @@
+"""How the command ends: an error that a user can mend is one line on stderr, with an exit code of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import typer
+
+from limbeck.errors import LimbeckError
+
+_OUT_OF_MEMORY = "out of memory: close other programs, or take a smaller network, a smaller batch or fewer views"
+
+
+@contextlib.contextmanager
+def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
+    """Turn what is raised inside into a line on stderr and an exit code.
+
+    Args:
+        arguments: of the command, in which the value of a wrong option is looked up.
+        debug: whether a traceback comes before.
+    """
+    try:
+        yield
+    except LimbeckError as error:
+        _fail(str(error), error.exit_code, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted: the same command continues", 130, debug)
+    except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}: mend that, and the same command continues", 1, debug)
+    except MemoryError:
+        _fail(_OUT_OF_MEMORY, 1, debug)
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # what torch makes of it
+            _fail(_OUT_OF_MEMORY, 1, debug)
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
+            _fail(error.format_message() + _given(error, arguments), error.exit_code, debug)
+        _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
+
+
+def _given(error: Exception, arguments: Sequence[str]) -> str:
+    """The value that an option was given, where the message does not repeat it."""
+    for name in getattr(getattr(error, "param", None), "opts", ()):
+        for place, argument in enumerate(arguments):
+            value = argument.removeprefix(f"{name}=") if argument.startswith(f"{name}=") else None
+            if argument == name and place + 1 < len(arguments):
+                value = arguments[place + 1]
+            if value is not None and value not in str(error):
+                return f" (found {value})"
+    return ""
+
+
+def _fail(message: str, code: int, debug: bool) -> None:
+    if debug and sys.exc_info()[0] not in (None, KeyboardInterrupt):
+        import traceback
+
+        traceback.print_exc()
+    print(f"limbeck: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
