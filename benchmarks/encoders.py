@@ -23,7 +23,8 @@ from limbeck.knowledge import LiveTargets, StoredTargets, TargetSource
 from limbeck.models.encoder import Encoder
 from limbeck.objectives import Objective
 from limbeck.precision import has_bfloat16
-from limbeck.training import TrainSettings, predict_log_probs, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import predict_log_probs, train
 from measuring import Entry, in_turns, seconds_of
 
 STORED_GOAL, FASTER_GOAL = 1.3, 1.8

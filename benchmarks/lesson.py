@@ -16,7 +16,8 @@ from limbeck.models import MLP
 from limbeck.objectives import Objective
 from limbeck.precision import Precision
 from limbeck.progress import Progress
-from limbeck.training import History, TrainSettings, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import History, train
 
 SOFT_TARGETS = Objective(temperature=4.0)
 VIEWS = 12  # as in the recipe `mnist`: the digits and eleven views of them

@@ -17,7 +17,8 @@ from limbeck.knowledge import CombinedTargets, LabelTargets, LiveTargets, Stored
 from limbeck.metrics import accuracy, nll
 from limbeck.models import MLP, build_model
 from limbeck.objectives import Objective
-from limbeck.training import TrainSettings, predict_log_probs, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import predict_log_probs, train
 
 LABELS = Objective(loss="hard_labels")
 SETTINGS = TrainSettings(epochs=3, batch_size=8, learning_rate=0.01)

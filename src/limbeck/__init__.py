@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from limbeck.models import MLP, ConvNet, SoftDecisionTree, build_model, load_model, save_model
     from limbeck.objectives import Objective
     from limbeck.road import run
-    from limbeck.training import TrainSettings, predict_log_probs, train
+    from limbeck.train_settings import TrainSettings
+    from limbeck.training import predict_log_probs, train
     from limbeck.trees import TreeArrays
 
 __version__ = "0.1.0"
@@ -47,7 +48,7 @@ _HOMES = {
     "save_model": "limbeck.models",
     "Objective": "limbeck.objectives",
     "run": "limbeck.road",
-    "TrainSettings": "limbeck.training",
+    "TrainSettings": "limbeck.train_settings",
     "predict_log_probs": "limbeck.training",
     "train": "limbeck.training",
     "TreeArrays": "limbeck.trees",

@@ -41,7 +41,8 @@ from limbeck.teachers import (
     EstimatorTeacher,
     as_teacher,
 )
-from limbeck.training import History, TrainSettings, predict_log_probs, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import History, predict_log_probs, train
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from limbeck.objectives import Objective
 from limbeck.recipe import Train
 from limbeck.recipe_transfer import Confidence
 from limbeck.rows import model_id, row_label
-from limbeck.training import TrainSettings
+from limbeck.train_settings import TrainSettings
 from limbeck.trees import Predict
 
 if TYPE_CHECKING:

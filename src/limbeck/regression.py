@@ -28,7 +28,8 @@ from limbeck.models import Outputs
 from limbeck.progress import Progress
 from limbeck.recipe import Regression
 from limbeck.rows import model_id
-from limbeck.training import TrainSettings, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import train
 
 VERSION = 2
 REGRESSION = "regression.json"

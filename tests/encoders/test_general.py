@@ -25,7 +25,7 @@ from limbeck.encoders.masked_text import TextSettings, masked_batches
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import Targets
 from limbeck.objectives import Objective
-from limbeck.training import TrainSettings
+from limbeck.train_settings import TrainSettings
 
 SETTINGS = GeneralSettings(text=TextSettings(24), dropout=0.0)
 TRAIN = TrainSettings(epochs=3, batch_size=16, learning_rate=3e-3, keep="last")

@@ -14,7 +14,8 @@ from limbeck.knowledge import CombinedTargets, LabelTargets, LiveTargets
 from limbeck.models.encoder import BUCKET, Encoder, positions_of, truncation
 from limbeck.models.encoder_folder import open_encoder
 from limbeck.objectives import Objective
-from limbeck.training import TrainSettings, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import train
 from tiny_texts import learnable_folder, written_texts
 
 

@@ -14,7 +14,8 @@ from limbeck.models import SoftDecisionTree, build_model, load_model, save_model
 from limbeck.models.path_probabilities import Reach
 from limbeck.models.soft_tree import LEAF_RATE
 from limbeck.objectives import Objective
-from limbeck.training import TrainSettings, predict_log_probs
+from limbeck.train_settings import TrainSettings
+from limbeck.training import predict_log_probs
 
 WAYS = ("path", "greedy", "average")
 

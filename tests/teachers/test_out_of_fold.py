@@ -31,7 +31,7 @@ from limbeck.teachers import (
     out_of_fold,
 )
 from limbeck.teachers.out_of_fold import OWN_ROWS, fold_rows
-from limbeck.training import TrainSettings
+from limbeck.train_settings import TrainSettings
 
 WINES = ("barolo", "grignolino", "barbera")
 QUICK = TrainSettings(epochs=2, batch_size=32)

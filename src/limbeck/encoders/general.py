@@ -24,7 +24,8 @@ from limbeck.models.encoder_folder import write_network
 from limbeck.objectives import Objective
 from limbeck.precision import Precision, resolve_precision
 from limbeck.progress import Progress
-from limbeck.training import History, TrainSettings, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import History, train
 
 TRIPLE = Objective(temperature=2.0, soft=5.0, hard=2.0, hidden=1.0)
 """The triple loss with the weights of DistilBERT: soft targets, masked-language modelling, cosine of hidden states."""

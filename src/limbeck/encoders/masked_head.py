@@ -21,7 +21,8 @@ from limbeck.encoders.tokens import TextTokens
 from limbeck.errors import UsageError
 from limbeck.objectives import Objective
 from limbeck.progress import Progress
-from limbeck.training import History, TrainSettings, train
+from limbeck.train_settings import TrainSettings
+from limbeck.training import History, train
 
 
 def head_parameters(network: Any) -> list[nn.Parameter]:
