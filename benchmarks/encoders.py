@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,7 +100,7 @@ def epoch(
     precision: str = "float32",
 ) -> float:
     """Seconds of one epoch of a copy of the student."""
-    lengths = byte_lengths(inputs) if by_length else None
+    lengths = byte_lengths(inputs)[np.newaxis] if by_length else None
     batches = StoredBatches(inputs[np.newaxis], BATCH, lengths=lengths)
     settings = TrainSettings(epochs=1, batch_size=BATCH, precision=precision)  # type: ignore[arg-type]
     model = copy.deepcopy(student)
@@ -153,8 +152,8 @@ def entries(size: Size | None = None, *, repeats: int = 5) -> list[Entry]:
 def _padding(student: Encoder, inputs: np.ndarray) -> str:
     """How much of a batch is padding, plainly and by length."""
 
-    def share(lengths: Sequence[int] | np.ndarray | None) -> float:
-        batches = StoredBatches(inputs[np.newaxis], BATCH, lengths=None if lengths is None else np.asarray(lengths))
+    def share(lengths: np.ndarray | None) -> float:
+        batches = StoredBatches(inputs[np.newaxis], BATCH, lengths=None if lengths is None else lengths[np.newaxis])
         masks = [student.tokens.encode(batch.inputs).mask for batch in batches.batches(0, 0)]
         return 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
 

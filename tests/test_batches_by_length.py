@@ -13,7 +13,7 @@ LENGTHS = np.random.default_rng(0).geometric(1 / 40, size=2003).astype(np.int64)
 
 def source(count=2003, size=16, **options):
     inputs = np.arange(count, dtype=np.int64)[np.newaxis, :, np.newaxis]
-    return StoredBatches(inputs, size, lengths=LENGTHS[:count], **options)
+    return StoredBatches(inputs, size, lengths=LENGTHS[np.newaxis, :count], **options)
 
 
 def rows(batches):

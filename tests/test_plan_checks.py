@@ -145,8 +145,11 @@ def test_labels_are_asked_of_no_transfer_set_that_has_none(split, file):
 @pytest.mark.parametrize(
     ("views", "message"),
     [
-        ({"count": 1, "rotate": 10.0}, "transfer.x.views: views are of images, found texts, expected none"),
-        ({"count": 1, "rows": "munge"}, 'transfer.x.views: rows = "munge" is for tables, found texts, expected none'),
+        ({"count": 1, "rotate": 10.0}, 'transfer.x.views: views are of images, found texts, expected rows = "words"'),
+        (
+            {"count": 1, "rows": "munge"},
+            'transfer.x.views: rows = "munge" is for tables, found texts, expected rows = "words"',
+        ),
     ],
 )
 def test_views_of_texts_are_refused(planned, tmp_path, views, message):

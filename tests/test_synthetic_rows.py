@@ -104,7 +104,7 @@ def test_settings_of_a_recipe_are_those_that_rows_have_by_themselves():
         assert own == {"rows": method, **settings}
         filled = TransferViews(count=1, rows=method).model_dump(exclude_none=True)
         assert {key: filled[key] for key in own} == own
-        assert not {"swap", "spread", "noise"} - set(own) & set(filled)
+        assert not {"swap", "spread", "noise", "replace", "drop", "span"} - set(own) & set(filled)
 
 
 def test_a_dumped_recipe_reads_as_the_same():
@@ -118,7 +118,10 @@ def test_a_dumped_recipe_reads_as_the_same():
 def test_a_recipe_without_synthetic_rows_says_nothing_of_them():
     for name in ("mnist", "hinton2015"):
         text = dump_recipe(load_recipe(name))
-        assert not any(f"\n{key} = " in text or f" {key} = " in text for key in ("swap", "spread", "noise"))
+        assert not any(
+            f"\n{key} = " in text or f" {key} = " in text
+            for key in ("swap", "spread", "noise", "replace", "drop", "span")
+        )
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_a_recipe_without_synthetic_rows_says_nothing_of_them():
             {"count": 2, "rows": "munge", "rotate": 5},
             'found rows = "munge", of tables, with rotate, of images, expected one of them',
         ),
-        ({"count": 2, "rows": "smote"}, 'rows: found "smote", expected "munge" or "spunge"'),
+        ({"count": 2, "rows": "smote"}, 'rows: found "smote", expected "munge", "spunge" or "words"'),
         ({"rows": "munge"}, 'count: found 0 with rows = "munge", expected how many to make of every row'),
         (
             {"count": 2, "rotate": 5, "swap": 0.2},

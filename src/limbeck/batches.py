@@ -105,7 +105,8 @@ class StoredBatches:
         batch_size: rows in a step.
         selected: the row numbers to use; all by default.
         passes: over these rows in an epoch, each in an order and in views of its own.
-        lengths: of texts, shape (rows,): the rows of a batch are then of about one length, drawn from `WINDOW` batches.
+        lengths: of texts, shape (views, rows): the rows of a batch are then of about one length, drawn from `WINDOW`
+            batches.
     """
 
     def __init__(
@@ -133,10 +134,11 @@ class StoredBatches:
         )
         for turn, begin in _passes(self.passes, len(self.bounds), epoch, start_step):
             order, bounds = self.selected[epoch_order(seed, turn, self.rows)], self.bounds
+            views = (first + turn) % self.count
             if self.lengths is not None:
-                order, bounds = bucketed(order, self.lengths, bounds, seed, turn)
+                order, bounds = bucketed(order, self.lengths[views, np.arange(self.of_each)], bounds, seed, turn)
             rows = torch.from_numpy(order)
-            view = (first[rows] + turn) % self.count
+            view = views[rows]
             flat = view * self.of_each + rows
             for start, stop in bounds[begin:]:
                 yield Batch(self.inputs.index_select(0, flat[start:stop]), rows[start:stop], view[start:stop])

@@ -15,7 +15,10 @@ from limbeck.teachers import answers_about, own_answers
 from limbeck.teachers.out_of_fold import memorised
 
 OTHER_ROWS = 'let it label rows that it was not fitted to, such as synthetic ones: views = { rows = "munge", … }'
-OTHER_TEXTS = 'let it label texts that it was not fitted to, beside these: parts = ["train", "file:more.txt"]'
+OTHER_TEXTS = (
+    'let it label texts that it was not fitted to, beside these: parts = ["train", "file:more.txt"], or synthetic '
+    'ones: views = { rows = "words", … }'
+)
 
 
 def split_warnings(split: Split, teachers: Sequence[ModelStage]) -> Iterator[str]:

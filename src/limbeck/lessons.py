@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.batches import BatchSource, FreshBatches, StoredBatches
-from limbeck.data import TextForm
+from limbeck.data import Part, TextForm
 from limbeck.data.texts import byte_lengths
 from limbeck.errors import LimbeckError
 from limbeck.familiarity import percent
@@ -39,10 +39,10 @@ def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> 
     """
     part, size, passes = stage.rows.train, stage.settings.batch_size, stage.settings.passes
     labels = LabelTargets(part.labels, stage.synthetic)
-    lengths = byte_lengths(part.inputs) if isinstance(part.form, TextForm) else None
     if not stage.recordings:
         if stage.fresh_views is None:
-            return labels, StoredBatches(part.inputs[np.newaxis], size, stage.selected, passes, lengths)
+            inputs = part.inputs[np.newaxis]
+            return labels, StoredBatches(inputs, size, stage.selected, passes, _lengths(part, inputs))
         return labels, FreshBatches(part, stage.fresh_views, size, stage.seed, stage.selected, passes)
     inputs, log_probs = recordings.read(stage)
     if stage.targets == "permuted":
@@ -56,7 +56,12 @@ def lesson_of(stage: ModelStage, recordings: Recordings, progress: Progress) -> 
     if stage.objective.uses_states:
         sources.append(_live(stage, recordings, inputs))
     rows = learnt_from(stage, recordings, progress)
-    return CombinedTargets(*sources), StoredBatches(inputs, size, rows, passes, lengths)
+    return CombinedTargets(*sources), StoredBatches(inputs, size, rows, passes, _lengths(part, inputs))
+
+
+def _lengths(part: Part, views: npt.NDArray[Any]) -> npt.NDArray[np.int64] | None:
+    """Of texts, in each of their views: shape (views, rows)."""
+    return np.stack([byte_lengths(view) for view in views]) if isinstance(part.form, TextForm) else None
 
 
 def _live(stage: ModelStage, recordings: Recordings, inputs: npt.NDArray[Any]) -> TargetSource:

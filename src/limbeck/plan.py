@@ -272,5 +272,5 @@ def _seen_in(views: TransferViews) -> ViewSettings | SyntheticSettings:
     """How the views of a transfer set are made."""
     if views.rows is None:
         return view_settings(views) or ViewSettings()
-    given = views.model_dump(include={"swap", "spread", "noise"}, exclude_none=True)
+    given = views.model_dump(include={"swap", "spread", "noise", "replace", "drop", "span"}, exclude_none=True)
     return SyntheticSettings(views.rows, **given)

@@ -84,17 +84,20 @@ def _check_confidence(transfer: Transfer, rows: RowSets) -> None:
 
 
 def _check_views(where: str, views: ViewSpec, train: Part) -> None:
-    """Refuse synthetic rows of images, images' views of tables, and any of texts."""
+    """Refuse synthetic rows of images, images' views of tables and of texts, and what alters the other one of these."""
     count, rows, instead = 1, None, "none"
     if isinstance(views, TransferViews):
         count, rows, instead = views.count, views.rows, 'synthetic rows, such as rows = "munge"'
     shape = train.inputs.shape
     if isinstance(train.form, TextForm):
-        if rows is not None:
-            raise UsageError(f'{where}.views: rows = "{rows}" is for tables, found texts, expected none')
+        fitting = 'rows = "words"' if isinstance(views, TransferViews) else "none"
+        if rows not in (None, "words"):
+            raise UsageError(f'{where}.views: rows = "{rows}" is for tables, found texts, expected {fitting}')
         if count and view_settings(views) is not None:
-            raise UsageError(f"{where}.views: views are of images, found texts, expected none")
+            raise UsageError(f"{where}.views: views are of images, found texts, expected {fitting}")
         return
+    if rows == "words":
+        raise UsageError(f'{where}.views: rows = "words" is for texts, found inputs of shape {shape[1:]}')
     if rows is not None and len(shape) != 2:
         raise UsageError(
             f'{where}.views: rows = "{rows}" is for tables, found inputs of shape {shape[1:]}, expected views of '

@@ -10,7 +10,11 @@ from limbeck.errors import did_you_mean
 from limbeck.recipe_errors import found, misfit, shown
 from limbeck.recipe_settings import LARGEST, Name, Table, ViewSpec, rows_or_fraction
 
-SYNTHETIC = {"munge": {"swap": 0.5, "spread": 1.0}, "spunge": {"swap": 0.5, "noise": 0.1}}
+SYNTHETIC = {
+    "munge": {"swap": 0.5, "spread": 1.0},
+    "spunge": {"swap": 0.5, "noise": 0.1},
+    "words": {"replace": 0.1, "drop": 0.1, "span": 0.5},
+}
 """Ways to make synthetic rows, each with its settings and their defaults."""
 
 
@@ -18,15 +22,20 @@ class TransferViews(ViewSpec):
     """`count` views of every row that the teacher labels, beside the row itself: of images random ones.
 
     Of a table, synthetic `rows`: by "munge", which mixes a row with its nearest neighbour, or by "spunge", which mixes
-    columns with those of any rows. `swap`: the probability with which a value is altered. `spread`: MUNGE's local
-    variance parameter. `noise`: the deviation of what SPUNGE adds to numbers, as a share of the column's.
+    columns with those of any rows; of texts, by "words". `swap`: the probability with which a value is altered.
+    `spread`: MUNGE's local variance parameter. `noise`: the deviation of what SPUNGE adds to numbers, as a share of the
+    column's. `replace`, `drop`, `span`: the probabilities with which a word is replaced or left out, and with which
+    only a run of words is kept.
     """
 
     count: int = Field(default=0, ge=0, le=LARGEST)
-    rows: Literal["munge", "spunge"] | None = None
+    rows: Literal["munge", "spunge", "words"] | None = None
     swap: float | None = Field(default=None, gt=0, le=1)
     spread: float | None = Field(default=None, gt=0)
     noise: float | None = Field(default=None, ge=0)
+    replace: float | None = Field(default=None, ge=0, le=1)
+    drop: float | None = Field(default=None, ge=0, lt=1)
+    span: float | None = Field(default=None, ge=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -40,13 +49,14 @@ class TransferViews(ViewSpec):
     @model_validator(mode="after")
     def _rows_are_made_one_way(self) -> TransferViews:
         own = SYNTHETIC[self.rows] if self.rows else {}
-        for key in ("swap", "spread", "noise"):
+        for key in ("swap", "spread", "noise", "replace", "drop", "span"):
             if getattr(self, key) is not None and key not in own:
                 ways = " or ".join(f'rows = "{way}"' for way, settings in SYNTHETIC.items() if key in settings)
                 raise misfit(f"a setting of synthetic rows, expected with {ways}", key)
         altering = [key for key in ViewSpec.model_fields if getattr(self, key)]
         if self.rows and altering:
-            raise misfit(f'found rows = "{self.rows}", of tables, with {altering[0]}, of images, expected one of them')
+            kind = "texts" if self.rows == "words" else "tables"
+            raise misfit(f'found rows = "{self.rows}", of {kind}, with {altering[0]}, of images, expected one of them')
         if self.rows and not self.count:
             raise misfit(f'found 0 with rows = "{self.rows}", expected how many to make of every row', "count")
         return self
@@ -163,7 +173,7 @@ class Transfer(Table):
                 "any class",
                 "select",
             )
-        if len(self.parts) > 1 and self.views.rows is not None:
+        if len(self.parts) > 1 and self.views.rows not in (None, "words"):
             raise misfit(
                 f"found {len(self.parts)} parts with synthetic rows in views, expected one: rows are made from their "
                 "neighbours in one part",

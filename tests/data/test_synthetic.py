@@ -275,13 +275,15 @@ def test_images_are_refused():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"method": "smote"}, 'the method of synthetic rows is \'smote\', expected "munge" or "spunge"'),
+        ({"method": "smote"}, 'the method of synthetic rows is \'smote\', expected "munge" or "spunge" or "words"'),
         ({"swap": 0}, "swap = 0 is not a number above 0, up to 1: change it"),
         ({"swap": 1.5}, "swap = 1.5 is not a number above 0, up to 1: change it"),
         ({"spread": 0}, "spread = 0 is not a number above 0: change it"),
         ({"spread": float("inf")}, "spread = inf is not a number above 0: change it"),
         ({"noise": -0.1}, "noise = -0.1 is not a number of 0 or more: change it"),
         ({"noise": float("nan")}, "noise = nan is not a number of 0 or more: change it"),
+        ({"method": "words", "drop": 1}, "drop = 1 is not a number from 0 to below 1: change it"),
+        ({"method": "words", "replace": -1}, "replace = -1 is not a number from 0 to 1: change it"),
         ({"swap": True}, "swap = True is not a number above 0, up to 1: change it"),
         ({"spread": "1"}, "spread = '1' is not a number above 0: change it"),
     ],

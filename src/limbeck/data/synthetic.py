@@ -1,4 +1,4 @@
-"""Synthetic rows of a table: rows like those that are there, for a teacher to label.
+"""Synthetic rows of a table, and synthetic texts: rows like those that are there, for a teacher to label.
 
 As a view of an image is, a synthetic row is a function of (seed, view, row id) and of the part that it was made
 from: the same whatever batch, order or process it is made in.
@@ -14,17 +14,23 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.data.form import ImageForm, TableForm
+from limbeck.data.form import ImageForm, TableForm, TextForm
 from limbeck.data.part import Part
+from limbeck.data.synthetic_texts import reworded
 from limbeck.data.views import check_counters, uniform_draws
 from limbeck.errors import UsageError
 
 # What rows look like under given settings; raised when that changes, because it enters keys.
 SYNTHETIC_VERSION = 1
 
-Method = Literal["munge", "spunge"]
+Method = Literal["munge", "spunge", "words"]
 Floats = npt.NDArray[np.float64]
 
+_OWN: dict[Method, tuple[str, ...]] = {
+    "munge": ("swap", "spread"),
+    "spunge": ("swap", "noise"),
+    "words": ("replace", "drop", "span"),
+}
 _CHUNK_VALUES = 1 << 21  # values of rows made together
 _BLOCK = 256, 4096  # rows whose distances to others are computed together, and those others
 _NARROW = 64  # up to so many categories, a column is compared by matrix product
@@ -38,11 +44,15 @@ class SyntheticSettings:
     """How rows are made, and how far they stray.
 
     Attributes:
-        method: "munge" mixes a row with its nearest neighbour, "spunge" its columns with those of any rows.
+        method: "munge" mixes a row with its nearest neighbour, "spunge" its columns with those of any rows; "words"
+            alters texts.
         swap: the probability with which each value is altered, above 0, up to 1.
         spread: of MUNGE, the paper's local variance parameter s, above 0: the larger, the closer numbers stay to the
             neighbour's.
         noise: of SPUNGE, the deviation of what is added to numbers, as a share of the column's, 0 or more.
+        replace: of texts, the probability with which a word is replaced, from 0 to 1.
+        drop: of texts, the probability with which a word is left out, from 0 to below 1.
+        span: of texts, that with which only a run of words is kept, from 0 to 1.
 
     Raises:
         UsageError: a method that there is not, or a value out of its range.
@@ -52,24 +62,32 @@ class SyntheticSettings:
     swap: float = 0.5
     spread: float = 1.0
     noise: float = 0.1
+    replace: float = 0.1
+    drop: float = 0.1
+    span: float = 0.5
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             expected = " or ".join(f'"{name}"' for name in get_args(Method))
             raise UsageError(f"the method of synthetic rows is {self.method!r}, expected {expected}")
-        for name, expected in (("swap", "above 0, up to 1"), ("spread", "above 0"), ("noise", "of 0 or more")):
+        for name, least, most, expected in (
+            ("swap", math.ulp(0), 1, "above 0, up to 1"),
+            ("spread", math.ulp(0), _LARGEST, "above 0"),
+            ("noise", 0, _LARGEST, "of 0 or more"),
+            ("replace", 0, 1, "from 0 to 1"),
+            ("drop", 0, math.nextafter(1, 0), "from 0 to below 1"),
+            ("span", 0, 1, "from 0 to 1"),
+        ):
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            least = 0 if name == "noise" else math.ulp(0)
-            if not number or not least <= value <= (1 if name == "swap" else _LARGEST):
+            if not number or not least <= value <= most:
                 raise UsageError(f"{name} = {value!r} is not a number {expected}: change it")
             # 1 and 1.0 are the same setting, and must be the same in a key.
             object.__setattr__(self, name, float(value))
 
     def in_effect(self) -> dict[str, Any]:
         """The method and its own settings, as they enter keys."""
-        own = {"spread": self.spread} if self.method == "munge" else {"noise": self.noise}
-        return {"rows": self.method, "swap": self.swap, **own}
+        return {"rows": self.method, **{name: getattr(self, name) for name in _OWN[self.method]}}
 
 
 def synthetic_rows(
@@ -81,7 +99,7 @@ def synthetic_rows(
     rows: npt.NDArray[np.int64] | None = None,
     neighbours: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[Any]:
-    """A synthetic row for each row of a table.
+    """A synthetic row for each row of a table, or a synthetic text for each text.
 
     "munge" (Buciluă, Caruana and Niculescu-Mizil 2006, Model compression, algorithm 1): each value is altered with
     probability `swap`. A number is drawn from the normal distribution around the neighbour's with standard deviation
@@ -92,6 +110,8 @@ def synthetic_rows(
     "spunge", column-wise resampling with noise: each value is, with probability `swap`, that of a row drawn at random
     for this column alone; and a number gains, with probability `swap`, normal noise with a standard deviation of
     `noise` times the column's. Columns keep their distributions, but for the noise, and lose what binds them.
+
+    "words" is for texts alone: `reworded`.
 
     Args:
         part: the rows, shape (n, columns). Without a form all columns are numbers.
@@ -106,13 +126,16 @@ def synthetic_rows(
         in any batch.
 
     Raises:
-        UsageError: inputs that are no table, a view or seed out of range.
+        UsageError: inputs that are neither a table nor texts, or the other one of the two; a view or seed out of range.
     """
-    _check_table(part)
+    _check_inputs(part, settings.method)
     check_counters(view, seed)
     chosen = np.arange(len(part)) if rows is None else rows
     if view == 0 or not len(chosen):
         return part.inputs[chosen]
+    if settings.method == "words":
+        chances = {"replace": settings.replace, "drop": settings.drop, "span": settings.span}
+        return reworded(part, chosen, view=view, seed=seed, **chances)
     numeric = ~_categorical(part)
     if settings.method == "munge" and neighbours is None:
         neighbours = nearest_rows(part)
@@ -144,7 +167,7 @@ def nearest_rows(part: Part) -> npt.NDArray[np.int64]:
     Raises:
         UsageError: inputs that are no table.
     """
-    _check_table(part)
+    _check_inputs(part, "munge")
     if part not in _nearest:
         _nearest[part] = _all_nearest(part)
     return _nearest[part]
@@ -277,7 +300,13 @@ def _categorical(part: Part) -> npt.NDArray[np.bool_]:
     return np.zeros(part.inputs.shape[1], dtype=bool)
 
 
-def _check_table(part: Part) -> None:
+def _check_inputs(part: Part, method: Method) -> None:
+    texts = isinstance(part.form, TextForm)
+    if texts != (method == "words"):
+        found, expected = ("texts", '"words"') if texts else ("no texts", '"munge" or "spunge"')
+        raise UsageError(f'synthetic rows by "{method}" of part "{part.name}": found {found}, expected {expected}')
+    if texts:
+        return
     if part.inputs.ndim != 2 or isinstance(part.form, ImageForm):
         raise UsageError(
             f'synthetic rows were asked of part "{part.name}" with inputs of shape {part.inputs.shape}, expected a '
