@@ -478,9 +478,11 @@ def test_settings_of_encoders_are_in_the_keys_of_encoders_alone(tiny):
 
 
 def test_the_texts_that_a_vocabulary_is_cut_to_are_in_the_key(texts):
-    trimmed = "student/trimmed-rows=words,temperature=4"
-    plain = keys(texts / "small.toml")[trimmed]
-    assert keys(texts / "small.toml", "student.trimmed.model.vocabulary=all")[trimmed] != plain
-    for other in ("plain", "more"):
-        changed = keys(texts / "small.toml", f"student.trimmed.transfer={other}")[trimmed]
-        assert (changed == plain) == (other == "more")
+    def key(*sets):
+        return next(
+            key for name, key in keys(texts / "small.toml", *sets).items() if name.startswith("student/trimmed")
+        )
+
+    assert key("student.trimmed.model.vocabulary=all") != key()
+    assert key("student.trimmed.transfer=more") == key()
+    assert key("student.trimmed.transfer=plain") != key()
