@@ -211,9 +211,9 @@ def test_an_encoder_is_refused_for_what_is_no_text(source, problem):
     )
 
 
-def test_texts_have_no_views(problem):
+def test_texts_have_no_views_of_images(problem):
     line = problem('transfer=[{name="plain", views={count=2, rotate=10}}]')
-    assert line == "transfer.plain.views: views are of images, found texts, expected none"
+    assert line == 'transfer.plain.views: views are of images, found texts, expected rows = "words"'
     assert "views = " not in problem("teacher.big.views={rotate=10}")
 
 

@@ -118,7 +118,7 @@ def test_a_student_comes_nearer_to_a_live_teacher_s_states(folder, part, precisi
     objective = Objective(loss="soft_targets", soft=0.0, hard=0.1, hidden=1.0, relations=1.0)
     targets = CombinedTargets(LabelTargets(part.labels), LiveTargets(teacher, part.inputs[None]))
     lengths = (part.inputs > 0).sum(1)
-    batches = StoredBatches(part.inputs[None], 16, lengths=lengths)
+    batches = StoredBatches(part.inputs[None], 16, lengths=lengths[None])
     settings = TrainSettings(epochs=3, batch_size=16, learning_rate=3e-3, keep="last")
 
     def distance():
