@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e
 PACKAGE := $(VENV)/.installed
 TOOLS := $(VENV)/.installed-dev
-# As many at once as there are cores; what the tests of a file share is made once.
+# As many at once as there are cores, each file in one process: what its tests share is made once.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: demo test check lint bench results

@@ -10,7 +10,8 @@ import pytest
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 # Several at once, as `make test` runs them, share the cores: two threads each on two cores are slower than one each.
 if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(workers))))
 
 TINY = """
 title = "Tiny"

@@ -326,6 +326,13 @@ def test_a_teacher_that_remembers_its_rows_is_warned_of(given, fitted, tmp_path)
     )
 
 
+def test_one_that_is_asked_about_synthetic_rows_needs_no_warning(given, fitted, tmp_path):
+    more = 'transfer = "more"\n\n[[transfer]]\nname = "more"\nviews = { count = 1, rows = "munge" }'
+    recipe = given(fitted(RandomForestClassifier(20, random_state=0)), trust=[TREE], more=more)
+    _, heard = walked(recipe, tmp_path / "runs" / "given", "extract")
+    assert "memorised" not in heard
+
+
 def test_one_that_is_fitted_here_is_asked_out_of_bag_and_needs_no_warning(given, tmp_path):
     here = '[[teacher]]\nname = "given"\nmodel = { kind = "random-forest", trees = 30 }'
     _, heard = walked(given(teachers=here), tmp_path / "runs" / "given", "extract")

@@ -266,6 +266,16 @@ def test_states_of_other_pieces_of_text(problem):
     assert problem('student.half.model.from="base"', 'teacher.big.model.vocabulary="transfer"', STATES) == pieces
 
 
+def test_states_of_synthetic_texts_that_a_cut_vocabulary_may_lack(folder, problem):
+    words, cut = "transfer.plain.views={count=1, rows='words'}", 'student.half.model.vocabulary="transfer"'
+    assert problem(words, cut, STATES) == (
+        "student.half.distill.hidden: synthetic texts may be cut into other pieces than those that the student's "
+        'vocabulary keeps, expected the same: take vocabulary = "all", or a transfer set without rows = "words"'
+    )
+    for two in ((words, cut), (words, STATES), (cut, STATES)):
+        opened(folder, *two)
+
+
 def test_states_of_texts_cut_elsewhere(folder, problem):
     assert problem("student.half.model.max_length=16", STATES) == (
         'student.half.model.max_length: its texts are cut to 16 tokens and those of teacher "big" to 64, expected the '

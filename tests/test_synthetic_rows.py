@@ -145,6 +145,10 @@ def test_a_recipe_without_synthetic_rows_says_nothing_of_them():
             {"count": 2, "rows": "munge", "noise": 1},
             'noise: a setting of synthetic rows, expected with rows = "spunge"',
         ),
+        (
+            {"count": 2, "rows": "words", "replace": 0, "drop": 0, "span": 0},
+            "found 2 views with replace, drop and span all 0, expected one of them above 0: the views would be copies",
+        ),
         ({"count": 2, "rows": "munge", "swap": 0}, "swap: found 0, expected a number above 0"),
         ({"count": 2, "rows": "munge", "swap": 1.5}, "swap: found 1.5, expected 1 or less"),
     ],
@@ -158,7 +162,7 @@ def test_synthetic_rows_of_some_classes_are_refused_because_they_would_be_made_f
     views = {"count": 2, "rows": "munge"}
     assert problem(transfer=[{"name": "plain"}, {"name": "v", "select": {"without": ["class_1"]}, "views": views}]) == (
         "transfer.v: found classes left out by select and synthetic rows in views, expected one of them: rows are made "
-        "from their neighbours, which may be of any class"
+        "from others, which may be of any class"
     )
 
 

@@ -64,10 +64,10 @@ class Warnings:
     def _of_memory(self, teacher: ModelStage, recordings: Sequence[Recording]) -> None:
         """Say it where a teacher knows the labels of its training rows far better than those of others.
 
-        Not of one that labels other rows as well, and of members that are alike of the first alone.
+        Not of one that labels other rows or synthetic ones as well, and of members that are alike of the first alone.
         """
         validation, recording = teacher.rows.validation, recordings[0]
-        others = any(not (one.part.labels >= 0).any() for one in recordings)
+        others = any(not (one.labelled.labels >= 0).any() for one in recordings)
         if not len(validation) or recording.view or others or teacher.variant.get("member", 1) > 1:
             return
         asked = self.workshop.answering(teacher)

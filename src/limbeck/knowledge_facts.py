@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from limbeck.artifacts import Identity, is_shard, read_checked
 from limbeck.data import ViewSettings
+from limbeck.data.synthetic import SETTINGS
 from limbeck.familiarity import percent, row_facts
 from limbeck.files import DamagedFileError, read_header, read_json
 from limbeck.knowledge.sparse_facts import sparse_facts
@@ -107,6 +108,6 @@ def _view(view: dict[str, Any] | None) -> str:
     if view is None:
         return "the inputs themselves"
     made = [view["rows"]] if "rows" in view else []
-    numbers = ("swap", "spread", "noise") if made else tuple(asdict(ViewSettings()))
-    settings = [f"{name} {view[name]:g}" for name in numbers if view.get(name)]
+    numbers = SETTINGS[view["rows"]] if made else tuple(asdict(ViewSettings()))
+    settings = [f"{name} {view[name]:g}" for name in numbers if made or view[name]]
     return f"number {view['number']} ({', '.join([*made, *settings])})"

@@ -23,7 +23,7 @@ from limbeck.recipe import Recipe, Reference, Student, Transfer, TransferViews
 from limbeck.recipe_rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
 from limbeck.recipe_settings import FITTED_AT_ONCE, Encoder
 from limbeck.recipe_task import TASK
-from limbeck.recipe_transfer import FILE
+from limbeck.recipe_transfer import FILE, SYNTHETIC
 from limbeck.regression import RegressionStage, load_task
 from limbeck.row_sets import RowSets
 from limbeck.starting import stage_start, with_texts
@@ -272,5 +272,5 @@ def _seen_in(views: TransferViews) -> ViewSettings | SyntheticSettings:
     """How the views of a transfer set are made."""
     if views.rows is None:
         return view_settings(views) or ViewSettings()
-    given = views.model_dump(include={"swap", "spread", "noise", "replace", "drop", "span"}, exclude_none=True)
+    given = views.model_dump(include={*SYNTHETIC[views.rows]})
     return SyntheticSettings(views.rows, **given)

@@ -97,7 +97,10 @@ def _check_views(where: str, views: ViewSpec, train: Part) -> None:
             raise UsageError(f"{where}.views: views are of images, found texts, expected {fitting}")
         return
     if rows == "words":
-        raise UsageError(f'{where}.views: rows = "words" is for texts, found inputs of shape {shape[1:]}')
+        fitting = 'rows = "munge"' if len(shape) == 2 else "views of images, such as rotate"
+        raise UsageError(
+            f'{where}.views: rows = "words" is for texts, found inputs of shape {shape[1:]}, expected {fitting}'
+        )
     if rows is not None and len(shape) != 2:
         raise UsageError(
             f'{where}.views: rows = "{rows}" is for tables, found inputs of shape {shape[1:]}, expected views of '

@@ -49,7 +49,7 @@ class TransferViews(ViewSpec):
     @model_validator(mode="after")
     def _rows_are_made_one_way(self) -> TransferViews:
         own = SYNTHETIC[self.rows] if self.rows else {}
-        for key in ("swap", "spread", "noise", "replace", "drop", "span"):
+        for key in dict.fromkeys(key for settings in SYNTHETIC.values() for key in settings):
             if getattr(self, key) is not None and key not in own:
                 ways = " or ".join(f'rows = "{way}"' for way, settings in SYNTHETIC.items() if key in settings)
                 raise misfit(f"a setting of synthetic rows, expected with {ways}", key)
@@ -63,9 +63,10 @@ class TransferViews(ViewSpec):
 
     @model_validator(mode="after")
     def _views_differ(self) -> TransferViews:
-        if self.count and not self.rows and not any(getattr(self, key) for key in ViewSpec.model_fields):
+        keys = [*ViewSpec.model_fields] if not self.rows else [*SYNTHETIC["words"]] if self.rows == "words" else []
+        if self.count and keys and not any(getattr(self, key) for key in keys):
             raise misfit(
-                f"found {self.count} views with rotate, scale, shear, shift and jitter all 0, "
+                f"found {self.count} views with {', '.join(keys[:-1])} and {keys[-1]} all 0, "
                 "expected one of them above 0: the views would be copies"
             )
         return self
@@ -148,9 +149,10 @@ class Transfer(Table):
     @model_validator(mode="after")
     def _rows_left_out_teach_nothing(self) -> Transfer:
         if self.views.rows and self.select is not None and (self.select.without or self.select.only):
+            made = "words are drawn from rows" if self.views.rows == "words" else "rows are made from others"
             raise misfit(
-                "found classes left out by select and synthetic rows in views, expected one of them: rows are made "
-                "from their neighbours, which may be of any class"
+                "found classes left out by select and synthetic rows in views, expected one of them: "
+                f"{made}, which may be of any class"
             )
         return self
 

@@ -44,6 +44,11 @@ def check_states(stage: ModelStage) -> None:
     begun = stage_start(teacher)
     if begun is None:
         raise UsageError(f"{where}.distill.{key}: teacher {name} is no encoder, expected one: only those have states")
+    if start.texts is not None and stage.synthetic:
+        raise UsageError(
+            f"{where}.distill.{key}: synthetic texts may be cut into other pieces than those that the student's "
+            'vocabulary keeps, expected the same: take vocabulary = "all", or a transfer set without rows = "words"'
+        )
     ours, theirs = _origin(start), _origin(begun)
     length = stage.model["max_length"] or ours.tokens.max_length
     if length != theirs.tokens.max_length:

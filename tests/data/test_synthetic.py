@@ -275,7 +275,7 @@ def test_images_are_refused():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"method": "smote"}, 'the method of synthetic rows is \'smote\', expected "munge" or "spunge" or "words"'),
+        ({"method": "smote"}, 'the method of synthetic rows is \'smote\', expected "munge", "spunge" or "words"'),
         ({"swap": 0}, "swap = 0 is not a number above 0, up to 1: change it"),
         ({"swap": 1.5}, "swap = 1.5 is not a number above 0, up to 1: change it"),
         ({"spread": 0}, "spread = 0 is not a number above 0: change it"),

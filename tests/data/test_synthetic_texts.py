@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from limbeck.data import Part, SyntheticSettings, synthetic_rows
 from limbeck.data.form import TextForm
-from limbeck.data.texts import BETWEEN, packed, unpacked
+from limbeck.data.texts import BETWEEN, packed, unpacked, widened
 from limbeck.errors import UsageError
 
 WORDS = SyntheticSettings("words")
@@ -79,6 +81,24 @@ def test_pairs_stay_pairs():
     texts = made(part)
     assert all(text.count(BETWEEN) == 1 and all(text.split(BETWEEN)) for text in texts)
     assert len({text.split(BETWEEN)[1] for text in texts}) > 50
+
+
+def test_the_longer_of_a_pair_is_shortened_and_neither_is_lost():
+    part = part_of(["ok", "extraordinarily"], second=["a b c d e f g", "good"])
+    for view in range(1, 200):
+        for text, first in zip(
+            made(part, SyntheticSettings("words", replace=1.0), view=view), ("ok", "a"), strict=False
+        ):
+            one, other = text.split(BETWEEN)
+            assert one, first
+            assert other, first
+
+
+def test_texts_are_the_same_however_wide_their_array_is(films):
+    wider = replace(films, inputs=widened(films.inputs, films.inputs.shape[1] + 60))
+    assert wider.inputs_hash == films.inputs_hash
+    chances = SyntheticSettings("words", replace=1.0, drop=0.0, span=0.0)  # many of them are to be shortened
+    assert made(wider, chances) == made(films, chances)
 
 
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=6), st.integers(1, 9), st.integers(0, 2**32))

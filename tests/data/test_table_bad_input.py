@@ -198,7 +198,7 @@ def test_a_column_of_sentences_may_be_what_to_learn_from(refused):
     rows = "".join(f"film {row} is a fine one,{row % 2}\n" for row in range(60))
     assert refused(f"a,b\n{rows}") == (
         'column "a" of FILE has 60 different texts in 60 rows, expected numbers or categories that come again: learn '
-        'from these texts with data.text = "a", or leave it out with data.ignore = ["a"], or keep it with '
+        'from these texts alone, with an encoder, by data.text = "a", or leave it out with data.ignore = ["a"], or keep it with '
         'data.categorical = ["a"]'
     )
 

@@ -1,8 +1,9 @@
-"""Data sets, their parts and splits, views of images, and synthetic rows of tables.
+"""Data sets, their parts and splits, views of images, and synthetic rows of tables and of texts.
 
 `load_dataset` gives a `Dataset`: a training part, and a test part where the source has one.
 `Dataset.split` cuts the validation rows (and test rows) off. `view_pixels` draws altered views
-of images; `synthetic_rows` makes rows like those of a table; `ViewCache` keeps on disk what is costly about either.
+of images; `synthetic_rows` makes rows like those of a table, or texts; `ViewCache` keeps on disk what is costly about
+either.
 `Reading` says how a table or images are read; `read_table_rows`, `to_frame` and `describe_table` are for tables.
 """
 

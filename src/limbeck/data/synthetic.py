@@ -26,11 +26,13 @@ SYNTHETIC_VERSION = 1
 Method = Literal["munge", "spunge", "words"]
 Floats = npt.NDArray[np.float64]
 
-_OWN: dict[Method, tuple[str, ...]] = {
+SETTINGS: dict[Method, tuple[str, ...]] = {
     "munge": ("swap", "spread"),
     "spunge": ("swap", "noise"),
     "words": ("replace", "drop", "span"),
 }
+"""The settings that each method has, in the order in which they are shown."""
+
 _CHUNK_VALUES = 1 << 21  # values of rows made together
 _BLOCK = 256, 4096  # rows whose distances to others are computed together, and those others
 _NARROW = 64  # up to so many categories, a column is compared by matrix product
@@ -68,8 +70,7 @@ class SyntheticSettings:
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
-            expected = " or ".join(f'"{name}"' for name in get_args(Method))
-            raise UsageError(f"the method of synthetic rows is {self.method!r}, expected {expected}")
+            raise UsageError(f'the method of synthetic rows is {self.method!r}, expected "munge", "spunge" or "words"')
         for name, least, most, expected in (
             ("swap", math.ulp(0), 1, "above 0, up to 1"),
             ("spread", math.ulp(0), _LARGEST, "above 0"),
@@ -87,7 +88,7 @@ class SyntheticSettings:
 
     def in_effect(self) -> dict[str, Any]:
         """The method and its own settings, as they enter keys."""
-        return {"rows": self.method, **{name: getattr(self, name) for name in _OWN[self.method]}}
+        return {"rows": self.method, **{name: getattr(self, name) for name in SETTINGS[self.method]}}
 
 
 def synthetic_rows(

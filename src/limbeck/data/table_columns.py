@@ -17,7 +17,7 @@ MOST_CATEGORIES = 1000
 """Of a column, and of classes: with more it is a name or a number, not a category."""
 
 _FEW_CATEGORIES = 50  # so many may differ in every row: a small table is not refused
-_FEW_SPACES = 2  # in a name; sentences have more
+_FEW_SPACES = 3  # in a name or an address; sentences have more
 
 
 @dataclass
@@ -163,7 +163,7 @@ def why_unusable(found: Survey, *, is_numeric: bool, may_be_unique: bool = False
             f"mend the value, or leave it empty for a missing one, or {ignore}"
         )
     if found.is_running_text:
-        ignore = f"learn from these texts with data.text = {quoted(found.name)}, or {ignore}"
+        ignore = f"learn from these texts alone, with an encoder, by data.text = {quoted(found.name)}, or {ignore}"
     if found.is_endless:
         return (
             f"has more than {MOST_CATEGORIES:,} different texts{_first_text(found)}, expected numbers or categories "
