@@ -29,7 +29,7 @@ class _Bag:
 
     def at(self, share: float) -> str:
         """The word after this share of all of them, from 0 to below 1."""
-        return self.different[self.codes[int(share * len(self.codes))]]
+        return self.different[int(self.codes[int(share * len(self.codes))])]
 
 
 _bags: weakref.WeakKeyDictionary[Part, _Bag] = weakref.WeakKeyDictionary()
