@@ -135,7 +135,7 @@ def test_chunks_make_no_difference(table, monkeypatch):
 
 def test_blocks_make_no_difference_to_neighbours(monkeypatch):
     expected = nearest_rows(mixed(500))
-    monkeypatch.setattr("limbeck.data.synthetic._BLOCK", (37, 101))
+    monkeypatch.setattr("limbeck.data.neighbours._BLOCK", (37, 101))
     np.testing.assert_array_equal(nearest_rows(mixed(500)), expected)
 
 

@@ -10,10 +10,11 @@ either.
 from limbeck.data.dataset import Dataset, Split, some_rows
 from limbeck.data.fetching import fetch
 from limbeck.data.form import Column, Form, ImageForm, TableForm, TextForm
+from limbeck.data.neighbours import nearest_rows
 from limbeck.data.part import Part, shared_rows
 from limbeck.data.reading import Reading
 from limbeck.data.sources import load_dataset
-from limbeck.data.synthetic import SyntheticSettings, nearest_rows, synthetic_rows
+from limbeck.data.synthetic import SyntheticSettings, synthetic_rows
 from limbeck.data.table import TableRows, describe_table, read_table_rows, to_frame
 from limbeck.data.view_cache import ViewCache
 from limbeck.data.views import ViewSettings, view_pixels

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from limbeck.data.neighbours import nearest_rows
 from limbeck.data.part import Part
-from limbeck.data.synthetic import SYNTHETIC_VERSION, SyntheticSettings, nearest_rows, synthetic_rows
+from limbeck.data.synthetic import SYNTHETIC_VERSION, SyntheticSettings, synthetic_rows
 from limbeck.data.views import VIEWS_VERSION, ViewSettings, view_pixels
 from limbeck.errors import LimbeckError
 
