@@ -233,7 +233,8 @@ def test_what_is_no_table_by_its_name_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError) as error:
             write_recipe(tmp_path / name, "y")
         assert str(error.value) == (
-            f"{tmp_path / name} is no table: its name does not end in .csv, .csv.gz, .tsv, .tsv.gz, .parquet"
+            f"{tmp_path / name} is no table and no texts: its name does not end in .csv, .csv.gz, .tsv, .tsv.gz, "
+            ".parquet, .jsonl, .ndjson, .jsonl.gz, .ndjson.gz"
         )
 
 

@@ -163,8 +163,16 @@ def recipes() -> None:
 
 @app.command()
 def init(
-    table: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A table: .csv, .tsv or .parquet.")],
+    table: Annotated[Path, typer.Argument(metavar="FILE", help="A table (.csv, .tsv, .parquet), or texts (.jsonl).")],
     label: Annotated[str, typer.Option(metavar="COLUMN", help="The column of classes, to be learnt.")],
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column of texts for an encoder to learn from; twice for pairs [default: of .jsonl text].",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="The recipe [default: beside the table].", show_default=False),
@@ -173,8 +181,8 @@ def init(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="A teacher that exists: a saved model, an .onnx or .skops file, or a file of predictions "
-            "[default: a forest and gradient boosting].",
+            help="A teacher that exists: a saved model, an .onnx or .skops file, or a file of predictions; of texts a "
+            "Hugging Face folder or hub name [default: a forest and gradient boosting; of texts MiniLM].",
             show_default=False,
         ),
     ] = None,
@@ -182,10 +190,10 @@ def init(
         bool, typer.Option("--trust", help="Load all types in the .skops file: one that you or a friend made.")
     ] = False,
 ) -> None:
-    """A recipe for a table of one's own, filled in and commented, to run as it stands."""
+    """A recipe for a table or texts of one's own, filled in and commented, to run as it stands."""
     from limbeck.initial_recipe import write_recipe
 
-    for line in write_recipe(table, label, out, teacher=teacher, trust=trust).lines():
+    for line in write_recipe(table, label, out, text=text or (), teacher=teacher, trust=trust).lines():
         typer.echo(line)
 
 

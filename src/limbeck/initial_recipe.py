@@ -1,21 +1,27 @@
-"""A recipe for a user's own table, filled in and commented, to run as it stands and to be changed."""
+"""A recipe for a user's own table or texts, filled in and commented, to run as it stands and to be changed."""
 
 from __future__ import annotations
 
 import shlex
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from limbeck.data.dataset import Dataset
+from limbeck.data.part import Part
 from limbeck.data.reading import Reading
 from limbeck.data.table import describe_table, load_table
+from limbeck.data.table_columns import MOST_CATEGORIES
 from limbeck.data.table_file import TABLE_SUFFIXES, is_table
+from limbeck.data.text_file import JSON_SUFFIXES, is_plain, is_texts
+from limbeck.data.text_rows import load_texts
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.initial_columns import column_uses
+from limbeck.initial_encoder import Shape, TextSizes, encoder_recipe_text, encoder_shape, pieces_of
 from limbeck.initial_sizes import Sizes
 from limbeck.initial_text import GivenTeacher, recipe_text
 from limbeck.recipe import Recipe, parse_recipe
@@ -57,32 +63,53 @@ def write_recipe(
     label: str,
     out: Path | str | None = None,
     *,
+    text: str | Sequence[str] = (),
     teacher: Path | str | None = None,
     trust: bool = False,
 ) -> InitialRecipe:
-    """Write a recipe for a table of one's own: all of `limbeck init`. `limbeck.run(….path)` runs it as it is.
+    """Write a recipe for data of one's own: all of `limbeck init`. `limbeck.run(….path)` runs it as it is.
 
     Args:
-        table: the file, .csv, .tsv (both also with .gz behind) or .parquet.
+        table: the file, .csv, .tsv (both also with .gz behind) or .parquet; or texts as JSON lines.
         label: the column of classes.
         out: the recipe, which ends in .toml; by default beside the table, and called as it is.
-        teacher: one that exists: a saved model's folder, an .onnx or .skops file, or a file of predictions. By default
-            a forest and gradient boosting are fitted, and their mean teaches.
+        text: the column of texts, or the two of pairs of texts, which an encoder is to learn from; of JSON lines "text"
+            by default. Other columns are left aside.
+        teacher: one that exists: a saved model's folder, an .onnx or .skops file, or a file of predictions; of texts
+            also the folder of a Hugging Face model, or its name on the hub. By default a forest and gradient boosting
+            are fitted, and their mean teaches; of texts MiniLM is fine-tuned.
         trust: name in the recipe, as to be loaded, what skops does not know to be safe in a .skops file.
 
     Raises:
         UsageError: no such file, column or teacher; trust without a .skops file; the recipe is there already.
-        LimbeckError: the table cannot be used as it is; names column and row, and says how to mend it. Or the teacher
-            cannot be read, or does not fit the table's columns, classes or training rows.
+        LimbeckError: the file cannot be used as it is; names column and row, and says how to mend it. Or the teacher
+            cannot be read, or does not fit the columns, classes or training rows.
     """
     path = Path(table)
-    if not is_table(path.name):
-        raise UsageError(f"{path} is no table: its name does not end in {', '.join(TABLE_SUFFIXES)}")
-    target = _target(path, out)
-    given = None if teacher is None else _given(Path(teacher), trust)
-    if given is None and trust:
+    columns = (text,) if isinstance(text, str) else tuple(text)
+    reads_texts = bool(columns) or is_texts(path.name)
+    if is_plain(path.name):
+        raise UsageError(f"{path} is plain text, which has no labels: give a table or JSON lines that have both")
+    if not is_table(path.name) and not is_texts(path.name):
+        raise UsageError(
+            f"{path} is no table and no texts: its name does not end in {', '.join((*TABLE_SUFFIXES, *JSON_SUFFIXES))}"
+        )
+    if trust and teacher is None:
         raise UsageError("trust is about the types in a .skops file: give one as the teacher")
+    target = _target(path, out)
+    if reads_texts:
+        return _for_texts(path, target, Reading(label=label, text=columns), teacher, trust)
+    return _for_table(path, target, label, None if teacher is None else _given(Path(teacher), trust))
+
+
+def _for_table(path: Path, target: Path, label: str, given: GivenTeacher | None) -> InitialRecipe:
     uses = column_uses(path, describe_table(path), label)
+    texts = [one.name for one in uses if one.use == "ignore" and one.column.distinct > MOST_CATEGORIES]
+    if texts and not any(one.use in ("input", "categorical") for one in uses):
+        raise LimbeckError(
+            f"{path} has no column to learn from but texts: for an encoder, which reads them, add --text "
+            f"{shlex.quote(texts[0])}"
+        )
     reading = Reading(
         label=label,
         id=next((one.name for one in uses if one.use == "id"), None),
@@ -90,16 +117,29 @@ def write_recipe(
         categorical=tuple(one.name for one in uses if one.use == "categorical"),
     )
     dataset = load_table(path, str(path), reading)
-    part = dataset.train
-    counts = {name: int((part.labels == number).sum()) for number, name in enumerate(part.classes)}
-    _check_labels(path, label, part.labels, counts)
-    sizes = Sizes(len(part), len(counts))
-    text = recipe_text(path, target, uses, reading, counts, sizes, given)
-    recipe = parse_recipe(tomllib.loads(text), str(target))
+    counts = _counts(path, reading, dataset.train)
+    sizes = Sizes(len(dataset.train), len(counts))
+    recipe_toml = recipe_text(path, target, uses, reading, counts, sizes, given)
+    recipe = parse_recipe(tomllib.loads(recipe_toml), str(target))
     if given is not None and (given.trust or not given.untrusted):  # what nobody trusts is not opened
         _check_teacher(recipe, dataset, target.parent)
-    write_bytes(target, text.encode())
-    return InitialRecipe(target, len(part), part.inputs.shape[1], counts, sizes.minutes)
+    write_bytes(target, recipe_toml.encode())
+    return InitialRecipe(target, len(dataset.train), dataset.train.inputs.shape[1], counts, sizes.minutes)
+
+
+def _for_texts(path: Path, target: Path, reading: Reading, teacher: Path | str | None, trust: bool) -> InitialRecipe:
+    dataset = load_texts(path, str(path), reading)
+    counts = _counts(path, reading, dataset.train)
+    given = None if teacher is None else GivenTeacher(Path(teacher))
+    if trust:
+        raise UsageError("trust is about the types in a .skops file, which reads no texts: leave trust out")
+    plain = Sizes(len(dataset.train), len(counts))
+    shape = Shape() if given is None else encoder_shape(given, dataset, plain, target.parent)
+    sizes = TextSizes(plain, pieces_of(dataset), shape, trained=given is None)
+    recipe_toml = encoder_recipe_text(path, target, dataset, reading, counts, sizes, given)
+    parse_recipe(tomllib.loads(recipe_toml), str(target))
+    write_bytes(target, recipe_toml.encode())
+    return InitialRecipe(target, len(dataset.train), max(1, len(reading.text)), counts, sizes.minutes)
 
 
 def _given(path: Path, trust: bool) -> GivenTeacher:
@@ -125,12 +165,9 @@ def _check_teacher(recipe: Recipe, dataset: Dataset, beside: Path) -> None:
 
 
 def _target(path: Path, out: Path | str | None) -> Path:
-    suffix = next(
-        (one for one in sorted(TABLE_SUFFIXES, key=len)[::-1] if path.name.lower().endswith(one)), path.suffix
-    )
-    target = (
-        path.with_name(f"{path.name[: len(path.name) - len(suffix)] or 'table'}.toml") if out is None else Path(out)
-    )
+    known = sorted((*TABLE_SUFFIXES, *JSON_SUFFIXES), key=len, reverse=True)
+    suffix = next((one for one in known if path.name.lower().endswith(one)), path.suffix)
+    target = path.with_name(f"{path.name[: len(path.name) - len(suffix)] or 'data'}.toml") if out is None else Path(out)
     if target.suffix != ".toml":
         raise UsageError(f'out = "{target}": expected a file that ends in .toml')
     if target.exists():
@@ -140,13 +177,19 @@ def _target(path: Path, out: Path | str | None) -> Path:
     return target
 
 
-def _check_labels(path: Path, label: str, labels: np.ndarray, counts: dict[str, int]) -> None:
-    where = f'label column "{label}" of {path}'
-    if (labels < 0).any():
+def _counts(path: Path, reading: Reading, part: Part) -> dict[str, int]:
+    """Each class and its rows.
+
+    Raises:
+        LimbeckError: a row has no class, or a class too few rows.
+    """
+    where = f'label column "{reading.label}" of {path}'
+    counts = {name: int((part.labels == number).sum()) for number, name in enumerate(part.classes)}
+    if len(without := np.flatnonzero(part.labels < 0)):
+        first = part.ids[without[0]] if reading.id is None else without[0]
         raise LimbeckError(
-            f"{where} has no value in {int((labels < 0).sum())} of {len(labels)} rows (the first is row "
-            f"{int(np.argmax(labels < 0))}, counted from 0), expected a class in each: fill them in, or leave these "
-            "rows out"
+            f"{where} has no value in {len(without)} of {len(part)} rows (the first is row {first}, counted from 0), "
+            "expected a class in each: fill them in, or leave these rows out"
         )
     rarest = min(counts, key=lambda name: counts[name])
     if counts[rarest] < FEWEST:
@@ -157,3 +200,4 @@ def _check_labels(path: Path, label: str, labels: np.ndarray, counts: dict[str, 
             f"{'row' if counts[rarest] == 1 else 'rows'}{more}, expected {FEWEST} or more of each, to train, to choose "
             "and to test on: leave these rows out, put classes together, or find more"
         )
+    return counts

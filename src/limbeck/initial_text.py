@@ -60,10 +60,10 @@ def recipe_text(
         teacher: one that exists, or None to fit some.
     """
     can_ask = teacher is None or teacher.can_be_asked
-    title = f"{_words(path.name)}: {_words(reading.label or '')}, distilled"
+    title = f"{on_one_line(path.name)}: {on_one_line(reading.label or '')}, distilled"
     lines = [
-        *_wrapped(
-            f"A recipe for {_in_comment(path.name)}: it runs as it is, and is yours to change. docs/recipes.md has "
+        *wrapped(
+            f"A recipe for {in_comment(path.name)}: it runs as it is, and is yours to change. docs/recipes.md has "
             "every key, docs/your-data.md the way from here."
         ),
         f"title = {toml_value(title)}",
@@ -71,11 +71,11 @@ def recipe_text(
         "",
         *_columns(uses, sizes.rows),
         "#",
-        *_classes(counts),
+        *class_lines(counts),
         "[data]",
-        *_data(_source(path, target), uses, reading, sizes),
+        *_data(source_of(path, target), uses, reading, sizes),
         "",
-        *(_teachers(sizes) if teacher is None else _given(teacher)),
+        *(_teachers(sizes) if teacher is None else given_lines(teacher)),
         "",
         *_transfer(sizes, can_ask),
         "",
@@ -84,8 +84,8 @@ def recipe_text(
     return "\n".join(lines) + "\n"
 
 
-def _source(path: Path, target: Path) -> str:
-    """The table as a recipe names it: relative to its own folder, where that can be."""
+def source_of(path: Path, target: Path) -> str:
+    """The user's file as a recipe names it: relative to its own folder, where that can be."""
     try:
         source = os.path.relpath(path, target.parent)
     except ValueError:  # another drive
@@ -95,23 +95,25 @@ def _source(path: Path, target: Path) -> str:
     return f"./{source}" if ":" in source else source
 
 
-def _in_comment(name: str) -> str:
+def in_comment(name: str) -> str:
     """A name that stays within its line."""
     return toml_value(name)
 
 
-def _words(name: str) -> str:
+def on_one_line(name: str) -> str:
+    """A name without line breaks, for a title."""
     return " ".join(name.split()) or "table"
 
 
-def _wrapped(text: str) -> list[str]:
+def wrapped(text: str) -> list[str]:
+    """A comment, in lines of the usual width."""
     return [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 
 def _columns(uses: Sequence[ColumnUse], rows: int) -> list[str]:
     lines = [f"# {rows:,} rows. Columns: what is in them, how many different values, how many missing."]
     shown = uses[:_MOST_COLUMNS]
-    width = min(40, max(len(_in_comment(one.name)) for one in shown))
+    width = min(40, max(len(in_comment(one.name)) for one in shown))
     for one in shown:
         column, facts = one.column, []
         facts.append({"numeric": "numbers", "categorical": "texts", "unusable": "unusable"}[column.kind])
@@ -122,16 +124,17 @@ def _columns(uses: Sequence[ColumnUse], rows: int) -> list[str]:
             facts.append(f"{column.missing:,} missing")
         if one.use != "input":
             facts.append({"label": "the label", "id": "the id", "ignore": "ignored"}.get(one.use, "read as categories"))
-        lines.append(f"#   {_in_comment(one.name).ljust(width)}  {', '.join(facts)}")
+        lines.append(f"#   {in_comment(one.name).ljust(width)}  {', '.join(facts)}")
     if len(uses) > len(shown):
         lines.append(f"#   and {len(uses) - len(shown):,} more")
     return lines
 
 
-def _classes(counts: dict[str, int]) -> list[str]:
-    some = [f"{_in_comment(name)} {count:,}" for name, count in list(counts.items())[:_MOST_CLASSES]]
+def class_lines(counts: dict[str, int]) -> list[str]:
+    """A comment: each class and its rows."""
+    some = [f"{in_comment(name)} {count:,}" for name, count in list(counts.items())[:_MOST_CLASSES]]
     more = f", and {len(counts) - len(some):,} more" if len(counts) > len(some) else ""
-    return _wrapped(f"{len(counts):,} classes, with their rows: {', '.join(some)}{more}")
+    return wrapped(f"{len(counts):,} classes, with their rows: {', '.join(some)}{more}")
 
 
 def _data(source: str, uses: Sequence[ColumnUse], reading: Reading, sizes: Sizes) -> list[str]:
@@ -171,7 +174,7 @@ def _in_line(reason: str) -> str:
 
 def _teachers(sizes: Sizes) -> list[str]:
     return [
-        *_wrapped(
+        *wrapped(
             "Teachers, as large as they like. A forest and boosted trees remember their rows, so each is fitted folds "
             "times, and a row is labelled by the one that has not seen it."
         ),
@@ -192,9 +195,10 @@ def _teachers(sizes: Sizes) -> list[str]:
     ]
 
 
-def _given(teacher: GivenTeacher) -> list[str]:
+def given_lines(teacher: GivenTeacher) -> list[str]:
+    """The teacher that exists."""
     lines = [
-        *_wrapped(
+        *wrapped(
             "The teacher that you have. What is measured of it is only true of rows that it was not fitted to: leave "
             "the test rows out there, too."
         ),

@@ -73,7 +73,7 @@ def text_rows(
         raise UsageError(f"{path} {found}, expected a file of texts: check the path")
     if is_plain(path.name):
         return _of_plain(path)
-    return _of_json(path, columns, label, id)
+    return _of_json(path, columns, label, id, asked_by)
 
 
 def _of_plain(path: Path) -> Iterator[TextRow]:
@@ -81,7 +81,7 @@ def _of_plain(path: Path) -> Iterator[TextRow]:
         yield TextRow(f"line {number}", (line.strip(),))
 
 
-def _of_json(path: Path, columns: Sequence[str], label: str | None, id: str | None) -> Iterator[TextRow]:
+def _of_json(path: Path, columns: Sequence[str], label: str | None, id: str | None, asked_by: str) -> Iterator[TextRow]:
     for number, line in _lines(path):
         where = f"line {number} of {path}"
         try:
@@ -95,15 +95,15 @@ def _of_json(path: Path, columns: Sequence[str], label: str | None, id: str | No
             raise LimbeckError(
                 f'{where} is {_kind(row)}, expected an object, such as {{"text": "…"}}: write one object a line'
             )
-        found = tuple(_json_text(row, column, where) for column in columns)
+        found = tuple(_json_text(row, column, where, asked_by) for column in columns)
         said = None if label is None else _json_label(row.get(label), label, where)
         yield TextRow(f"line {number}", found, said, None if id is None else row.get(id))
 
 
-def _json_text(row: dict[str, Any], column: str, where: str) -> str | None:
+def _json_text(row: dict[str, Any], column: str, where: str, asked_by: str) -> str | None:
     if column not in row:
         raise LimbeckError(
-            f'{where} has no "{column}", expected a text there{did_you_mean(column, list(row)) or _has(row)}'
+            f'{where} has no "{column}", expected a text there{did_you_mean(column, list(row)) or _has(row, asked_by)}'
         )
     text = row[column]
     if text is not None and not isinstance(text, str):
@@ -195,5 +195,8 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else f"the number {value}"
 
 
-def _has(row: dict[str, Any]) -> str:
-    return f": it has {listed([quoted(name)[1:-1] for name in row])}" if row else ": it is empty"
+def _has(row: dict[str, Any], asked_by: str) -> str:
+    if not row:
+        return ": it is empty"
+    other = f"; name another column with {asked_by}" if "." in asked_by else ""
+    return f": it has {listed([quoted(name)[1:-1] for name in row])}{other}"
