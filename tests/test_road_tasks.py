@@ -385,6 +385,27 @@ def test_general_distillation_of_texts_that_have_labels_needs_no_tasks(two_tasks
     assert road.courses[0].task is None
 
 
+def test_general_distillation_takes_some_of_the_texts_and_fewer_are_among_more(two_tasks, tmp_path):
+    def texts(rows, seed=0):
+        sets = [f"general.distilled.rows={rows}", f"data.split_seed={seed}"]
+        (general,) = Road.open(two_tasks, tmp_path / "runs" / "some", sets=sets).generals
+        return set(general.rows.train.ids.tolist()), general
+
+    few, stage = texts(30)
+    assert len(few) == 30
+    assert few < texts("0.5")[0]
+    assert len(texts("0.5")[0]) == 80  # of 200, less 40 that are measured on
+    assert few != texts(30, seed=1)[0]
+    assert stage.identity.key != texts(31)[1].identity.key
+    assert stage.general.head.rows.train is stage.rows.train
+    with pytest.raises(
+        LimbeckError, match=r"^general\.distilled\.rows: found 161, but there are 160 texts: ask for fewer$"
+    ):
+        texts(161)
+    with pytest.raises(LimbeckError, match=r"general\.distilled\.rows"):
+        texts(0)
+
+
 def test_tasks_without_general_distillation_need_no_texts():
     table = without("data")
     table.pop("general")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from limbeck.artifacts import Identity
+from limbeck.batches import held_out_order
 from limbeck.data import Part, TextForm
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.model_stage import ModelStage, Rows, Start
@@ -103,6 +105,7 @@ class GeneralPlanner:
                 "data.text, or give a file of texts as data.source"
             )
         assert part.model.from_ is not None
+        texts = self._some(part)
         try:
             start = folder_start(part.model.from_, self.beside, self.say)
         except LimbeckError as error:
@@ -112,22 +115,38 @@ class GeneralPlanner:
         training = GeneralTraining(start.folder, part, self.held_out, max_length)
         objective = Objective(**part.distill.model_dump())
         if objective.uses_teacher and _is_headless(start.folder):
-            training = replace(training, head=self._head(part, start, training))
+            training = replace(training, head=self._head(part, texts, start, training))
         settings = resolved(part.model, start, where)
         model = {key: settings[key] for key in ("layers", "architecture", "initial", "dropout")}
-        stage = self._stage(part, start, training, model, objective)
+        stage = self._stage(part, texts, start, training, model, objective)
         check_start(stage)
         return stage
 
-    def _head(self, part: General, start: Start, training: GeneralTraining) -> ModelStage:
+    def _some(self, part: General) -> Part:
+        """The texts that a part is distilled on."""
+        if part.rows is None:
+            return self.texts
+        there = len(self.texts)
+        count = math.ceil(part.rows * there) if isinstance(part.rows, float) else part.rows
+        if count > there:
+            raise UsageError(f"{ROLE}.{part.name}.rows: found {count}, but there are {there} texts: ask for fewer")
+        return self.texts.take(np.sort(held_out_order(self.recipe.data.split_seed, there)[:count]))
+
+    def _head(self, part: General, texts: Part, start: Start, training: GeneralTraining) -> ModelStage:
         model = {"layers": list(range(start.layers))}
         training = replace(training, of_head=True)
-        return self._stage(part, start, training, model, Objective(loss="hard_labels"))
+        return self._stage(part, texts, start, training, model, Objective(loss="hard_labels"))
 
     def _stage(
-        self, part: General, start: Start, training: GeneralTraining, model: dict[str, Any], objective: Objective
+        self,
+        part: General,
+        texts: Part,
+        start: Start,
+        training: GeneralTraining,
+        model: dict[str, Any],
+        objective: Objective,
     ) -> ModelStage:
-        rows = Rows(self.texts, self.texts.take(np.arange(0)))
+        rows = Rows(texts, texts.take(np.arange(0)))
         model = {"kind": MASKED, **model, "max_length": training.max_length}
         stage = ModelStage(
             ROLE, part.name, Identity("", 0, {}, {}), rows, model, part.head if training.of_head else part.train,
@@ -138,7 +157,7 @@ class GeneralPlanner:
             "model": model, "train": stage.settings.in_effect(), "objective": objective.in_effect(),
             "mask": part.mask.model_dump(), "packed": part.packed,
         }  # fmt: skip
-        inputs = {"start": start.key, "texts": self.texts.inputs_hash}
+        inputs = {"start": start.key, "texts": texts.inputs_hash}
         if not training.of_head:
             settings["everywhere"] = part.everywhere
         if training.head is not None:

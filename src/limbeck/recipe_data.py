@@ -7,14 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from limbeck.recipe_errors import misfit, shown
-from limbeck.recipe_settings import LARGEST, Count, Table, rows_or_fraction
+from limbeck.recipe_settings import LARGEST, Count, Table, rows_or_fraction, rows_or_none
 
 if TYPE_CHECKING:
     from limbeck.data.reading import Reading
-
-
-def _rows_or_none(value: object) -> object:
-    return None if value is None else rows_or_fraction(value)
 
 
 def _listed(value: object) -> object:
@@ -51,7 +47,7 @@ class Data(Table):
     skip_damaged: bool | None = None
     validation: Annotated[int | float, BeforeValidator(rows_or_fraction)] = 0.1
     test: float | None = Field(default=None, gt=0, lt=1)
-    labels: Annotated[int | float | None, BeforeValidator(_rows_or_none)] = None
+    labels: Annotated[int | float | None, BeforeValidator(rows_or_none)] = None
     split_seed: int = Field(default=0, ge=0, le=LARGEST)
 
     @model_validator(mode="after")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from limbeck.recipe_errors import found, misfit, shown
-from limbeck.recipe_settings import Encoder, Name, Table, Train
+from limbeck.recipe_settings import Encoder, Name, Table, Train, rows_or_none
 
 GENERAL = "general."
 """What the name of such a part begins with where an encoder is `from` it."""
@@ -59,16 +59,18 @@ class Mask(Table):
 class General(Table):
     """An encoder distilled on the texts of `[data]`, without a task: students and others begin `from` general.NAME.
 
-    `model`: whose layers it takes, and how many. Texts longer than its `max_length` (128) are cut into pieces; with
-    `packed` short ones are joined up to it. `everywhere`: soft targets for all tokens, and not for the masked ones
-    alone. `head`: how a masked-LM head is trained on the teacher, which stays as it is, where it has none and soft
-    targets need one.
+    `model`: whose layers it takes, and how many. `rows` (a count, or a fraction): of the texts only so many, drawn at
+    random; `data.split_seed` decides which, and a larger number has those of a smaller one among them. Texts longer
+    than its `max_length` (128) are cut into pieces; with `packed` short ones are joined up to it. `everywhere`: soft
+    targets for all tokens, and not for the masked ones alone. `head`: how a masked-LM head is trained on the teacher,
+    which stays as it is, where it has none and soft targets need one.
     """
 
     name: Name
     model: Encoder = Field(description='a table with kind = "encoder"')
     distill: GeneralDistill = GeneralDistill()
     mask: Mask = Mask()
+    rows: Annotated[int | float | None, BeforeValidator(rows_or_none)] = None
     packed: bool = False
     everywhere: bool = False
     head: Train = Train(epochs=1, batch_size=64)

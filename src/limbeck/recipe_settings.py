@@ -24,6 +24,11 @@ def rows_or_fraction(value: object) -> object:
     raise ValueError(found(value, "rows (1 or more) or a fraction of them (between 0 and 1)"))
 
 
+def rows_or_none(value: object) -> object:
+    """The same, or all; for pydantic to call."""
+    return None if value is None else rows_or_fraction(value)
+
+
 def layers_or_count(value: object) -> object:
     """Layers of an encoder by count or by number; for pydantic to call."""
     if value is None or _is_whole(value, 1):
