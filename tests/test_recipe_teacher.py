@@ -115,9 +115,8 @@ def test_a_teacher_has_one_source(keys, message):
         ),
         ({"of": ["a", "b"], "folds": 3}, 'teacher.t.folds: not with "of": each of its teachers has its own'),
         (
-            {"model": MLP, "train": TRAIN, "folds": 3},
-            "teacher.t.folds: a mlp is not fitted by folds, expected it with gradient-boosting, lightgbm, "
-            "random-forest",
+            {"model": MLP, "train": TRAIN, "folds": 3, "members": 2, "bootstrap": True},
+            "teacher.t.bootstrap: not with folds: what is drawn several times would be in several of them",
         ),
         (
             {"model": FOREST, "trust": ["x.Y"]},

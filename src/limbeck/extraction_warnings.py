@@ -9,7 +9,6 @@ from limbeck.data import Split, TextForm, shared_rows
 from limbeck.given_teacher import PredictionsModel, gives_hard_labels
 from limbeck.knowledge import Recording
 from limbeck.model_stage import ModelStage
-from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.stages import Workshop
 from limbeck.teachers import answers_about, own_answers
 from limbeck.teachers.out_of_fold import memorised
@@ -77,7 +76,7 @@ class Warnings:
         on_validation = answers_about(asked, validation.inputs, own)
         knowledge = self.workshop.recordings.opened(recording, teacher)
         texts = isinstance(recording.part.form, TextForm)
-        can_be_refitted = (teacher.model or {}).get("kind") in ESTIMATORS and not teacher.folds
+        can_be_refitted = teacher.model is not None and teacher.teacher is None and not teacher.folds
         said = memorised(
             knowledge.log_probs(),
             recording.part.labels,

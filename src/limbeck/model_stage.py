@@ -123,7 +123,9 @@ class ModelStage:
         tried: of a grid, the values that this stage stands for, by dotted path.
         path: the folder or file of a teacher given by path.
         given: such a teacher from a file, read already.
-        folds: of an estimator, how often it is fitted, each time without a part of its rows.
+        folds: of an estimator, how often it is fitted, each time without a part of its rows; of a teacher that is
+            trained, how many are trained beside it.
+        apart: these, each of which labels the rows that it was trained without.
         members: of a teacher that is the mean of others, those.
         combination: how they become one.
         start: of an encoder, what it begins with.
@@ -150,6 +152,7 @@ class ModelStage:
     path: Path | None = None
     given: nn.Module | None = None
     folds: int | None = None
+    apart: tuple[ModelStage, ...] = ()
     members: tuple[ModelStage, ...] = ()
     combination: Combination = PLAIN
     confidence: Confidence | None = None
@@ -178,7 +181,7 @@ class ModelStage:
         if self.start is not None and self.start.stage is not None:
             first = (*first, self.start.stage)
         taught = (self.teacher,) if self.teacher is not None and self.recordings else ()
-        return tuple(stage for one in (*self.members, *taught, *first) for stage in (*one.needs, one))
+        return tuple(stage for one in (*self.members, *self.apart, *taught, *first) for stage in (*one.needs, one))
 
     @property
     def asked(self) -> tuple[ModelStage, ...]:

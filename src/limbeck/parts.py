@@ -34,6 +34,7 @@ def planned_parts(planner: Planner, known: Mapping[str, str] = MappingProxyType(
     """
     parts = {stage.id: stage.identity.key for stage in planner.members()}
     parts |= {f"teacher/{_label(planner, stage)}": stage.identity.key for stage in planner.teachers()}
+    parts |= _folds([*planner.members(), *planner.teachers()])
     trials: Counter[str] = Counter()  # students of one name may each have a grid
     needing = [*planner.members(), *planner.teachers(), *planner.references()]
     for plan in planner.students():
@@ -90,6 +91,11 @@ def _further(parts: Mapping[str, str], stages: Iterable[ModelStage]) -> dict[str
     return found
 
 
+def _folds(teachers: Iterable[ModelStage]) -> dict[str, str]:
+    """What is trained beside teachers without some rows each."""
+    return {fold.id: fold.identity.key for teacher in teachers for fold in teacher.apart}
+
+
 def _fixed(plan: StudentPlan, stage: ModelStage) -> dict[str, Any]:
     """What tells a trial's row apart, without what is tried: a trial is called by that, and its number."""
     tried = {setting(path) for path in plan.student.grid or {}}
@@ -110,6 +116,7 @@ def _behind(planner: Planner, stage: ModelStage, transfer: str | None) -> dict[s
         for taught in (*made_here, stage.teacher):
             role = "reference" if taught.role == "reference" else "teacher"
             parts[f"{role}/{_label(planner, taught)}"] = taught.identity.key
+            parts |= _folds([taught])
         for teacher, recordings in stage.recorded():
             label = _label(planner, teacher)
             several = len({recording.part.inputs_hash for recording in recordings}) > 1

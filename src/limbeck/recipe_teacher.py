@@ -110,7 +110,9 @@ class Teacher(Table):
     that are not known to be safe, and are to be loaded all the same), or a file of predictions. `views`: fresh random
     views of every row in each epoch of a network's training. `folds`: an estimator is fitted as often, each time
     without one of so many parts of the training rows; the mean of these is the teacher, and each training row is
-    labelled by the one that has not seen it. A forest without `folds` labels its rows by the trees that have not.
+    labelled by the one that has not seen it. A forest without `folds` labels its rows by the trees that have not. A
+    network is trained on all rows, and as often without a part of them, to label that part (cross-fitting, Dao et al.
+    2021).
     """
 
     name: Name
@@ -199,12 +201,14 @@ class Teacher(Table):
                 raise misfit('not with "student", which is trained as it says', key)
         if fitted and self.views is not None:
             raise misfit(f"a {self.kind} is fitted to the rows as they are, expected no views", "views")
-        if self.folds is not None and not fitted:
+        if self.folds is not None and self.bootstrap and not fitted:
+            raise misfit("not with folds: what is drawn several times would be in several of them", "bootstrap")
+        if self.folds is not None and source != "model":
             reason = {
                 "from": 'not with "from": it is fitted already, and cannot be refitted',
                 "of": 'not with "of": each of its teachers has its own',
                 "student": 'not with "student", which is trained as it says',
-            }.get(source, f"a {self.kind} is not fitted by folds, expected it with {', '.join(sorted(ESTIMATORS))}")
+            }[source]
             raise misfit(reason, "folds")
         if self.trust is not None and source != "from":
             raise misfit('expected it with "from" alone: it is about types in a skops file', "trust")

@@ -249,9 +249,10 @@ class Workshop(Shelf):
             plan = self._plan(part, stage)
             lesson = lesson_of(stage, self.recordings, self.progress)
             model = self.new_model(stage)
-            make_trained(stage, part, model, lesson, plan, self.progress)
+            apart = [(self.model(one), self.folder(one)) for one in stage.apart]
+            make_trained(stage, part, model, lesson, plan, self.progress, apart)
             self.store.complete(stage.identity)
-        return model
+        return open_model(self.folder(stage))[0] if apart else model
 
     def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""

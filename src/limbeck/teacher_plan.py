@@ -25,6 +25,7 @@ from limbeck.recipe_teacher import ESTIMATORS
 from limbeck.row_sets import RowSets
 from limbeck.rows import row_label
 from limbeck.starting import check_no_texts, folder_start, with_texts
+from limbeck.teachers.out_of_fold import fold_rows
 from limbeck.trained_stage import trained_stage, view_settings
 
 ESTIMATOR_VERSION = 1
@@ -134,12 +135,31 @@ class TeacherPlanner:
                 assert teacher.model.from_ is not None
                 start = self.named_start(teacher.model.from_, f"teacher.{teacher.name}.model.from")
                 start = with_texts(start, teacher.model, rows.train)
+            views = view_settings(teacher.views)
+            apart = tuple(self._apart(teacher, rows, number, seed, start)) if teacher.folds else ()
             stage = trained_stage(
-                "teacher", teacher, rows, seed, fresh_views=view_settings(teacher.views), drawn=drawn, start=start
+                "teacher", teacher, rows, seed, fresh_views=views, drawn=drawn, start=start, apart=apart
             )
         if teacher.members is None:
             return stage
         return replace(stage, role="reference", name=teacher.called, variant={"member": number, **self.apart})
+
+    def _apart(self, teacher: Teacher, rows: Rows, number: int, seed: int, start: Start | None) -> Iterator[ModelStage]:
+        """The same as a network that is trained on all rows, each without those of one fold."""
+        assert teacher.folds is not None
+        of = {"member": number} if teacher.members else {}
+        of |= {"refit": True} if rows.refit else {}
+        for fold, held in enumerate(fold_rows(rows.train, teacher.folds, seed), 1):
+            others = rows.train.take(np.setdiff1d(np.arange(len(rows.train)), held))
+            stage = trained_stage(
+                "teacher",
+                teacher,
+                replace(rows, train=others),
+                seed,
+                fresh_views=view_settings(teacher.views),
+                start=start,
+            )
+            yield replace(stage, variant={**of, "fold": fold, **self.apart})
 
     def _mean(self, teacher: Teacher, refit: bool, count: int | None) -> ModelStage:
         """The mean of several teachers, or of the first so many of them."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from limbeck.artifacts import TIMES
 from limbeck.batches import BatchSource
-from limbeck.files import write_json
+from limbeck.files import read_json, write_json
 from limbeck.knowledge import TargetSource
 from limbeck.model_stage import ModelStage
 from limbeck.models import SoftDecisionTree, save_model
@@ -18,6 +20,8 @@ from limbeck.models.encoder import Encoder, truncation
 from limbeck.models.saving import KnownModel
 from limbeck.progress import Progress
 from limbeck.shelf import HISTORY, validation_of
+from limbeck.teachers import TorchTeacher, log_probabilities
+from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.threads import using_threads
 from limbeck.training import train
 
@@ -29,8 +33,9 @@ def make_trained(
     lesson: tuple[TargetSource, BatchSource],
     plan: Mapping[str, Any],
     progress: Progress,
+    apart: Sequence[tuple[nn.Module, Path]] = (),
 ) -> None:
-    """Train a model and write it.
+    """Train a model and write it; of a teacher by folds also what is said about its rows out of fold.
 
     Args:
         stage: of the model.
@@ -39,6 +44,7 @@ def make_trained(
         lesson: the targets and the batches.
         plan: the precision and the threads that it is trained with.
         progress: told by step.
+        apart: the models of `stage.apart`, and their folders.
     """
     targets, batches = lesson
     if isinstance(model, Encoder):
@@ -61,10 +67,25 @@ def make_trained(
     if isinstance(model, SoftDecisionTree):
         model.count(inputs_of(stage))
     write_json(part / HISTORY, history.as_json())
-    write_json(part / TIMES, {"seconds": round(history.seconds, 3)})
+    of_folds = sum(read_json(folder / TIMES)["seconds"] for _, folder in apart)
+    write_json(part / TIMES, {"seconds": round(history.seconds + of_folds, 3)})
+    if apart:
+        _out_of_fold(stage, [one for one, _ in apart]).save(part / OWN_ROWS)
     if isinstance(model, Encoder):
         model.show_states(False)
     save_model(part, model, stage.rows.train.classes, {"identity": stage.identity.as_json()})
+
+
+def _out_of_fold(stage: ModelStage, models: Sequence[nn.Module]) -> OwnRows:
+    """What each model says about the training rows that it was trained without."""
+    train = stage.rows.train
+    rows, said = [], []
+    for fold, model in zip(stage.apart, models, strict=True):
+        rows.append(np.flatnonzero(~np.isin(train.ids, fold.rows.train.ids)))
+        said.append(log_probabilities(TorchTeacher(model), train.inputs[rows[-1]]))
+    order = np.argsort(np.concatenate(rows))
+    held = np.concatenate(rows)[order]
+    return OwnRows(train.ids[held], train.row_hashes[held], np.concatenate(said)[order])
 
 
 def inputs_of(stage: ModelStage) -> npt.NDArray[Any]:

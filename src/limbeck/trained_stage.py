@@ -38,6 +38,7 @@ def trained_stage(
     confidence: Confidence | None = None,
     drawn: npt.NDArray[np.int64] | None = None,
     start: Start | None = None,
+    apart: tuple[ModelStage, ...] = (),
 ) -> ModelStage:
     """A stage whose model is trained, with all that decides it in its key.
 
@@ -55,6 +56,7 @@ def trained_stage(
         confidence: what is made of how sure the teacher is.
         drawn: the row numbers of a bootstrap sample.
         start: what an encoder begins with.
+        apart: of a teacher, the same trained without some rows each, which they label.
     """
     assert part.model is not None
     assert part.train is not None
@@ -74,6 +76,7 @@ def trained_stage(
     stage = ModelStage(
         role, part.name, Identity("", 0, {}, {}), rows, model, part.train, objective, targets, fresh_views,
         seed, selected=selected, recordings=recordings, teacher=teacher, confidence=confidence, start=start,
+        folds=len(apart) or None, apart=apart,
     )  # fmt: skip
     views = None if fresh_views is None else {"version": VIEWS_VERSION, **asdict(fresh_views)}
     settings: dict[str, Any] = {
@@ -92,6 +95,8 @@ def trained_stage(
     inputs: dict[str, Any] = {"knowledge": [recording.identity.key for recording in recordings]}
     if teacher is not None and not teacher.combination.is_plain:
         inputs["mean"] = teacher.identity.key
+    if apart:
+        inputs["folds"] = [one.identity.key for one in apart]
     if start is not None:
         inputs |= start.in_key
         settings |= {"start": START_VERSION, "texts": _columns(rows.train)}

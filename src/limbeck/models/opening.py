@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck.artifacts import SUMS, read_checked
 from limbeck.data.form import Form, TextForm, form_from_json
@@ -16,6 +17,9 @@ from limbeck.models.estimator_file import load_estimator_model
 from limbeck.models.mean import MeanModel
 from limbeck.models.onnx_model import OnnxModel
 from limbeck.models.saving import DESCRIPTION, MASKED, WEIGHTS, KnownModel, describe, load_model, read_description
+
+if TYPE_CHECKING:
+    from limbeck.teachers.out_of_fold import OwnRows
 
 ONNX = ".onnx"
 
@@ -47,18 +51,19 @@ def open_model(
     kind = read_description(path)["kind"]
     if kind == MeanModel.kind:
         return _open_mean(path)
-    if kind == Encoder.kind:
-        return load_encoder(path)
     if kind == MASKED:
         raise LimbeckError(
             f"{path} is an encoder that was distilled without a task, and tells no classes apart: fine-tune it first, "
             'as a teacher or reference with model = { kind = "encoder", from = … }'
         )
     if kind in (*OWN_KINDS, "estimator"):
-        model, names = load_estimator_model(path)
-        _read_own_rows(path, model)
-        return model, names
-    return load_model(path)
+        estimator, names = load_estimator_model(path)
+        estimator.own_rows = _own_rows(path, estimator.classes)
+        return estimator, names
+    model, names = load_encoder(path) if kind == Encoder.kind else load_model(path)
+    if (own := _own_rows(path, len(names))) is not None:
+        model.own_rows = own  # type: ignore[assignment]  # of a module, which takes any attribute
+    return model, names
 
 
 def _no_model(path: Path) -> LimbeckError:
@@ -138,19 +143,19 @@ def _member(beside: Path, key: str) -> Path:
     return student if student.is_dir() and not (beside / key).is_dir() else beside / key
 
 
-def _read_own_rows(folder: Path, model: Estimator) -> None:
-    """Hand an estimator its answers for rows that it was fitted to, where they are kept beside it."""
+def _own_rows(folder: Path, classes: int) -> OwnRows | None:
+    """A teacher's answers for rows that it was fitted to, where they are kept beside it."""
     from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows  # teachers are made of models
 
     path = folder / OWN_ROWS
     if not path.is_file():
-        return
+        return None
     if (folder / SUMS).exists():
         read_checked(folder, OWN_ROWS)
     own = OwnRows.load(path)
-    if own.log_probs.shape[1] != model.classes:
-        raise DamagedFileError(path, f"expected answers for {model.classes} classes")
-    model.own_rows = own
+    if own.log_probs.shape[1] != classes:
+        raise DamagedFileError(path, f"expected answers for {classes} classes")
+    return own
 
 
 def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
