@@ -17,7 +17,7 @@ from limbeck.models.encoder import Encoder, positions_of
 from limbeck.models.encoder_folder import CONFIG
 from limbeck.recipe_settings import Encoder as EncoderSettings
 
-START_VERSION = 1
+START_VERSION = 2
 
 
 def folder_start(given: str, beside: Path | None, say: Callable[[str], None] | None = None) -> Start:

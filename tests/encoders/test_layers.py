@@ -143,7 +143,7 @@ def test_random_weights_come_from_the_seed_alone(teacher):
 @pytest.mark.parametrize(("kind", "architecture"), [*((kind, "same") for kind in KINDS), ("bert", "distilbert")])
 def test_dropout_is_set_in_the_config_and_in_every_module(kind, architecture, teacher):
     student = student_network(teacher(kind), (0, 1), architecture, dropout=0.25)
-    found = [module.p for module in student.modules() if isinstance(module, torch.nn.Dropout)]
+    found = [module.p for module in student.modules() if isinstance(module, ByteDropout)]
     assert len(found) > 3
     assert set(found) == {0.25}
     again = type(student)(student.config)

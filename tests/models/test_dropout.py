@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from limbeck.models.dropout import ByteDropout
+from limbeck.models.dropout import ByteDropout, with_byte_dropout
 
 
 @pytest.mark.parametrize("probability", [0.2, 0.5, 0.9])
@@ -28,6 +28,16 @@ def test_evaluation_and_probability_zero_change_nothing():
     units = torch.randn(9, 5)
     assert ByteDropout(0.5).eval()(units) is units
     assert ByteDropout(0.0)(units) is units
+
+
+def test_it_takes_the_place_of_torch_s_wherever_that_is_in_a_model():
+    model = torch.nn.Sequential(torch.nn.Dropout(0.25), torch.nn.ModuleDict({"a": torch.nn.Dropout(0.5).eval()}))
+    with_byte_dropout(model)
+    assert [(one.p, one.training) for one in model.modules() if isinstance(one, ByteDropout)] == [
+        (0.25, True),
+        (0.5, False),
+    ]
+    assert not any(isinstance(one, torch.nn.Dropout) for one in model.modules())
 
 
 def test_the_same_seed_drops_the_same():

@@ -14,6 +14,7 @@ from limbeck.encoders.finding import seeded
 from limbeck.encoders.kinds import KINDS, kind_of, without_head
 from limbeck.encoders.labels import name_classes as name_classes
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.models.dropout import with_byte_dropout
 from limbeck.quiet import quiet
 
 Architecture = Literal["same", "distilbert"]
@@ -111,6 +112,7 @@ def student_network(
     if initial == "layers":
         weights = _weights(teacher, layers)
         student.load_state_dict(_as_distilbert(weights) if of_bert else weights)
+    with_byte_dropout(student)
     return student.to(teacher.device).eval()
 
 

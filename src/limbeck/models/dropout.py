@@ -18,6 +18,7 @@ class ByteDropout(nn.Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
+        self.p = probability
         self.dropped = min(round(probability * 256), 255)
 
     def forward(self, units: Tensor) -> Tensor:
@@ -31,3 +32,11 @@ class ByteDropout(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` shows."""
         return f"probability={self.dropped / 256}"
+
+
+def with_byte_dropout(model: nn.Module) -> None:
+    """Put `ByteDropout` in the place of every `torch.nn.Dropout` in a model."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Dropout:
+                setattr(module, name, ByteDropout(child.p).train(child.training))
