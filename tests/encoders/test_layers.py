@@ -8,6 +8,7 @@ from small import TEXTS, seeded, tiny_folder
 from limbeck import LimbeckError, UsageError
 from limbeck.encoders.finding import load_classifier
 from limbeck.encoders.layers import chosen_layers, name_classes, student_network
+from limbeck.models.dropout import ByteDropout
 
 KINDS = ("bert", "roberta", "distilbert")
 
