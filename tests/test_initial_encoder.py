@@ -95,6 +95,11 @@ def test_a_teacher_of_which_there_are_answers_alone_leaves_its_students_to_begin
     found = write_recipe(tmp_path / "mine.jsonl", "label", teacher=tmp_path / "said.csv")
     recipe = load_recipe(found.path)
     assert [(one.model.from_, one.model.layers) for one in recipe.student] == [("minilm", [0, 2, 4])] * 2
+    assert "Texts without labels help" not in found.path.read_text("utf-8")
+    found.path.unlink()
+    assert problem(tmp_path, "mine.jsonl", teacher=tmp_path / "no.onnx") == (
+        "teacher no.onnx does not exist: give a saved model's folder or file, or predictions"
+    )
 
 
 def test_names_of_columns_and_files_stay_within_their_line(tmp_path):
@@ -116,7 +121,7 @@ def test_what_no_recipe_can_be_written_for_is_refused_in_one_line(tmp_path):
     (tmp_path / "t.jsonl").write_text('{"review": "a text", "label": "a"}\n')
     assert problem(tmp_path, "t.jsonl") == (
         'line 1 of t.jsonl has no "text", expected a text there: it has "review", "label"; name another column with '
-        "data.text"
+        "--text"
     )
     (tmp_path / "t.jsonl").write_text('{"text": "a text", "label": "a"}\n{"text": "b"}\n{"text": "c", "label": "b"}\n')
     assert problem(tmp_path, "t.jsonl") == (
@@ -129,11 +134,38 @@ def test_what_no_recipe_can_be_written_for_is_refused_in_one_line(tmp_path):
 
 
 def test_a_table_of_texts_alone_is_told_how_to_learn_from_them(tmp_path):
-    rows = "".join(f"text number {row},{'ab'[row % 2]}\n" for row in range(1100))
+    rows = "".join(f"a text of several words that is number {row},{'ab'[row % 2]}\n" for row in range(200))
     (tmp_path / "t.csv").write_text(f"review,label\n{rows}")
     assert problem(tmp_path, "t.csv") == (
         "t.csv has no column to learn from but texts: for an encoder, which reads them, add --text review"
     )
+
+
+@pytest.mark.parametrize(("columns", "found"), [(["a", "b", "c"], "a, b, c"), (["a", "a"], "a, a")])
+def test_columns_that_are_no_pair_are_refused(tmp_path, columns, found):
+    written_texts(tmp_path / "mine.jsonl", count=60)
+    assert problem(tmp_path, "mine.jsonl", text=columns) == (
+        f"--text: found {found}, expected a column, or two different ones for pairs"
+    )
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.csv"])
+def test_a_label_is_not_learnt_from_itself(tmp_path, name, refused):
+    written_texts(tmp_path / "mine.jsonl", count=60)
+    lines = [json.loads(line) for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
+    (tmp_path / "mine.csv").write_text("text,label\n" + "".join(f"{one['text']},{one['label']}\n" for one in lines))
+    said = 'column "label" is named by --text and by data.label, expected by one of them: take it out of the other'
+    assert problem(tmp_path, name, text="label") == said
+    assert problem(tmp_path, name, text=["text", "label"]) == said
+
+
+def test_rows_without_a_text_are_counted(limbeck, tmp_path):
+    written_texts(tmp_path / "mine.jsonl", count=60)
+    with (tmp_path / "mine.jsonl").open("a") as file:
+        file.write('{"text": "", "label": "pos"}\n')
+    code, shown, _ = limbeck("init", tmp_path / "mine.jsonl", "--label", "label")
+    assert code == 0
+    assert shown.startswith("1 row has an empty text (line 61) and is left out\n")
 
 
 def test_a_teacher_that_cannot_teach_these_texts_is_refused(tmp_path, fine_tuned):

@@ -1,12 +1,14 @@
 """Networks that are trained beside their teacher, each without a part of the rows, to label that part."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import limbeck
 from limbeck.artifacts import TIMES
+from limbeck.errors import LimbeckError
 from limbeck.inspection import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
@@ -120,7 +122,7 @@ def test_every_training_row_is_labelled_by_the_network_that_has_not_seen_it(digi
 
 def test_the_teacher_is_the_network_that_has_seen_all_rows(digits):
     _, out, _ = digits
-    plain, _ = made(digits[0], out.parent.parent / "plain" / "digits", sets=["teacher.net.folds=2", "seed=0"][:1])
+    plain, _ = made(digits[0], out.parent.parent / "plain" / "digits", sets=["teacher.net.folds=2"])
     folder, other = artifact(out, "teacher/net"), artifact(plain, "teacher/net")
     assert folder.name != other.name
     assert (folder / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
@@ -180,6 +182,43 @@ def test_damaged_answers_are_noticed_and_made_again(digits, tmp_path):
     assert path.read_bytes() == (artifact(whole, "teacher/net") / OWN_ROWS).read_bytes()
 
 
+def test_a_fold_that_is_gone_is_made_again(digits, tmp_path):
+    recipe, whole, _ = digits
+    out = tmp_path / "runs" / "digits"
+    limbeck.run(recipe, out, progress=Silent())
+    shutil.rmtree(artifact(out, "teacher/net-fold=2"))
+    assert verify(out)
+    limbeck.run(recipe, out, progress=Silent())
+    assert verify(out) == []
+    assert artifacts(out) == artifacts(whole)
+
+
+def test_a_teacher_whose_answers_are_gone_is_not_asked_in_their_place(digits, tmp_path):
+    _, out, _ = digits
+    shutil.copytree(artifact(out, "teacher/net"), tmp_path / "copied")
+    (tmp_path / "copied" / OWN_ROWS).unlink()
+    with pytest.raises(LimbeckError, match="it is missing"):
+        open_model(tmp_path / "copied")
+
+
+def test_more_folds_than_rows_are_refused(digits, tmp_path, refused):
+    sets = ["--set", "teacher.net.folds=100", "--set", "data.labels=50"]
+    code, said = refused("run", digits[0], *sets, "--out", tmp_path / "run")
+    assert code == 1
+    assert said.startswith("teacher.net.folds = 100, but part")
+
+
+def test_a_bootstrapped_teacher_is_not_told_of_folds(tmp_path):
+    table = DIGITS.replace("folds = 3\n", "members = 2\nbootstrap = true\n")
+    table = table.replace("epochs = 3", "epochs = 120, learning_rate = 1e-2")
+    (tmp_path / "digits.toml").write_text(
+        table.replace("test = 0.25", "test = 0.95").replace("validation = 200", "validation = 50")
+    )
+    _, said = made(tmp_path / "digits.toml", tmp_path / "runs" / "digits")
+    assert "it has memorised its rows" in said
+    assert "folds" not in said
+
+
 def test_members_and_refits_have_folds_of_their_own(digits, tmp_path):
     sets = ["teacher.net.members=2", "teacher.net.folds=2", "student.small.train.refit=true"]
     stages = {
@@ -188,6 +227,7 @@ def test_members_and_refits_have_folds_of_their_own(digits, tmp_path):
         for one in (*stage.needs, stage)
     }
     folds = [stage for name, stage in stages.items() if "fold=" in name]
+    assert {stage.rows.refit for stage in folds} >= {True}
     assert len({stage.identity.key for stage in folds}) == len(folds) == 2 * 2 * len({s.rows.refit for s in folds})
 
 

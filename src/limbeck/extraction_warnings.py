@@ -76,7 +76,10 @@ class Warnings:
         on_validation = answers_about(asked, validation.inputs, own)
         knowledge = self.workshop.recordings.opened(recording, teacher)
         texts = isinstance(recording.part.form, TextForm)
-        can_be_refitted = teacher.model is not None and teacher.teacher is None and not teacher.folds
+        is_bootstrapped = teacher.selected is not None  # which excludes folds
+        can_be_refitted = (
+            teacher.model is not None and teacher.teacher is None and not teacher.folds and not is_bootstrapped
+        )
         said = memorised(
             knowledge.log_probs(),
             recording.part.labels,

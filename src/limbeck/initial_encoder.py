@@ -16,6 +16,10 @@ from limbeck.initial_text import GivenTeacher, class_lines, given_lines, in_comm
 from limbeck.recipe_toml import toml_value
 
 _MINILM = "minilm"
+_MORE = (
+    " Texts without labels help where they are like those that the student will meet: parts = "
+    '["train", "file:more.txt"]'
+)
 _BATCH = 32
 _STEPS = 400  # that fine-tuning takes at least, of a batch each
 _BYTES_IN_A_PIECE = 4.5  # of English
@@ -126,6 +130,7 @@ def encoder_recipe_text(
         sizes: how long to train.
         teacher: one that exists, or None to fine-tune one.
     """
+    can_ask = teacher is None or teacher.can_be_asked
     title = f"{on_one_line(path.name)}: {on_one_line(reading.label or '')}, by half of an encoder"
     lengths = byte_lengths(dataset.train.inputs)
     lines = [
@@ -144,10 +149,7 @@ def encoder_recipe_text(
         "",
         *(_trained(sizes) if teacher is None else given_lines(teacher)),
         "",
-        *wrapped(
-            "What the teacher is asked about, and students learn from. Texts without labels help where they are like "
-            'those that the student will meet: parts = ["train", "file:more.txt"]'
-        ),
+        *wrapped("What the teacher is asked about, and students learn from." + (_MORE if can_ask else "")),
         "[[transfer]]",
         'name = "texts"',
         "",

@@ -14,7 +14,6 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.part import Part
 from limbeck.data.reading import Reading
 from limbeck.data.table import describe_table, load_table
-from limbeck.data.table_columns import MOST_CATEGORIES
 from limbeck.data.table_file import TABLE_SUFFIXES, is_table
 from limbeck.data.text_file import JSON_SUFFIXES, is_plain, is_texts
 from limbeck.data.text_rows import load_texts
@@ -30,16 +29,20 @@ FEWEST = 5
 """Rows of a class: one for each fold of a teacher, one to choose on, one to test on."""
 
 
+_FILES = (".onnx", ".skops", ".csv", ".parquet", ".npz")  # no name on a hub ends so
+
+
 @dataclass(frozen=True)
 class InitialRecipe:
     """What was written.
 
     Attributes:
         path: of the recipe.
-        rows: of the table.
+        rows: of the table, or texts.
         inputs: how many columns are inputs.
         classes: each class and its rows.
         minutes: about how long the recipe takes on two cores.
+        notes: what was left out or cut of texts.
     """
 
     path: Path
@@ -47,11 +50,13 @@ class InitialRecipe:
     inputs: int
     classes: dict[str, int]
     minutes: float
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """What the command prints."""
         columns = "1 column" if self.inputs == 1 else f"{self.inputs:,} columns"
         return [
+            *self.notes,
             f"{self.path}: {self.rows:,} rows, {columns} to learn from, {len(self.classes):,} classes",
             f"about {self.minutes:g} {'minute' if self.minutes == 1 else 'minutes'} on two cores: "
             f"limbeck run {shlex.quote(str(self.path))}",
@@ -87,6 +92,8 @@ def write_recipe(
     """
     path = Path(table)
     columns = (text,) if isinstance(text, str) else tuple(text)
+    if len(columns) > 2 or len({*columns}) < len(columns):
+        raise UsageError(f"--text: found {', '.join(columns)}, expected a column, or two different ones for pairs")
     reads_texts = bool(columns) or is_texts(path.name)
     if is_plain(path.name):
         raise UsageError(f"{path} is plain text, which has no labels: give a table or JSON lines that have both")
@@ -104,7 +111,7 @@ def write_recipe(
 
 def _for_table(path: Path, target: Path, label: str, given: GivenTeacher | None) -> InitialRecipe:
     uses = column_uses(path, describe_table(path), label)
-    texts = [one.name for one in uses if one.use == "ignore" and one.column.distinct > MOST_CATEGORIES]
+    texts = [one.name for one in uses if one.use == "ignore" and "data.text" in (one.column.reason or "")]
     if texts and not any(one.use in ("input", "categorical") for one in uses):
         raise LimbeckError(
             f"{path} has no column to learn from but texts: for an encoder, which reads them, add --text "
@@ -128,9 +135,11 @@ def _for_table(path: Path, target: Path, label: str, given: GivenTeacher | None)
 
 
 def _for_texts(path: Path, target: Path, reading: Reading, teacher: Path | str | None, trust: bool) -> InitialRecipe:
-    dataset = load_texts(path, str(path), reading)
+    dataset = load_texts(path, str(path), reading, asked_by="--text")
     counts = _counts(path, reading, dataset.train)
     given = None if teacher is None else GivenTeacher(Path(teacher))
+    if given is not None and given.path.suffix.lower() in _FILES and not given.path.exists():
+        _given(given.path, trust)
     if trust:
         raise UsageError("trust is about the types in a .skops file, which reads no texts: leave trust out")
     plain = Sizes(len(dataset.train), len(counts))
@@ -139,7 +148,8 @@ def _for_texts(path: Path, target: Path, reading: Reading, teacher: Path | str |
     recipe_toml = encoder_recipe_text(path, target, dataset, reading, counts, sizes, given)
     parse_recipe(tomllib.loads(recipe_toml), str(target))
     write_bytes(target, recipe_toml.encode())
-    return InitialRecipe(target, len(dataset.train), max(1, len(reading.text)), counts, sizes.minutes)
+    inputs = max(1, len(reading.text))
+    return InitialRecipe(target, len(dataset.train), inputs, counts, sizes.minutes, dataset.notes)
 
 
 def _given(path: Path, trust: bool) -> GivenTeacher:

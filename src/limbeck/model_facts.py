@@ -64,6 +64,8 @@ def model_facts(path: Path) -> tuple[str, dict[str, str], dict[str, str]]:
             facts["objective"] = ", ".join(f"{name} {value}" for name, value in identity.settings["objective"].items())
         if identity.settings.get("train"):
             facts["training"] = ", ".join(f"{name} {value}" for name, value in identity.settings["train"].items())
+        if identity.inputs.get("folds"):
+            facts["folds"] = ", ".join(key[:12] for key in identity.inputs["folds"])
         for name in ("folds", "select", "fresh_views", "targets", "snapshot_every"):
             if (value := identity.settings.get(name)) is not None:
                 facts[name.replace("_", " ")] = _in_words(value)

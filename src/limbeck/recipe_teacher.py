@@ -112,7 +112,7 @@ class Teacher(Table):
     without one of so many parts of the training rows; the mean of these is the teacher, and each training row is
     labelled by the one that has not seen it. A forest without `folds` labels its rows by the trees that have not. A
     network is trained on all rows, and as often without a part of them, to label that part (cross-fitting, Dao et al.
-    2021).
+    2021); views of the rows are labelled by the teacher itself.
     """
 
     name: Name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Workshop(Shelf):
 
     def model(self, stage: ModelStage) -> nn.Module:
         """The stage's model, made if it is not there, and made again if it is damaged."""
-        if not all(self.is_done(one) for one in (*stage.members, stage)):
+        if not all(self.is_done(one) for one in (*stage.members, *stage.apart, stage)):
             return self._make(stage)
         if stage.given is not None:
             return stage.given
@@ -249,7 +250,7 @@ class Workshop(Shelf):
             plan = self._plan(part, stage)
             lesson = lesson_of(stage, self.recordings, self.progress)
             model = self.new_model(stage)
-            apart = [(self.model(one), self.folder(one)) for one in stage.apart]
+            apart = [(partial(self.model, one), self.folder(one)) for one in stage.apart]
             make_trained(stage, part, model, lesson, plan, self.progress, apart)
             self.store.complete(stage.identity)
         return open_model(self.folder(stage))[0] if apart else model

@@ -149,7 +149,11 @@ class TeacherPlanner:
         assert teacher.folds is not None
         of = {"member": number} if teacher.members else {}
         of |= {"refit": True} if rows.refit else {}
-        for fold, held in enumerate(fold_rows(rows.train, teacher.folds, seed), 1):
+        try:
+            parts = fold_rows(rows.train, teacher.folds, seed)
+        except LimbeckError as error:
+            raise type(error)(f"teacher.{teacher.name}.{error}") from None
+        for fold, held in enumerate(parts, 1):
             others = rows.train.take(np.setdiff1d(np.arange(len(rows.train)), held))
             stage = trained_stage(
                 "teacher",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def make_trained(
     lesson: tuple[TargetSource, BatchSource],
     plan: Mapping[str, Any],
     progress: Progress,
-    apart: Sequence[tuple[nn.Module, Path]] = (),
+    apart: Sequence[tuple[Callable[[], nn.Module], Path]] = (),
 ) -> None:
     """Train a model and write it; of a teacher by folds also what is said about its rows out of fold.
 
@@ -44,7 +44,7 @@ def make_trained(
         lesson: the targets and the batches.
         plan: the precision and the threads that it is trained with.
         progress: told by step.
-        apart: the models of `stage.apart`, and their folders.
+        apart: what opens the models of `stage.apart`, and their folders.
     """
     targets, batches = lesson
     if isinstance(model, Encoder):
@@ -70,19 +70,20 @@ def make_trained(
     of_folds = sum(read_json(folder / TIMES)["seconds"] for _, folder in apart)
     write_json(part / TIMES, {"seconds": round(history.seconds + of_folds, 3)})
     if apart:
-        _out_of_fold(stage, [one for one, _ in apart]).save(part / OWN_ROWS)
+        with using_threads(plan["threads"]):
+            _out_of_fold(stage, [opened for opened, _ in apart]).save(part / OWN_ROWS)
     if isinstance(model, Encoder):
         model.show_states(False)
     save_model(part, model, stage.rows.train.classes, {"identity": stage.identity.as_json()})
 
 
-def _out_of_fold(stage: ModelStage, models: Sequence[nn.Module]) -> OwnRows:
-    """What each model says about the training rows that it was trained without."""
+def _out_of_fold(stage: ModelStage, models: Sequence[Callable[[], nn.Module]]) -> OwnRows:
+    """What each model says about the training rows that it was trained without; they are opened one at a time."""
     train = stage.rows.train
     rows, said = [], []
-    for fold, model in zip(stage.apart, models, strict=True):
+    for fold, opened in zip(stage.apart, models, strict=True):
         rows.append(np.flatnonzero(~np.isin(train.ids, fold.rows.train.ids)))
-        said.append(log_probabilities(TorchTeacher(model), train.inputs[rows[-1]]))
+        said.append(log_probabilities(TorchTeacher(opened()), train.inputs[rows[-1]]))
     order = np.argsort(np.concatenate(rows))
     held = np.concatenate(rows)[order]
     return OwnRows(train.ids[held], train.row_hashes[held], np.concatenate(said)[order])

@@ -198,5 +198,5 @@ def _kind(value: Any) -> str:
 def _has(row: dict[str, Any], asked_by: str) -> str:
     if not row:
         return ": it is empty"
-    other = f"; name another column with {asked_by}" if "." in asked_by else ""
+    other = f"; name another column with {asked_by}" if asked_by.startswith(("data.", "--")) else ""
     return f": it has {listed([quoted(name)[1:-1] for name in row])}{other}"

@@ -18,7 +18,7 @@ from limbeck.data.table_file import is_table, listed, quoted
 from limbeck.data.table_values import whole
 from limbeck.data.text_file import DEFAULT_COLUMN, TextRow, is_plain, text_rows
 from limbeck.data.texts import packed
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, UsageError
 
 LONGEST_BYTES = 1 << 15
 """Of a text; what is behind is cut off, for every row takes as much room as the longest."""
@@ -45,7 +45,7 @@ class TextRows:
     places: list[str]
 
 
-def load_texts(path: Path, name: str, reading: Reading = _AS_IT_IS) -> Dataset:
+def load_texts(path: Path, name: str, reading: Reading = _AS_IT_IS, *, asked_by: str = "data.text") -> Dataset:
     """Texts as a data set without a test set; rows whose text is empty are left out, counted and noted.
 
     Classes are the labels: whole numbers in their order, other texts sorted, booleans "false" and "true"; a row
@@ -56,13 +56,20 @@ def load_texts(path: Path, name: str, reading: Reading = _AS_IT_IS) -> Dataset:
         path: see `text_rows`.
         name: of the data set.
         reading: its `text` (of JSON lines "text" by default), `label` and `id`.
+        asked_by: who names the columns of texts, for messages.
 
     Raises:
-        UsageError: no such file; a column that `reading` names is not there.
+        UsageError: no such file; a column that `reading` names is not there, or is named twice.
         LimbeckError: a text, a label, an id or the file itself that cannot be used; names the line.
     """
     form = TextForm(reading.text or (DEFAULT_COLUMN,))
-    found = read_text_rows(path, form, reading.label, reading.id)
+    for role, column in (("label", reading.label), ("id", reading.id)):
+        if column in form.columns:
+            raise UsageError(
+                f'column "{column}" is named by {asked_by} and by data.{role}, expected by one of them: take it out of '
+                "the other"
+            )
+    found = read_text_rows(path, form, reading.label, reading.id, asked_by=asked_by)
     classes: dict[str, str] = {}
     if reading.label is not None and found.labels is not None:
         classes = classes_of(_surveyed(reading.label, found.labels), path)

@@ -18,7 +18,7 @@ class ByteDropout(nn.Module):
 
     def __init__(self, probability: float) -> None:
         super().__init__()
-        self.p = probability
+        self.p = probability  # which transformers hands on to its attention, where torch drops units itself
         self.dropped = min(round(probability * 256), 255)
 
     def forward(self, units: Tensor) -> Tensor:

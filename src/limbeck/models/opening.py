@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.artifacts import SUMS, read_checked
+from limbeck.artifacts import SUMS, read_checked, read_sums
 from limbeck.data.form import Form, TextForm, form_from_json
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError
@@ -148,10 +148,10 @@ def _own_rows(folder: Path, classes: int) -> OwnRows | None:
     from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows  # teachers are made of models
 
     path = folder / OWN_ROWS
-    if not path.is_file():
-        return None
-    if (folder / SUMS).exists():
+    if (folder / SUMS).exists() and OWN_ROWS in read_sums(folder):
         read_checked(folder, OWN_ROWS)
+    elif not path.is_file():
+        return None
     own = OwnRows.load(path)
     if own.log_probs.shape[1] != classes:
         raise DamagedFileError(path, f"expected answers for {classes} classes")
