@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from limbeck.artifacts import TIMES
 from limbeck.inspection import verify
+from walks import artifacts
 
 pytestmark = pytest.mark.slow
 
@@ -28,14 +28,6 @@ LONGER = ("--set", "teacher.convnet.train.epochs=12", "--set", "student.2x16.tra
 
 def command(recipe, out):
     return [sys.executable, "-c", COMMAND, "run", str(recipe), "--out", str(out), *LONGER]
-
-
-def artifacts(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted((root / "artifacts").rglob("*"))
-        if path.is_file() and path.name != TIMES
-    }
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from limbeck.precision import autocast, resolve_precision
     ],
 )
 def test_the_rule_looks_at_the_setting_the_kind_and_the_processor_s_flag(monkeypatch, setting, kind, native, resolved):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda: native)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: native)
     assert resolve_precision(setting, kind) == resolved
 
 

@@ -7,35 +7,16 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import limbeck
-from limbeck.artifacts import TIMES
 from limbeck.data import Split
 from limbeck.errors import LimbeckError
 from limbeck.inspection import inspect, verify
-from limbeck.progress import Lines
 from limbeck.road import Road
-
-
-def digests(root: Path) -> dict[str, bytes]:
-    """Every artifact file's bytes, durations left out."""
-    artifacts = root / "artifacts"
-    return {
-        str(path.relative_to(artifacts)): path.read_bytes()
-        for path in sorted(artifacts.rglob("*"))
-        if path.is_file() and path.name != TIMES
-    }
-
-
-def said(out: Path, recipe: Path, **options) -> str:
-    stream = Path(out.parent / "said.txt")
-    with stream.open("w") as file:
-        limbeck.run(recipe, out, progress=Lines(file), **options)
-    return stream.read_text()
+from walks import artifacts, said
 
 
 def test_a_run_has_rows_as_designed_and_names_its_models(finished):
@@ -52,7 +33,7 @@ def test_a_run_has_rows_as_designed_and_names_its_models(finished):
 
 def test_the_same_command_again_has_nothing_to_do_and_changes_nothing(tiny_run, tiny):
     before = {path: path.stat().st_mtime_ns for path in tiny_run.parent.rglob("*") if path.is_file()}
-    assert f"nothing to do: {tiny_run} is complete" in said(tiny_run, tiny)
+    assert f"nothing to do: {tiny_run} is complete" in said(tiny, tiny_run)
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {p for p in before if before[p] != after[p] and p.name != ".lock"} == set()
 
@@ -64,41 +45,41 @@ def test_permuting_the_test_labels_changes_no_model(finished, tiny, tmp_path):
     other = limbeck.Part("test", test.inputs, shuffled, test.ids, test.classes)
     results = replace(road, split=Split(road.split.train, road.split.validation, other)).walk()
     assert all(row["accuracy"] < 0.2 for row in results["models"])
-    assert digests(tmp_path / "runs") == digests(finished.parent)
+    assert artifacts(tmp_path / "runs") == artifacts(finished.parent)
 
 
 def test_a_changed_temperature_keeps_teacher_and_knowledge(tiny_run, tiny):
-    text = said(tiny_run.parent / "warmer", tiny, sets=["student.*.distill.temperature=8"])
+    text = said(tiny, tiny_run.parent / "warmer", sets=["student.*.distill.temperature=8"])
     assert "teacher convnet: done" not in text
     assert "knowledge" not in text
     assert "student 2x16 (temperature 8): done" in text
 
 
 def test_a_damaged_student_is_made_again_to_the_same_bytes(tiny_run, tiny):
-    whole = digests(tiny_run.parent)
+    whole = artifacts(tiny_run.parent)
     weights = (tiny_run / "models" / "student" / "2x16-temperature=4" / "model.safetensors").resolve()
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
     assert [damage.path for damage in verify(tiny_run)] == [weights]
-    assert "is damaged" in said(tiny_run, tiny)
-    assert {name: data for name, data in digests(tiny_run.parent).items() if ".damaged-" not in name} == whole
+    assert "is damaged" in said(tiny, tiny_run)
+    assert {name: data for name, data in artifacts(tiny_run.parent).items() if ".damaged-" not in name} == whole
     assert verify(tiny_run) == []
 
 
 def test_a_damaged_shard_is_named_and_recomputed_to_the_same_bytes(tiny_run, tiny):
-    whole = digests(tiny_run.parent)
+    whole = artifacts(tiny_run.parent)
     shard = sorted((tiny_run.parent / "artifacts" / "knowledge").glob("*/00000.safetensors"))[0]
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    text = said(tiny_run, tiny)
+    text = said(tiny, tiny_run)
     assert f"{shard} is damaged: made again" in text
-    assert digests(tiny_run.parent) == whole
+    assert artifacts(tiny_run.parent) == whole
 
 
 def test_another_seed_or_recipe_in_the_folder_is_refused(tiny_run, tiny):
-    whole = digests(tiny_run.parent)
+    whole = artifacts(tiny_run.parent)
     with pytest.raises(LimbeckError, match="holds a run of another seed"):
         limbeck.run(tiny, tiny_run, seed=1)
     with pytest.raises(
@@ -106,7 +87,7 @@ def test_another_seed_or_recipe_in_the_folder_is_refused(tiny_run, tiny):
         match=r"another recipe, or other settings \(student\.2x16\.distill\.temperature: 4\.0 there, 9\.0 here\)",
     ):
         limbeck.run(tiny, tiny_run, sets=["student.*.distill.temperature=9"])
-    assert digests(tiny_run.parent) == whole
+    assert artifacts(tiny_run.parent) == whole
 
 
 def test_a_folder_with_something_else_is_refused_and_untouched(tiny, tmp_path):
@@ -119,10 +100,10 @@ def test_a_folder_with_something_else_is_refused_and_untouched(tiny, tmp_path):
 
 @pytest.mark.slow
 def test_fresh_sets_the_old_run_aside_and_makes_the_same_again(tiny_run, tiny):
-    whole = digests(tiny_run.parent)
-    text = said(tiny_run, tiny, fresh=True)
+    whole = artifacts(tiny_run.parent)
+    text = said(tiny, tiny_run, fresh=True)
     assert "teacher convnet: done" in text
-    assert digests(tiny_run.parent) == whole
+    assert artifacts(tiny_run.parent) == whole
     assert (tiny_run.parent / "tiny.old-1" / "results.json").exists()
     assert len(list((tiny_run.parent / "tiny.old-1" / "artifacts").rglob("model.safetensors"))) == 3
 
@@ -171,4 +152,4 @@ def test_a_run_killed_again_and_again_ends_with_the_same_bytes(finished, tiny, t
         process.send_signal(signal.SIGKILL)
         process.wait()
     subprocess.run(command("run", str(tiny), "--out", str(out)), check=True, capture_output=True, env=environment)
-    assert digests(tmp_path / "runs") == digests(finished.parent)
+    assert artifacts(tmp_path / "runs") == artifacts(finished.parent)

@@ -20,6 +20,7 @@ from limbeck.progress import Lines, Silent
 from limbeck.road import Road, run_split
 from limbeck.training import predict_log_probs
 from tiny_texts import learnable_folder, written_texts
+from walks import artifacts
 
 RECIPE = """
 title = "Small encoders"
@@ -152,14 +153,6 @@ def rows(out):
 def model_folder(out, name):
     (folder,) = (out / "models").glob(f"{name}-*temperature=4" if name.startswith("student") else name)
     return folder
-
-
-def artifacts(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted((root / "artifacts").rglob("*"))
-        if path.is_file() and path.name != TIMES and ".locks" not in path.parts
-    }
 
 
 def keys(recipe, *sets):

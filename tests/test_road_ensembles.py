@@ -12,17 +12,16 @@ import pytest
 from scipy.special import log_softmax, logsumexp, softmax
 
 import limbeck
-from limbeck.artifacts import TIMES
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import read_tensors
 from limbeck.inspection import inspect, verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
-from limbeck.progress import Lines, Silent
 from limbeck.road import Road, run_split
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.training import predict_log_probs
+from walks import Stops, artifacts, dated_artifacts, folders, made, parts, results, row, said
 
 SEVERAL = """
 title = "Several"
@@ -149,64 +148,8 @@ train = { epochs = 2, batch_size = 64, learning_rate = 1e-2 }
 """
 
 
-class Stops(Silent):
-    """A progress that interrupts when a stage of this title begins."""
-
-    def __init__(self, title):
-        self.title = title
-
-    def start(self, title, total):
-        if title == self.title:
-            raise KeyboardInterrupt
-
-
-def said(recipe, out, **options):
-    path = out.parent.parent / "said.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        limbeck.run(recipe, out, progress=Lines(file), **options)
-    return path.read_text()
-
-
-def made(heard):
-    """The stages that were made, as a log names them."""
-    roles = ("reference", "teacher", "knowledge", "student", "baseline")
-    return [line.partition(": done")[0] for line in heard.splitlines() if ": done" in line and line.startswith(roles)]
-
-
-def results(run):
-    return json.loads((run / "results.json").read_bytes())
-
-
-def row(found, role, name, **variant):
-    (one,) = (one for one in found["models"] if (one["role"], one["name"], one["variant"]) == (role, name, variant))
-    return one
-
-
-def parts(run):
-    return json.loads((run / "run.json").read_bytes())["parts"]
-
-
 def predictions(run, name):
     return read_tensors(run / "predictions" / f"{name}.safetensors")[0]["log_probs"].astype(np.float64)
-
-
-def artifacts(root):
-    """Every artifact's files but durations, by path: bytes and time of change."""
-    return {
-        str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted((root / "artifacts").rglob("*"))
-        if path.is_file() and path.name != TIMES and ".locks" not in path.parts
-    }
-
-
-def contents_of(found):
-    return {name: data for name, (data, _) in found.items()}
-
-
-def folders(found):
-    """The artifacts that files are of: KIND/KEY."""
-    return {"/".join(name.split("/")[1:3]) for name in found}
 
 
 def learnt(road, plan):
@@ -313,10 +256,10 @@ def test_the_same_call_again_has_nothing_to_do_and_changes_nothing(several_run, 
 
 
 def test_one_more_member_costs_its_training_and_its_knowledge_and_nothing_else(several_run, several):
-    before = artifacts(several_run.parent)
+    before = dated_artifacts(several_run.parent)
     out = several_run.parent / "four"
     heard = said(several, out, sets=["teacher.ensemble.members=4"])
-    after = artifacts(several_run.parent)
+    after = dated_artifacts(several_run.parent)
     assert {name: after[name] for name in before} == before
     assert made(heard) == [
         "reference single (member 4)",
@@ -346,13 +289,13 @@ def test_one_more_member_costs_its_training_and_its_knowledge_and_nothing_else(s
 
 
 def test_a_members_artifact_that_is_gone_is_made_again_alone(several_run, several):
-    before = artifacts(several_run.parent)
+    before = dated_artifacts(several_run.parent)
     gone = parts(several_run)["reference/single-member=2"]
     shutil.rmtree(several_run.parent / "artifacts" / "teacher" / gone)
     assert [damage.path.name for damage in verify(several_run)] == [gone]
     assert made(said(several, several_run)) == ["reference single (member 2)"]
-    after = artifacts(several_run.parent)
-    assert contents_of(after) == contents_of(before)
+    after = dated_artifacts(several_run.parent)
+    assert {name: data for name, (data, _) in after.items()} == {name: data for name, (data, _) in before.items()}
     assert {name for name in before if before[name] != after[name]} == {name for name in before if gone in name}
     assert verify(several_run) == []
 
@@ -367,8 +310,8 @@ def test_a_damaged_member_is_named_and_made_again_to_the_same_bytes(several_run,
     heard = said(several, several_run)
     assert "reference single (member 3) is made again" in heard
     assert "other weights" not in heard
-    after = contents_of(artifacts(several_run.parent))
-    assert {name: data for name, data in after.items() if ".damaged-" not in name} == contents_of(before)
+    after = artifacts(several_run.parent)
+    assert {name: data for name, data in after.items() if ".damaged-" not in name} == before
 
 
 def test_a_run_that_was_stopped_goes_on_without_touching_the_members_that_are_there(
@@ -378,13 +321,13 @@ def test_a_run_that_was_stopped_goes_on_without_touching_the_members_that_are_th
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(several, out, progress=Stops("reference single (member 3)"))
     keys = [parts(out)[f"reference/single-member={number}"] for number in (1, 2)]
-    before = {name: data for name, data in artifacts(out.parent).items() if any(key in name for key in keys)}
+    before = {name: data for name, data in dated_artifacts(out.parent).items() if any(key in name for key in keys)}
     assert folders(before) == {f"teacher/{key}" for key in keys}
     heard = said(several, out)
     assert made(heard)[0] == "reference single (member 3)"
-    after = artifacts(out.parent)
+    after = dated_artifacts(out.parent)
     assert {name: after[name] for name in before} == before
-    assert contents_of(after) == contents_of(artifacts(several_finished.parent))
+    assert artifacts(out.parent) == artifacts(several_finished.parent)
 
 
 @pytest.mark.slow
@@ -397,7 +340,7 @@ def test_a_run_that_was_stopped_later_ends_with_the_same_bytes(several, several_
         limbeck.run(several, out, progress=Stops(title))
     heard = said(several, out)
     assert "reference single" not in heard
-    assert contents_of(artifacts(out.parent)) == contents_of(artifacts(several_finished.parent))
+    assert artifacts(out.parent) == artifacts(several_finished.parent)
     assert verify(out) == []
 
 
@@ -557,9 +500,9 @@ def test_fitted_weights_are_never_worse_on_validation_rows_and_are_said_to_be_fi
 
 
 def test_fitted_weights_take_the_members_and_the_knowledge_that_are_there(several_run, several):
-    before = artifacts(several_run.parent)
+    before = dated_artifacts(several_run.parent)
     heard = said(several, several_run.parent / "fitted", sets=FITTED)
-    after = artifacts(several_run.parent)
+    after = dated_artifacts(several_run.parent)
     assert {name: after[name] for name in before} == before
     assert [one for one in made(heard) if not one.startswith("student")] == []
     assert f"nothing to do: {several_run.parent / 'fitted'} is complete" in said(
@@ -593,8 +536,8 @@ def test_damaged_weights_are_fitted_again(several_run, several):
     assert [damage.path for damage in verify(out)] == [path]
     heard = said(several, out, sets=FITTED)
     assert f"{path} is damaged: set aside as " in heard
-    after = contents_of(artifacts(several_run.parent))
-    assert {name: data for name, data in after.items() if ".damaged-" not in name} == contents_of(before)
+    after = artifacts(several_run.parent)
+    assert {name: data for name, data in after.items() if ".damaged-" not in name} == before
 
 
 @pytest.mark.slow
@@ -822,15 +765,15 @@ def test_a_run_of_generations_that_was_stopped_goes_on(generations, generations_
         limbeck.run(generations, out, progress=Stops("student born-again-2 (temperature 1)"))
     heard = said(generations, out)
     assert not any("generation-0" in one or "born-again-1" in one for one in made(heard))
-    assert contents_of(artifacts(out.parent)) == contents_of(artifacts(generations_finished.parent))
+    assert artifacts(out.parent) == artifacts(generations_finished.parent)
     assert f"nothing to do: {out} is complete" in said(generations, out)
 
 
 @pytest.mark.slow
 def test_a_fresh_run_of_generations_sets_the_old_aside_with_links_that_lead_somewhere(generations, generations_run):
-    before = contents_of(artifacts(generations_run.parent))
+    before = artifacts(generations_run.parent)
     said(generations, generations_run, fresh=True)
-    assert contents_of(artifacts(generations_run.parent)) == before
+    assert artifacts(generations_run.parent) == before
     old = generations_run.with_name("generations.old-1")
     links = [path for path in (old / "models").rglob("*") if path.is_symlink()]
     assert len(links) == 9
@@ -952,5 +895,5 @@ def test_a_run_that_was_killed_at_any_member_ends_with_the_same_bytes(several, s
         process.wait()
     assert killed
     limbeck.run(several, out)
-    assert contents_of(artifacts(out.parent)) == contents_of(artifacts(several_finished.parent))
+    assert artifacts(out.parent) == artifacts(several_finished.parent)
     assert verify(out) == []

@@ -12,11 +12,12 @@ from limbeck.errors import LimbeckError
 from limbeck.inspection import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
-from limbeck.progress import Lines, Silent
+from limbeck.progress import Silent
 from limbeck.road import Road, run_split
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.training import predict_log_probs
 from tiny_texts import learnable_folder, written_texts
+from walks import Stops, artifact, artifacts, said
 
 DIGITS = """
 title = "By folds"
@@ -60,44 +61,13 @@ train = { epochs = 1, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
 """
 
 
-class Stops(Silent):
-    """A progress that is interrupted where this begins."""
-
-    def __init__(self, title):
-        self.title = title
-
-    def start(self, title, total):
-        if title == self.title:
-            raise KeyboardInterrupt
-
-
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     """The recipe, and a finished run with what it said. Not to be changed."""
     folder = tmp_path_factory.mktemp("folds")
     (folder / "digits.toml").write_text(DIGITS)
-    return folder / "digits.toml", *made(folder / "digits.toml", folder / "runs" / "digits")
-
-
-def made(recipe, out, **options):
-    log = recipe.parent / "said.txt"
-    with log.open("w") as file:
-        limbeck.run(recipe, out, progress=Lines(file), **options)
-    return out, log.read_text()
-
-
-def artifact(out, name):
-    parts = json.loads((out / "run.json").read_text())["parts"]
-    return out.parent / "artifacts" / name.partition("/")[0] / parts[name]
-
-
-def artifacts(out):
-    root = out.parent / "artifacts"
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.name != TIMES and ".locks" not in path.parts
-    }
+    recipe, out = folder / "digits.toml", folder / "runs" / "digits"
+    return recipe, out, said(recipe, out)
 
 
 def seconds(folder):
@@ -112,8 +82,8 @@ def test_every_training_row_is_labelled_by_the_network_that_has_not_seen_it(digi
     assert known.all()
     answered = np.zeros(len(train), int)
     for fold in (1, 2, 3):
-        said = predict_log_probs(open_model(artifact(out, f"teacher/net-fold={fold}"))[0], train.inputs)
-        answered += np.abs(said - own).max(axis=1) < 1e-4
+        answers = predict_log_probs(open_model(artifact(out, f"teacher/net-fold={fold}"))[0], train.inputs)
+        answered += np.abs(answers - own).max(axis=1) < 1e-4
     assert (answered >= 1).all()
     assert (answered > 1).mean() < 0.01
     recorded = Knowledge.open(next(iter((out.parent / "artifacts" / "knowledge").glob("[!.]*")))).log_probs()
@@ -122,7 +92,8 @@ def test_every_training_row_is_labelled_by_the_network_that_has_not_seen_it(digi
 
 def test_the_teacher_is_the_network_that_has_seen_all_rows(digits):
     _, out, _ = digits
-    plain, _ = made(digits[0], out.parent.parent / "plain" / "digits", sets=["teacher.net.folds=2"])
+    plain = out.parent.parent / "plain" / "digits"
+    said(digits[0], plain, sets=["teacher.net.folds=2"])
     folder, other = artifact(out, "teacher/net"), artifact(plain, "teacher/net")
     assert folder.name != other.name
     assert (folder / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
@@ -143,19 +114,19 @@ def test_folds_are_in_the_time_that_it_took_and_in_no_row_of_the_results(digits)
 
 
 def test_they_are_planned_and_made_in_their_turn(digits, limbeck):
-    recipe, out, said = digits
+    recipe, out, heard = digits
     code, shown, _ = limbeck("run", recipe, "--dry-run", "--out", out.parent.parent / "new" / "run")
     assert code == 0
     lines = [line for line in shown.splitlines() if " teacher " in line]
     assert [" ".join(line.split()[2:6]) for line in lines][:3] == [f"teacher net (fold {fold})" for fold in (1, 2, 3)]
-    assert said.index("teacher net (fold 3): done") < said.index("teacher net: done")
+    assert heard.index("teacher net (fold 3): done") < heard.index("teacher net: done")
 
 
 def test_the_same_call_again_has_nothing_to_do(digits):
     recipe, out, _ = digits
-    before = artifacts(out)
-    assert "nothing to do" in made(recipe, out)[1]
-    assert artifacts(out) == before
+    before = artifacts(out.parent)
+    assert "nothing to do" in said(recipe, out)
+    assert artifacts(out.parent) == before
 
 
 @pytest.mark.parametrize("title", ["teacher net (fold 2)", "teacher net"])
@@ -165,7 +136,7 @@ def test_a_run_that_is_cut_off_among_them_goes_on_to_the_same_bytes(digits, titl
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out, progress=Stops(title))
     limbeck.run(recipe, out, progress=Silent())
-    assert artifacts(out) == artifacts(whole)
+    assert artifacts(out.parent) == artifacts(whole.parent)
 
 
 def test_damaged_answers_are_noticed_and_made_again(digits, tmp_path):
@@ -177,8 +148,8 @@ def test_damaged_answers_are_noticed_and_made_again(digits, tmp_path):
     data[-3] ^= 1
     path.write_bytes(data)
     assert [damage.path.name for damage in verify(out)] == [OWN_ROWS]
-    _, said = made(recipe, out)
-    assert "is damaged: set aside" in said
+    heard = said(recipe, out)
+    assert "is damaged: set aside" in heard
     assert path.read_bytes() == (artifact(whole, "teacher/net") / OWN_ROWS).read_bytes()
 
 
@@ -190,7 +161,7 @@ def test_a_fold_that_is_gone_is_made_again(digits, tmp_path):
     assert verify(out)
     limbeck.run(recipe, out, progress=Silent())
     assert verify(out) == []
-    assert artifacts(out) == artifacts(whole)
+    assert artifacts(out.parent) == artifacts(whole.parent)
 
 
 def test_a_teacher_whose_answers_are_gone_is_not_asked_in_their_place(digits, tmp_path):
@@ -203,9 +174,9 @@ def test_a_teacher_whose_answers_are_gone_is_not_asked_in_their_place(digits, tm
 
 def test_more_folds_than_rows_are_refused(digits, tmp_path, refused):
     sets = ["--set", "teacher.net.folds=100", "--set", "data.labels=50"]
-    code, said = refused("run", digits[0], *sets, "--out", tmp_path / "run")
+    code, line = refused("run", digits[0], *sets, "--out", tmp_path / "run")
     assert code == 1
-    assert said.startswith("teacher.net.folds = 100, but part")
+    assert line.startswith("teacher.net.folds = 100, but part")
 
 
 def test_a_bootstrapped_teacher_is_not_told_of_folds(tmp_path):
@@ -214,9 +185,9 @@ def test_a_bootstrapped_teacher_is_not_told_of_folds(tmp_path):
     (tmp_path / "digits.toml").write_text(
         table.replace("test = 0.25", "test = 0.95").replace("validation = 200", "validation = 50")
     )
-    _, said = made(tmp_path / "digits.toml", tmp_path / "runs" / "digits")
-    assert "it has memorised its rows" in said
-    assert "folds" not in said
+    heard = said(tmp_path / "digits.toml", tmp_path / "runs" / "digits")
+    assert "it has memorised its rows" in heard
+    assert "folds" not in heard
 
 
 def test_members_and_refits_have_folds_of_their_own(digits, tmp_path):
@@ -237,13 +208,14 @@ def test_an_encoder_teaches_by_folds(tmp_path):
     learnable_folder(tmp_path / "base")
     written_texts(tmp_path / "rows.jsonl", 400)
     (tmp_path / "texts.toml").write_text(TEXTS)
-    out, said = made(tmp_path / "texts.toml", tmp_path / "runs" / "texts")
+    out = tmp_path / "runs" / "texts"
+    heard = said(tmp_path / "texts.toml", out)
     train = run_split(out).train
     teacher = open_model(artifact(out, "teacher/big"))[0]
     known, own = teacher.own_rows.answers_for(train)
     assert known.all()
     assert np.abs(predict_log_probs(teacher, train.inputs) - own).max() > 0.1
-    assert "memorised" not in said
+    assert "memorised" not in heard
     kept = limbeck.extract(teacher, train, tmp_path / "python", name="big", dtype="float32")
     np.testing.assert_allclose(kept.log_probs(), own, atol=1e-5)
     assert verify(out) == []
@@ -252,6 +224,6 @@ def test_an_encoder_teaches_by_folds(tmp_path):
 def test_a_network_that_has_memorised_its_rows_is_told_of_folds(tmp_path):
     table = DIGITS.replace("folds = 3\n", "").replace("epochs = 3", "epochs = 60").replace("test = 0.25", "test = 0.9")
     (tmp_path / "digits.toml").write_text(table.replace("validation = 200", "validation = 100"))
-    _, said = made(tmp_path / "digits.toml", tmp_path / "runs" / "digits")
-    assert "it has memorised its rows" in said
-    assert "set folds = 3, so that each row is answered by a model that has not seen it" in said
+    heard = said(tmp_path / "digits.toml", tmp_path / "runs" / "digits")
+    assert "it has memorised its rows" in heard
+    assert "set folds = 3, so that each row is answered by a model that has not seen it" in heard

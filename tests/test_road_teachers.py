@@ -14,45 +14,20 @@ import pytest
 from scipy.special import softmax
 
 import limbeck
-from limbeck.artifacts import TIMES
 from limbeck.errors import UsageError
 from limbeck.inspection import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
-from limbeck.progress import Lines
 from limbeck.road import Road, run_split
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
 from limbeck.training import predict_log_probs
+from walks import artifact, artifacts, parts, said
 
 THIRD = 'teacher=[{name="forest", model={kind="random-forest", trees=30}}, {name="boosting", folds=2, model={kind="gradient-boosting", iterations=10, leaves=4, min_samples_leaf=5}}, {name="other", folds=2, model={kind="random-forest", trees=10}}, {name="both", of=["forest", "boosting", "other"]}]'
 
 
-def said(recipe, out, **options):
-    path = out.parent.parent / "said.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        limbeck.run(recipe, out, progress=Lines(file), **options)
-    return path.read_text()
-
-
-def parts(run):
-    return json.loads((run / "run.json").read_text())["parts"]
-
-
-def artifact(run, name):
-    return run.parent / "artifacts" / name.partition("/")[0] / parts(run)[name]
-
-
 def rows(run):
     return {(row["role"], row["name"]): row for row in json.loads((run / "results.json").read_text())["models"]}
-
-
-def artifacts(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted((root / "artifacts").rglob("*"))
-        if path.is_file() and path.name != TIMES and ".locks" not in path.parts
-    }
 
 
 # ---------------------------------------------------------------- what comes of it

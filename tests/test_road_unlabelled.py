@@ -12,17 +12,17 @@ import pytest
 from scipy.special import softmax
 
 import limbeck
-from limbeck.artifacts import TIMES
 from limbeck.data import load_dataset
 from limbeck.errors import LimbeckError
 from limbeck.inspection import verify
 from limbeck.knowledge import Knowledge
 from limbeck.lessons import lesson_of
 from limbeck.models.opening import open_model
-from limbeck.progress import Lines, Silent
+from limbeck.progress import Silent
 from limbeck.recipe import parse_recipe
 from limbeck.road import Road
 from limbeck.training import predict_log_probs
+from walks import artifacts, dated_artifacts, folders, made, parts, results, said
 
 UNLABELLED = """
 title = "Unlabelled"
@@ -62,46 +62,6 @@ class Listening(Silent):
 
     def start(self, title, total):
         self.totals[title] = total
-
-
-def said(recipe, out, **options):
-    path = out.parent.parent / "said.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        limbeck.run(recipe, out, progress=Lines(file), **options)
-    return path.read_text()
-
-
-def made(heard):
-    """The stages that were made, as a log names them."""
-    roles = ("reference", "teacher", "knowledge", "student", "baseline")
-    return [line.partition(": done")[0] for line in heard.splitlines() if ": done" in line and line.startswith(roles)]
-
-
-def results(run):
-    return json.loads((run / "results.json").read_bytes())
-
-
-def parts(run):
-    return json.loads((run / "run.json").read_bytes())["parts"]
-
-
-def artifacts(root):
-    """Every artifact's files but durations, by path: bytes and time of change."""
-    return {
-        str(path.relative_to(root)): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted((root / "artifacts").rglob("*"))
-        if path.is_file() and path.name != TIMES and ".locks" not in path.parts
-    }
-
-
-def contents_of(found):
-    return {name: data for name, (data, _) in found.items()}
-
-
-def folders(found):
-    """The artifacts that files are of: KIND/KEY."""
-    return {"/".join(name.split("/")[1:3]) for name in found}
 
 
 def sure_of(road, stage):
@@ -216,10 +176,10 @@ def test_the_same_call_again_has_nothing_to_do(copied_run, recipe, contents):
 
 
 def test_one_more_file_is_recorded_and_nothing_else_but_the_student_is_made(copied_run, recipe):
-    before = artifacts(copied_run.parent)
+    before = dated_artifacts(copied_run.parent)
     out = copied_run.parent / "four"
     heard = said(recipe, out, sets=[FOUR])
-    after = artifacts(copied_run.parent)
+    after = dated_artifacts(copied_run.parent)
     assert {name: after[name] for name in before} == before
     assert [one for one in made(heard) if not one.startswith("knowledge")] == [
         "student net (temperature 4)",
@@ -234,9 +194,9 @@ def test_one_more_file_is_recorded_and_nothing_else_but_the_student_is_made(copi
 def test_where_a_file_lies_and_what_it_is_called_make_no_difference(copied_run, recipe, folder, tmp_path):
     shutil.copy(folder / "more.npz", tmp_path / "renamed.npz")
     sets = [f'transfer.all.parts=["labelled", "unlabelled", "file:{tmp_path}/renamed.npz", "file:other.npy"]']
-    before = artifacts(copied_run.parent)
+    before = dated_artifacts(copied_run.parent)
     assert made(said(recipe, copied_run.parent / "renamed", sets=sets)) == []
-    assert artifacts(copied_run.parent) == before
+    assert dated_artifacts(copied_run.parent) == before
 
 
 def test_a_file_in_another_place_in_the_list_keeps_what_is_known_of_it(copied_run, recipe):
@@ -306,7 +266,7 @@ def test_labels_that_are_taken_away_reach_nothing(recipe, tmp_path, digits):
         parts = 'transfer.all.parts=["labelled", "unlabelled"]'
         road = Road.open(recipe, tmp_path / "runs" / name / "run", sets=[parts])
         facts = replace(road, split=cut).walk()["parts"]
-        found[name] = contents_of(artifacts(tmp_path / "runs" / name)), facts
+        found[name] = artifacts(tmp_path / "runs" / name), facts
         assert len(folders(found[name][0])) == 3 + 8 + 2
     assert found["other"] == found["true"]
     assert found["none"] == found["true"]
@@ -362,7 +322,7 @@ def test_rows_without_labels_count_by_how_sure_the_teacher_is(copied_run, recipe
 
 
 def test_a_confidence_that_no_row_has_is_one_clear_line(copied_run, recipe, limbeck):
-    before = artifacts(copied_run.parent)
+    before = dated_artifacts(copied_run.parent)
     sets = ('transfer.all.parts=["file:more.npz", "file:other.npy"]', "transfer.all.confidence={least=1}")
     options = [word for change in sets for word in ("--set", change)]
     code, _, err = limbeck("run", recipe, "--out", copied_run.parent / "sure", *options)
@@ -372,7 +332,7 @@ def test_a_confidence_that_no_row_has_is_one_clear_line(copied_run, recipe, limb
         "limbeck: student net (temperature 4): teacher ensemble is less sure than 1.0 of every row: lower "
         "confidence.least of its transfer set"
     )
-    after = artifacts(copied_run.parent)
+    after = dated_artifacts(copied_run.parent)
     assert {name: after[name] for name in before} == before
     assert not list((copied_run.parent / "artifacts" / "student").glob("*.part/*.safetensors"))
 

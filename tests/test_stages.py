@@ -164,7 +164,7 @@ def begun(tiny, tmp_path):
         (stage,) = road.planner.teachers()
         part = road.store.part(stage.identity)
         part.mkdir(parents=True)
-        (part / "plan.json").write_text(json.dumps(plan))
+        (part / "plan.json").write_text(json.dumps({"device": "cpu", **plan}))
         return road.folder.path, part
 
     return begin
@@ -186,11 +186,21 @@ def test_a_training_goes_on_with_the_threads_that_it_was_begun_with(tiny, begun)
     assert json.loads((artifact(out, "teacher") / "plan.json").read_text())["threads"] == before + 1
 
 
-def test_a_training_begun_in_another_precision_is_refused_and_stays(tiny, begun, contents):
-    out, part = begun(precision="float64", threads=1)
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({"precision": "float64"}, "was begun in float64, but here teacher convnet would train in"),
+        (
+            {"precision": "float32", "device": "cuda:7"},
+            "was begun on cuda:7, but here teacher convnet would train on cpu: continue with --device cuda:7",
+        ),
+    ],
+)
+def test_a_training_begun_in_another_precision_or_elsewhere_is_refused_and_stays(tiny, begun, contents, plan, message):
+    out, part = begun(**plan, threads=1)
     before = contents(part)
-    with pytest.raises(LimbeckError, match=rf"{part} was begun in float64, but here teacher convnet would train in"):
-        run(tiny, out)
+    with pytest.raises(LimbeckError, match=f"{part} {message}"):
+        run(tiny, out, device="cpu")
     after = contents(part)
     after.pop("lock", None)
     assert after == before

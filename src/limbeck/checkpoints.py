@@ -15,7 +15,8 @@ from limbeck.artifacts import CHECKPOINTS
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, read_tensors, write_tensors
 
-_MODEL, _BEST, _OPTIMIZER, _GENERATOR, _LOSS = "model.", "best.", "optimizer.", "generator", "loss_sum"
+_MODEL, _BEST, _OPTIMIZER, _LOSS = "model.", "best.", "optimizer.", "loss_sum"
+_GENERATOR, _GPU_GENERATOR = "generator", "generator.gpu"
 
 
 @dataclass
@@ -25,7 +26,7 @@ class TrainingState:
     Attributes:
         epoch: epochs done.
         step: steps done in the epoch that is running.
-        loss_sum: of the steps in that epoch.
+        loss_sum: of the steps in that epoch; it lies where the model does.
         history: a row for each epoch done.
         best: the weights of the best epoch so far; `best_epoch` and `best_score` say which and how good.
         seconds: spent on it so far, in every process that worked on it.
@@ -57,6 +58,8 @@ def save_checkpoint(
             if value is not None:
                 tensors[f"{_OPTIMIZER}{number}.{name}"] = torch.as_tensor(value)
     tensors[_GENERATOR] = torch.get_rng_state()
+    if state.loss_sum.is_cuda:
+        tensors[_GPU_GENERATOR] = torch.cuda.get_rng_state(state.loss_sum.device)
     tensors[_LOSS] = state.loss_sum
     header = {
         "training": {**training, "model": _shapes(model)},
@@ -75,7 +78,7 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, training: Mapping[str, Any]
 ) -> TrainingState | None:
-    """Take up the newest whole checkpoint: weights, optimiser and torch's generator; None if there is none.
+    """Take up the newest whole checkpoint: weights, optimiser and torch's generators; None if there is none.
 
     A damaged one falls back to the one before.
 
@@ -105,6 +108,8 @@ def load_checkpoint(
             optimizer_state.setdefault(int(number), {})[field_name] = tensor
         optimizer.load_state_dict({**optimizer.state_dict(), "state": optimizer_state})
         torch.set_rng_state(tensors[_GENERATOR])
+        if _GPU_GENERATOR in tensors and trained[0].is_cuda:
+            torch.cuda.set_rng_state(tensors[_GPU_GENERATOR], trained[0].device)
         score = header["best_score"]
         return TrainingState(
             epoch=header["epoch"],

@@ -40,6 +40,9 @@ Sets = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of initialisation, order, dropout and views; never of the split.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Set the old run aside and make all anew.")]
+Device = Annotated[
+    str, typer.Option(help="Where networks are trained and asked: cpu, cuda, cuda:1 …; auto: a GPU where there is one.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done: stages, rows, bytes, minutes.")]
 
 
@@ -63,16 +66,24 @@ def run(
     sets: Sets = None,
     seed: Seed = 0,
     fresh: Fresh = False,
+    device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """From data to report; the same command again continues, or says that there is nothing to do."""
-    _walk(recipe, out, sets, seed, fresh, "report", dry_run)
+    _walk(recipe, out, sets, seed, fresh, "report", device, dry_run)
 
 
 @app.command()
-def teach(recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False) -> None:
+def teach(
+    recipe: RecipeArgument,
+    out: Out = None,
+    sets: Sets = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
     """The run as far as its teachers."""
-    _walk(recipe, out, sets, seed, False, "teach", dry_run)
+    _walk(recipe, out, sets, seed, False, "teach", device, dry_run)
 
 
 @app.command()
@@ -81,6 +92,7 @@ def extract(
     out: Out = None,
     sets: Sets = None,
     seed: Seed = 0,
+    device: Device = "auto",
     dry_run: DryRun = False,
     given: Annotated[
         Path | None,
@@ -101,15 +113,20 @@ def extract(
         from limbeck.recipe import read_recipe, teacher_from
 
         sets = [*(sets or []), teacher_from(read_recipe(recipe), str(given), teacher)]
-    _walk(recipe, out, sets, seed, False, "extract", dry_run)
+    _walk(recipe, out, sets, seed, False, "extract", device, dry_run)
 
 
 @app.command()
 def distill(
-    recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False
+    recipe: RecipeArgument,
+    out: Out = None,
+    sets: Sets = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: DryRun = False,
 ) -> None:
     """The run as far as its students and baselines."""
-    _walk(recipe, out, sets, seed, False, "distill", dry_run)
+    _walk(recipe, out, sets, seed, False, "distill", device, dry_run)
 
 
 @app.command()
@@ -128,6 +145,7 @@ def evaluate(
     out: Out = None,
     sets: Sets = None,
     seed: Seed = 0,
+    device: Device = "auto",
     dry_run: DryRun = False,
     label: Annotated[
         str | None, typer.Option(help="With ROWS that are a table: the column of labels.", show_default=False)
@@ -135,7 +153,7 @@ def evaluate(
 ) -> None:
     """The run as far as results.json: every model on the test rows. With ROWS: a saved model on those."""
     if rows is None:
-        _walk(recipe, out, sets, seed, False, "evaluate", dry_run)
+        _walk(recipe, out, sets, seed, False, "evaluate", device, dry_run)
         return
     from limbeck.prediction import measured
     from limbeck.terminal import results_table
@@ -144,9 +162,16 @@ def evaluate(
 
 
 @app.command()
-def report(recipe: RecipeArgument, out: Out = None, sets: Sets = None, seed: Seed = 0, dry_run: DryRun = False) -> None:
+def report(
+    recipe: RecipeArgument,
+    out: Out = None,
+    sets: Sets = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
     """The whole run, to report.html."""
-    _walk(recipe, out, sets, seed, False, "report", dry_run)
+    _walk(recipe, out, sets, seed, False, "report", device, dry_run)
 
 
 @app.command()
@@ -365,14 +390,22 @@ def main() -> None:
 
 
 def _walk(
-    recipe: str, out: Path | None, sets: list[str] | None, seed: int, fresh: bool, until: str, dry_run: bool
+    recipe: str,
+    out: Path | None,
+    sets: list[str] | None,
+    seed: int,
+    fresh: bool,
+    until: str,
+    device: str,
+    dry_run: bool,
 ) -> None:
     from limbeck.recipe import load_recipe
 
     load_recipe(recipe, sets or [])  # a slip in the recipe shows before torch is loaded
+    from limbeck.devices import using_device
     from limbeck.road import Road
 
-    with _progress() as progress:
+    with using_device(device), _progress() as progress:
         road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
         if dry_run:
             from limbeck.dry_run import describe_plan

@@ -17,6 +17,7 @@ from limbeck.claims import measured
 from limbeck.courses import Course, Entry
 from limbeck.data import Part, TableForm
 from limbeck.derived_making import form_numbers, is_tree, raised_by, tree_size
+from limbeck.devices import CPU
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.general_facts import general_rows
@@ -72,15 +73,21 @@ class Outcome:
         """What the recipe calls its tasks; empty where it has none."""
         return [course.task for course in self.courses if course.task is not None]
 
-    def write_run(self, parts: Mapping[str, str], precision: Mapping[str, str]) -> None:
+    def write_run(self, parts: Mapping[str, str], plans: Mapping[str, Mapping[str, Any]]) -> None:
         """run.json: what the run is made of, and what its numbers depend on.
 
         Args:
             parts: the key of each artifact, by name.
-            precision: of each model's training, by name.
+            plans: of each model's training, by name: its precision, and the device where that is not the processor.
         """
         self.folder.reopen()
-        about = {"command": self.command, "threads": thread_count(), "precision": dict(precision), "parts": dict(parts)}
+        about = {
+            "command": self.command,
+            "threads": thread_count(),
+            "precision": {name: plan["precision"] for name, plan in plans.items()},
+            "device": {name: plan["device"] for name, plan in plans.items() if plan["device"] != CPU},
+            "parts": dict(parts),
+        }
         write_json(self.folder.path / RUN, {**self.about, **about})
 
     def evaluate(self, entries: Sequence[Entry]) -> dict[str, Any]:

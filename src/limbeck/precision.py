@@ -9,29 +9,31 @@ import torch
 
 Precision = Literal["float32", "bfloat16"]
 
-# Kinds of model for which benchmarks/ show that bfloat16 gains where the processor multiplies it natively.
-GAINS_FROM_BFLOAT16 = frozenset({"mlp", "convnet", "soft-tree", "encoder"})
+# Kinds of model that gain from bfloat16 where the hardware multiplies it natively.
+GAINS_FROM_BFLOAT16 = frozenset({"mlp", "convnet", "soft-tree", "encoder", "masked-encoder"})
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 natively (AVX-512 BF16 or AMX); elsewhere it is emulated, slowly."""
+def has_bfloat16(device: torch.device | str = "cpu") -> bool:
+    """Whether a device multiplies bfloat16 natively (a processor by AVX-512 BF16 or AMX), and does not emulate it."""
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, flag, lambda: False)()) for flag in flags)
 
 
-def resolve_precision(setting: str, kind: str | None) -> Precision:
-    """The precision for a setting and a kind of model (None: a module of one's own, which stays in float32).
+def resolve_precision(setting: str, kind: str | None, device: torch.device | str = "cpu") -> Precision:
+    """The precision for a setting, a kind of model (None: a module of one's own, which stays in float32) and a device.
 
     Two runs with the same setting on the same kind of hardware resolve alike, so that their bytes are equal;
     what was resolved is written into plan.json, and whoever continues obeys that.
     """
     if setting == "auto":
-        return "bfloat16" if kind in GAINS_FROM_BFLOAT16 and has_bfloat16() else "float32"
+        return "bfloat16" if kind in GAINS_FROM_BFLOAT16 and has_bfloat16(device) else "float32"
     return "bfloat16" if setting == "bfloat16" else "float32"
 
 
-def autocast(precision: Precision) -> contextlib.AbstractContextManager[object]:
-    """The context in which a forward pass computes in that precision."""
+def autocast(precision: Precision, device: torch.device | str = "cpu") -> contextlib.AbstractContextManager[object]:
+    """The context in which a forward pass on a device computes in that precision."""
     if precision == "bfloat16":
-        return torch.autocast("cpu", dtype=torch.bfloat16)
+        return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
     return contextlib.nullcontext()

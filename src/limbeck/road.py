@@ -12,6 +12,7 @@ from limbeck.artifacts import ArtifactStore
 from limbeck.courses import Course, Entry
 from limbeck.data import Part, Split, ViewCache
 from limbeck.data.unlabelled import check_held_out
+from limbeck.devices import AUTO, using_device
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.extraction_warnings import OTHER_ROWS, split_warnings
 from limbeck.fitting import check_seed
@@ -21,7 +22,6 @@ from limbeck.model_stage import ModelStage
 from limbeck.outcome import Outcome, versions
 from limbeck.parts import general_parts, run_parts, shown_parts
 from limbeck.plan import Planner
-from limbeck.precision import resolve_precision
 from limbeck.progress import Progress, Silent
 from limbeck.recipe import Recipe, load_recipe, recipe_name, settings_key
 from limbeck.recipe_task import Task, of_task
@@ -43,6 +43,7 @@ def run(
     sets: Sequence[str] = (),
     until: str = "report",
     fresh: bool = False,
+    device: str = AUTO,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Walk the road from data to report, or as far as a stage; what is done already is not done again.
@@ -54,6 +55,8 @@ def run(
         sets: changes to the recipe, `KEY=VALUE`.
         until: teach, extract, distill, evaluate or report.
         fresh: set the old run and its artifacts aside, and make all anew.
+        device: where networks are trained and asked: "auto" for the first GPU where there is one, "cpu", "cuda",
+            "cuda:1" and so on. Speed is measured on the processor.
         progress: told what happens.
 
     Returns:
@@ -64,7 +67,8 @@ def run(
     """
     if until not in STAGES:
         raise UsageError(f'until = "{until}": there are {", ".join(STAGES)}')
-    return Road.open(recipe, out, seed=seed, sets=sets, fresh=fresh, progress=progress).walk(until)
+    with using_device(device):
+        return Road.open(recipe, out, seed=seed, sets=sets, fresh=fresh, progress=progress).walk(until)
 
 
 @dataclass
@@ -206,7 +210,7 @@ class Road:
             if reached >= STAGES.index("distill"):
                 entries = self._distill()
                 parts = {**self._planned_parts(), **self._shown_parts(entries)}
-                self.outcome.write_run(parts, self._precisions(entries))
+                self.outcome.write_run(parts, self._plans(entries))
                 if reached >= STAGES.index("evaluate"):
                     results = self.outcome.evaluate(entries)
                 if reached >= STAGES.index("report"):
@@ -258,13 +262,9 @@ class Road:
             found.setdefault(entry.id, entry)
         return list(found.values())
 
-    def _precisions(self, entries: Sequence[Entry]) -> dict[str, str]:
+    def _plans(self, entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
         stages = [*self.generals, *(entry.stage for entry in entries)]
-        return {
-            stage.id: resolve_precision(stage.settings.precision, str((stage.model or {})["kind"]))
-            for stage in stages
-            if stage.is_trained
-        }
+        return {stage.id: self.workshop.plan(stage) for stage in stages if stage.is_trained}
 
     def _planned_parts(self) -> dict[str, str]:
         return run_parts([course.planner for course in self.courses], self.generals)

@@ -18,8 +18,9 @@ from limbeck.at_once_making import make_fitted
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import ViewCache
 from limbeck.derived_making import make_corrected, make_form
+from limbeck.devices import CPU, resolve_device, using_device
 from limbeck.errors import LimbeckError
-from limbeck.files import DamagedFileError, write_bytes
+from limbeck.files import DamagedFileError, read_json, write_bytes
 from limbeck.general_making import make_general, open_general
 from limbeck.given_teacher import PredictionsModel
 from limbeck.inspection import artifact_damages
@@ -103,7 +104,8 @@ class Workshop(Shelf):
         """A teacher in the form in which it answers."""
         key = stage.identity.key
         if key not in self._teachers:
-            self._teachers[key] = TorchTeacher(self.model(stage))
+            model = self.model(stage)
+            self._teachers[key] = TorchTeacher(model.to(resolve_device(getattr(model, "kind", None))))
         return self._teachers[key]
 
     def on_validation(self, stage: ModelStage) -> npt.NDArray[np.float32] | None:
@@ -210,7 +212,7 @@ class Workshop(Shelf):
                 self.store.complete(stage.identity)
             elif not self.store.is_complete(stage.identity):
                 plan = self._plan(part, stage)
-                with using_threads(plan["threads"]):
+                with using_threads(plan["threads"]), using_device(plan["device"]):
                     make_general(stage, teacher, part, self.progress)
                 self.store.complete(stage.identity)
         return open_general(self.folder(stage))
@@ -248,20 +250,31 @@ class Workshop(Shelf):
             if self.store.is_all_there(stage.identity):
                 return open_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
-            lesson = lesson_of(stage, self.recordings, self.progress)
+            with using_device(plan["device"]):
+                lesson = lesson_of(stage, self.recordings, self.progress)
             model = self.new_model(stage)
             apart = [(partial(self.model, one), self.folder(one)) for one in stage.apart]
             make_trained(stage, part, model, lesson, plan, self.progress, apart)
             self.store.complete(stage.identity)
         return open_model(self.folder(stage))[0] if apart else model
 
+    def plan(self, stage: ModelStage) -> dict[str, Any]:
+        """What a model that is there was trained with: device, precision, threads; of one fitted at once, ours."""
+        try:
+            return {"device": CPU, **read_json(self.folder(stage) / PLAN)}
+        except (DamagedFileError, OSError):
+            return _own_plan(stage)
+
     def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""
-        own: dict[str, Any] = {
-            "precision": resolve_precision(stage.settings.precision, str((stage.model or {})["kind"])),
-            "threads": thread_count(),
-        }
+        own = _own_plan(stage)
+        device = own["device"]
         plan = kept_plan(part, own, self.progress.line)
+        if plan["device"] != device:
+            raise LimbeckError(
+                f"{part} was begun on {plan['device']}, but here {stage.title} would train on {device}: "
+                f"continue with --device {plan['device']} where that is, or delete {part} to begin anew"
+            )
         if plan["precision"] != own["precision"]:
             raise LimbeckError(
                 f"{part} was begun in {plan['precision']}, but here {stage.title} would train in {own['precision']}: "
@@ -270,6 +283,14 @@ class Workshop(Shelf):
         if plan["threads"] != own["threads"]:
             self.progress.line(f"{stage.title} was begun with {plan['threads']} threads and goes on with as many")
         return plan
+
+
+def _own_plan(stage: ModelStage) -> dict[str, Any]:
+    """How this process would train the stage's model."""
+    kind = str((stage.model or {})["kind"])
+    device = resolve_device(kind)
+    precision = resolve_precision(stage.settings.precision, kind, device)
+    return {"device": device, "precision": precision, "threads": thread_count()}
 
 
 def new_model(stage: ModelStage) -> KnownModel:

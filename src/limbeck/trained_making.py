@@ -12,6 +12,7 @@ from torch import nn
 
 from limbeck.artifacts import TIMES
 from limbeck.batches import BatchSource
+from limbeck.devices import CPU, resolve_device, using_device
 from limbeck.files import read_json, write_json
 from limbeck.knowledge import TargetSource
 from limbeck.model_stage import ModelStage
@@ -42,7 +43,7 @@ def make_trained(
         part: the folder, which may hold a checkpoint from which to go on.
         model: before training, changed here.
         lesson: the targets and the batches.
-        plan: the precision and the threads that it is trained with.
+        plan: the device, the precision and the threads that it is trained with.
         progress: told by step.
         apart: what opens the models of `stage.apart`, and their folders.
     """
@@ -51,7 +52,7 @@ def make_trained(
         _prepare(model, stage, progress)
     with using_threads(plan["threads"]):
         history = train(
-            model,
+            model.to(plan["device"]),
             batches,
             targets,
             stage.objective,
@@ -64,13 +65,14 @@ def make_trained(
             progress=progress,
             title=stage.title,
         )
+    model.to(CPU)
     if isinstance(model, SoftDecisionTree):
         model.count(inputs_of(stage))
     write_json(part / HISTORY, history.as_json())
     of_folds = sum(read_json(folder / TIMES)["seconds"] for _, folder in apart)
     write_json(part / TIMES, {"seconds": round(history.seconds + of_folds, 3)})
     if apart:
-        with using_threads(plan["threads"]):
+        with using_threads(plan["threads"]), using_device(plan["device"]):
             _out_of_fold(stage, [opened for opened, _ in apart]).save(part / OWN_ROWS)
     if isinstance(model, Encoder):
         model.show_states(False)
@@ -83,7 +85,9 @@ def _out_of_fold(stage: ModelStage, models: Sequence[Callable[[], nn.Module]]) -
     rows, said = [], []
     for fold, opened in zip(stage.apart, models, strict=True):
         rows.append(np.flatnonzero(~np.isin(train.ids, fold.rows.train.ids)))
-        said.append(log_probabilities(TorchTeacher(opened()), train.inputs[rows[-1]]))
+        model = opened()
+        asked = TorchTeacher(model.to(resolve_device(getattr(model, "kind", None))))
+        said.append(log_probabilities(asked, train.inputs[rows[-1]]))
     order = np.argsort(np.concatenate(rows))
     held = np.concatenate(rows)[order]
     return OwnRows(train.ids[held], train.row_hashes[held], np.concatenate(said)[order])

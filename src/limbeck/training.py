@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from limbeck.batches import BatchSource
 from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint, save_snapshot, snapshot_epochs
 from limbeck.data import Part
+from limbeck.devices import device_of, repeatable
 from limbeck.errors import LimbeckError
 from limbeck.knowledge.targets import TargetSource
 from limbeck.metrics import accuracy, nll
@@ -73,7 +74,7 @@ def train(
     progress: Progress | None = None,
     title: str = "training",
 ) -> History:
-    """Train a model in place; it ends with the weights of the epoch that is kept.
+    """Train a model in place, on the device where it is; it ends with the weights of the epoch that is kept.
 
     A model may bring `penalty() -> Tensor`, added to the loss; `after_step()`, called after each step (weight
     constraints); and `set_progress(fraction)`, called before each step, with 0 before the first and 1 before the last
@@ -85,7 +86,7 @@ def train(
         targets: gives what the objective needs for these rows and views.
         objective: of logits (of a soft decision tree, its `Mixture`) and targets, a scalar.
         settings: how to train.
-        seed: of the order and of dropout. Torch's global generator is left as it was.
+        seed: of the order and of dropout. Torch's global generators are left as they were.
         validation: labelled rows that choose the epoch; without them, or with none, the last is kept.
         precision: as resolved before; by default resolved here.
         checkpoint: a folder for checkpoints, from which a training that was cut off goes on.
@@ -102,17 +103,19 @@ def train(
         LimbeckError: if the loss is not finite, or the checkpoint is of another training.
     """
     progress = progress or Silent()
-    precision = precision or resolve_precision(settings.precision, getattr(model, "kind", None))
+    device = device_of(model)
+    precision = precision or resolve_precision(settings.precision, getattr(model, "kind", None), device)
     chooses = settings.keep == "best" and validation is not None and len(validation) > 0
     total = settings.epochs * batches.steps
     kept_epochs = snapshot_epochs(settings.epochs, snapshot_every) if snapshot_every else []
     optimizer = _optimizer(model, settings)
-    with torch.random.fork_rng(devices=[]):
+    with repeatable(device):
         torch.manual_seed(seed)
         state = TrainingState()
         training = {"seed": seed, "settings": settings.as_json(), "rows": batches.rows, "steps": batches.steps}
         if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer, training)) is not None:
             state = found
+        state.loss_sum = state.loss_sum.to(device)
         saved = began = time.monotonic()
         before = state.seconds
         progress.start(title, total)
@@ -174,14 +177,14 @@ def predict_log_probs(
     batch_size: int = _EVALUATION_BATCH,
 ) -> npt.NDArray[np.float32]:
     """A model's log-probabilities for raw inputs, shape (n, classes), in evaluation mode."""
-    was_training = model.training
+    was_training, device = model.training, device_of(model)
     model.eval()
     answers = []
-    with torch.inference_mode(), autocast(precision):
+    with torch.inference_mode(), autocast(precision, device):
         for start in range(0, len(inputs), batch_size):
             # "W": a mapped file is read-only, and torch warns of that.
             batch = torch.from_numpy(np.require(inputs[start : start + batch_size], requirements=["C", "W"]))
-            answers.append(logits_of(model(batch)).float().log_softmax(dim=-1))
+            answers.append(logits_of(model(batch.to(device))).float().log_softmax(dim=-1).cpu())
     model.train(was_training)
     return np.asarray(torch.cat(answers).numpy())
 
@@ -209,9 +212,10 @@ def _step(
         group["lr"] = rate
     if (set_progress := getattr(model, "set_progress", None)) is not None:
         set_progress(progress)
-    wanted = targets.batch(rows, view)
-    with autocast(precision):
-        outputs = model(inputs)
+    device = state.loss_sum.device
+    wanted = targets.batch(rows, view).to(device)
+    with autocast(precision, device):
+        outputs = model(inputs.to(device))
     said = wanted.logits if wanted.sparse is None else wanted.sparse
     loss = objective(answer_of(outputs), teacher_logits=said, labels=wanted.labels, weights=wanted.weights)
     if isinstance(objective, Objective) and objective.uses_states:
@@ -257,7 +261,7 @@ def _end_epoch(
             state.best = copy.deepcopy(model.state_dict())
     state.history.append(row)
     state.epoch, state.step = epoch + 1, 0
-    state.loss_sum = torch.zeros(())
+    state.loss_sum = torch.zeros_like(state.loss_sum)
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

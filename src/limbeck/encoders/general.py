@@ -11,6 +11,7 @@ from typing import get_args
 from torch import nn
 
 from limbeck.data import Part
+from limbeck.devices import CPU, resolve_device
 from limbeck.encoders.finding import load_masked
 from limbeck.encoders.kinds import without_head
 from limbeck.encoders.layers import Architecture, Initial, student_network
@@ -128,22 +129,23 @@ def distilled_encoder(
     batches = masked_batches(
         texts, tokens, settings.text, train_settings.batch_size, seed, passes=train_settings.passes
     )
-    precision = resolve_precision(train_settings.precision, student.kind)
+    device = resolve_device(student.kind)
+    precision = resolve_precision(train_settings.precision, student.kind, device)
     targets: TargetSource = MaskedLabels(batches, settings.answers)
     if objective.uses_teacher or objective.uses_states:
-        teacher = MaskedEncoder(network, tokens, settings.answers).requires_grad_(False)
+        teacher = MaskedEncoder(network, tokens, settings.answers).requires_grad_(False).to(device)
         for one in (student, teacher):
             one.show_projections(objective.uses_states and objective.relations > 0)
         targets = LiveMaskedTargets(teacher, batches, with_logits=objective.uses_teacher, precision=precision)
     judge = None
     if validation is not None and len(validation):
         # In evaluation mode, as it is left after each epoch: it is the network that targets come from.
-        judged_by = MaskedEncoder(network, tokens, "none").eval() if objective.uses_states else None
+        judged_by = MaskedEncoder(network, tokens, "none").to(device).eval() if objective.uses_states else None
         judge = partial(
             _scores, texts=validation, teacher=judged_by, max_length=settings.text.max_length, precision=precision
         )
     history = train(
-        student,
+        student.to(device),
         batches,
         targets,
         objective,
@@ -155,7 +157,7 @@ def distilled_encoder(
         progress=progress,
         title=title,
     )
-    student.show_projections(False)
+    student.to(CPU).show_projections(False)
     if student.answers == "all":
         student.answers = "masked"
     return student, history

@@ -130,7 +130,7 @@ class LiveMaskedTargets:
         """Logits (answers, vocabulary), labels (answers,), −1 where nothing was masked, and the states."""
         teacher = self.teacher
         inputs = self.batches.inputs(rows, view).to(teacher.device)
-        with torch.no_grad(), autocast(self.precision):
+        with torch.no_grad(), autocast(self.precision, teacher.device):
             outputs = teacher(inputs) if self.with_logits else teacher.states(inputs)
         shown, labels = inputs.unbind(1)
         return Targets(

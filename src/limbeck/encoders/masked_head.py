@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Part
+from limbeck.devices import CPU, resolve_device
 from limbeck.encoders.finding import load_masked
 from limbeck.encoders.kinds import without_head
 from limbeck.encoders.masked import MaskedEncoder
@@ -87,7 +88,7 @@ def fit_head(
     title: str = "masked-LM head",
 ) -> History:
     """Train a head in place, and nothing below it; arguments as `train` and `train_masked_head` have them."""
-    frozen = _OnFrozenEncoder(network, tokens)
+    frozen = _OnFrozenEncoder(network, tokens).to(resolve_device(MaskedEncoder.kind))
     learnt = [id(parameter) for parameter in head_parameters(network)]
     before = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     for parameter, _ in before:
@@ -105,6 +106,7 @@ def fit_head(
             title=title,
         )
     finally:
+        frozen.to(CPU)
         for parameter, learns in before:
             parameter.requires_grad_(learns)
 

@@ -94,7 +94,7 @@ def record_masked(
         def ask(first: int, last: int, view: int = view) -> Tensor:
             rows = torch.arange(first, last)
             inputs = batches.inputs(rows, torch.full_like(rows, view)).to(teacher.device)
-            with torch.no_grad(), autocast(precision):
+            with torch.no_grad(), autocast(precision, teacher.device):
                 return logits_of(teacher(inputs)).float()
 
         classes = int(teacher.network.config.vocab_size)

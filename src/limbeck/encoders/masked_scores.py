@@ -81,7 +81,7 @@ def masked_scores(
     before = [one.training for one in models]
     for one in models:
         one.eval()
-    with torch.inference_mode(), autocast(precision):
+    with torch.inference_mode(), autocast(precision, model.device):
         order = torch.from_numpy(np.argsort(rows.lengths, kind="stable"))
         for start in range(0, len(order), _BATCH):
             some = order[start : start + _BATCH]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from limbeck.devices import device_of
 from limbeck.errors import UsageError
 from limbeck.knowledge.sparse_targets import SparseTargets
 from limbeck.models import logits_of
@@ -38,6 +39,11 @@ class Targets:
     weights: Tensor | None = None
     hidden: Tensor | None = None
     projections: Tensor | None = None
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        found = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return Targets(**{name: value if value is None else value.to(device) for name, value in found})
 
 
 class TargetSource(Protocol):
@@ -109,11 +115,13 @@ class LiveTargets:
         self.teacher, self.precision = teacher.eval(), precision
         self.rows = views.shape[1]
         self.inputs = torch.from_numpy(views.reshape(-1, *views.shape[2:]))
+        self.device = device_of(teacher)
 
     def batch(self, rows: Tensor, view: Tensor) -> Targets:
         """Logits (batch, classes) without gradients, with hidden states where the teacher shows them."""
-        with torch.no_grad(), autocast(self.precision):
-            outputs = self.teacher(self.inputs.index_select(0, view * self.rows + rows))
+        inputs = self.inputs.index_select(0, view * self.rows + rows).to(self.device)
+        with torch.no_grad(), autocast(self.precision, self.device):
+            outputs = self.teacher(inputs)
         return Targets(
             logits=logits_of(outputs).float(),
             hidden=getattr(outputs, "hidden", None),

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from limbeck.data import Part
+from limbeck.devices import device_of
 from limbeck.errors import LimbeckError
 from limbeck.models import ConvNet, logits_of
 from limbeck.models.estimator import Estimator
@@ -27,6 +28,8 @@ EXTRACTION_BATCH_OTHERWISE = 250
 class TorchTeacher:
     """A module in the form in which it answers fastest: evaluation mode, no gradients, folded where it can be.
 
+    It answers on the device where it is.
+
     Args:
         model: maps raw inputs (batch, …) to logits, as a tensor, `Outputs` or an object with `.logits`.
         precision: `auto`, `float32` or `bfloat16`.
@@ -37,7 +40,8 @@ class TorchTeacher:
 
     def __init__(self, model: nn.Module, *, precision: str = "auto", batch_size: int | None = None) -> None:
         kind = getattr(model, "kind", None)
-        self.precision: Precision = resolve_precision(precision, kind)
+        self.device = device_of(model)
+        self.precision: Precision = resolve_precision(precision, kind, self.device)
         self.batch_size = batch_size or EXTRACTION_BATCH.get(str(kind), EXTRACTION_BATCH_OTHERWISE)
         self.model: nn.Module = model.inference_form() if isinstance(model, ConvNet) else model
 
@@ -46,8 +50,9 @@ class TorchTeacher:
         was_training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode(), autocast(self.precision):
-                logits = logits_of(self.model(torch.from_numpy(np.require(inputs, requirements=["C", "W"]))))
+            with torch.inference_mode(), autocast(self.precision, self.device):
+                rows = torch.from_numpy(np.require(inputs, requirements=["C", "W"]))
+                logits = logits_of(self.model(rows.to(self.device)))
         except (RuntimeError, ValueError, IndexError) as error:
             if "can't allocate memory" in str(error):
                 raise
@@ -56,7 +61,7 @@ class TorchTeacher:
             raise LimbeckError(f"the teacher ({type(self.model).__name__}) does not take {kind}: {reason}") from error
         finally:
             self.model.train(was_training)
-        return np.asarray(logits.float().numpy())
+        return np.asarray(logits.float().cpu().numpy())
 
 
 class FunctionTeacher:
