@@ -29,7 +29,7 @@ from limbeck.progress import Progress, Silent
 from limbeck.train_settings import TrainSettings
 
 CHECKPOINT_SECONDS = 10.0
-CHECKPOINT_PAUSE = 20  # times what the last one took: those of a large model take seconds
+CHECKPOINT_PAUSE = 40  # times what the last one took: those of a large model take seconds
 _EVALUATION_BATCH = 500
 
 
