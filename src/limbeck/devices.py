@@ -78,13 +78,17 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 @contextlib.contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """Draw from generators of one's own, and on a GPU sum in the same order each time; afterwards as before."""
+def repeatable(device: torch.device, kind: str | None = None) -> Iterator[None]:
+    """Draw from generators of one's own, and on a GPU sum in the same order each time; afterwards as before.
+
+    A GPU's sums depend on which of its threads is first unless that is forbidden. For encoders it is; other models may
+    have layers for which PyTorch knows no other way, and are warned then.
+    """
     on_gpu = device.type == "cuda"
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     if on_gpu:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when its first product is made
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.use_deterministic_algorithms(True, warn_only=kind not in ("encoder", "masked-encoder"))
     try:
         with torch.random.fork_rng(devices=[device.index or 0] if on_gpu else []):
             yield

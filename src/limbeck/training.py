@@ -103,13 +103,13 @@ def train(
         LimbeckError: if the loss is not finite, or the checkpoint is of another training.
     """
     progress = progress or Silent()
-    device = device_of(model)
-    precision = precision or resolve_precision(settings.precision, getattr(model, "kind", None), device)
+    device, kind = device_of(model), getattr(model, "kind", None)
+    precision = precision or resolve_precision(settings.precision, kind, device)
     chooses = settings.keep == "best" and validation is not None and len(validation) > 0
     total = settings.epochs * batches.steps
     kept_epochs = snapshot_epochs(settings.epochs, snapshot_every) if snapshot_every else []
     optimizer = _optimizer(model, settings)
-    with repeatable(device):
+    with repeatable(device, kind):
         torch.manual_seed(seed)
         state = TrainingState()
         training = {"seed": seed, "settings": settings.as_json(), "rows": batches.rows, "steps": batches.steps}
