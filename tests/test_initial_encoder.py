@@ -125,7 +125,7 @@ def test_what_no_recipe_can_be_written_for_is_refused_in_one_line(tmp_path):
     )
     (tmp_path / "t.jsonl").write_text('{"text": "a text", "label": "a"}\n{"text": "b"}\n{"text": "c", "label": "b"}\n')
     assert problem(tmp_path, "t.jsonl") == (
-        'label column "label" of t.jsonl has no value in 1 of 3 rows (the first is row 1, counted from 0), expected a '
+        'label column "label" of t.jsonl has no value in 1 of 3 rows (the first is line 2), expected a '
         "class in each: fill them in, or leave these rows out"
     )
     (tmp_path / "t.jsonl").write_text('{"text": "a text", "label": "a"}\n{"text": "c", "label": "b"}\n')

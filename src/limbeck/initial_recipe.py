@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from limbeck.data.dataset import Dataset
+from limbeck.data.form import TextForm
 from limbeck.data.part import Part
 from limbeck.data.reading import Reading
 from limbeck.data.table import describe_table, load_table
 from limbeck.data.table_file import TABLE_SUFFIXES, is_table
 from limbeck.data.text_file import JSON_SUFFIXES, is_plain, is_texts
-from limbeck.data.text_rows import load_texts
+from limbeck.data.text_rows import load_texts, read_text_rows
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.initial_columns import column_uses
@@ -136,7 +137,9 @@ def _for_table(path: Path, target: Path, label: str, given: GivenTeacher | None)
 
 def _for_texts(path: Path, target: Path, reading: Reading, teacher: Path | str | None, trust: bool) -> InitialRecipe:
     dataset = load_texts(path, str(path), reading, asked_by="--text")
-    counts = _counts(path, reading, dataset.train)
+    form = dataset.train.form
+    assert isinstance(form, TextForm)
+    counts = _counts(path, reading, dataset.train, lambda row: read_text_rows(path, form, reading.label).places[row])
     given = None if teacher is None else GivenTeacher(Path(teacher))
     if given is not None and given.path.suffix.lower() in _FILES and not given.path.exists():
         _given(given.path, trust)
@@ -187,8 +190,14 @@ def _target(path: Path, out: Path | str | None) -> Path:
     return target
 
 
-def _counts(path: Path, reading: Reading, part: Part) -> dict[str, int]:
+def _counts(path: Path, reading: Reading, part: Part, place: Callable[[int], str] | None = None) -> dict[str, int]:
     """Each class and its rows.
+
+    Args:
+        path: of the file.
+        reading: its columns.
+        part: its rows.
+        place: says where in the file a row is; without it, by its number.
 
     Raises:
         LimbeckError: a row has no class, or a class too few rows.
@@ -196,9 +205,10 @@ def _counts(path: Path, reading: Reading, part: Part) -> dict[str, int]:
     where = f'label column "{reading.label}" of {path}'
     counts = {name: int((part.labels == number).sum()) for number, name in enumerate(part.classes)}
     if len(without := np.flatnonzero(part.labels < 0)):
-        first = part.ids[without[0]] if reading.id is None else without[0]
+        number = part.ids[without[0]] if reading.id is None else without[0]
+        first = f"row {number}, counted from 0" if place is None else place(int(without[0]))
         raise LimbeckError(
-            f"{where} has no value in {len(without)} of {len(part)} rows (the first is row {first}, counted from 0), "
+            f"{where} has no value in {len(without)} of {len(part)} rows (the first is {first}), "
             "expected a class in each: fill them in, or leave these rows out"
         )
     rarest = min(counts, key=lambda name: counts[name])

@@ -154,7 +154,9 @@ def test_bad_labels_and_ids_are_refused_with_their_line(written):
         'id column "id" of FILE has 1 in line 1 and again in line 2, expected every'
     )
     assert refused(path, id="no").startswith('id column "no" of FILE has no value in line 1, expected a whole number ')
-    assert refused(path, label="no").startswith('label column "no" of FILE has no value in any row, expected at least ')
+    assert refused(written([{"text": "a", "label": None}]), label="label").startswith(
+        'label column "label" of FILE has no value in any row, expected at least '
+    )
 
 
 def test_a_damaged_gzip_file_is_refused(written, tmp_path):
@@ -174,6 +176,14 @@ def test_files_and_columns_that_are_not_there_are_refused(written, tmp_path):
     assert refused(path, UsageError, text=("review",), label="y").startswith(
         'data.label names the column "y", but FILE'
     )
+
+
+def test_a_label_that_no_line_has_is_refused_and_one_that_some_have_is_not(written):
+    path = written(ROWS)
+    message = 'data.label names "lable", but no line of FILE has it, did you mean "label"?'
+    assert refused(path, UsageError, label="lable") == message
+    assert refused(path, UsageError, label="zzz").endswith('has it: they have "text", "label", "id", "stars"')
+    assert loaded(path, label="stars").train.labels.tolist() == [0, -1, -1, -1]
 
 
 def test_numbers_are_no_texts(tmp_path):

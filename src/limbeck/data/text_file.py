@@ -82,6 +82,7 @@ def _of_plain(path: Path) -> Iterator[TextRow]:
 
 
 def _of_json(path: Path, columns: Sequence[str], label: str | None, id: str | None, asked_by: str) -> Iterator[TextRow]:
+    keys: dict[str, None] | None = None if label is None else {}  # met so far, until one is the label's
     for number, line in _lines(path):
         where = f"line {number} of {path}"
         try:
@@ -96,8 +97,14 @@ def _of_json(path: Path, columns: Sequence[str], label: str | None, id: str | No
                 f'{where} is {_kind(row)}, expected an object, such as {{"text": "…"}}: write one object a line'
             )
         found = tuple(_json_text(row, column, where, asked_by) for column in columns)
+        if keys is not None:
+            keys = None if label in row else keys | dict.fromkeys(row)
         said = None if label is None else _json_label(row.get(label), label, where)
         yield TextRow(f"line {number}", found, said, None if id is None else row.get(id))
+    if keys and label is not None:
+        role = "data.label" if asked_by.startswith("data.") else "--label"
+        has = did_you_mean(label, list(keys)) or f": they have {listed([quoted(name)[1:-1] for name in keys])}"
+        raise UsageError(f'{role} names "{label}", but no line of {path} has it{has}')
 
 
 def _json_text(row: dict[str, Any], column: str, where: str, asked_by: str) -> str | None:
