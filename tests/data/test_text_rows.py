@@ -183,7 +183,8 @@ def test_a_label_that_no_line_has_is_refused_and_one_that_some_have_is_not(writt
     message = 'data.label names "lable", but no line of FILE has it, did you mean "label"?'
     assert refused(path, UsageError, label="lable") == message
     assert refused(path, UsageError, label="zzz").endswith('has it: they have "text", "label", "id", "stars"')
-    assert loaded(path, label="stars").train.labels.tolist() == [0, -1, -1, -1]
+    path = written([{"text": "a"}, {"text": "b", "stars": 1}, {"text": "c", "stars": 2}])
+    assert loaded(path, label="stars").train.labels.tolist() == [-1, 0, 1]
 
 
 def test_numbers_are_no_texts(tmp_path):
