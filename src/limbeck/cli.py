@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from limbeck import __version__
 from limbeck.ending import one_line_errors
-
-if TYPE_CHECKING:
-    from limbeck.progress import Progress
+from limbeck.walking import walk
 
 # Torch's threads spin while they wait for each other, by default so long that beside other work on the machine
 # small nets are ten times slower. This costs nothing where it is quiet. Read when torch is loaded.
@@ -70,7 +66,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """From data to report; the same command again continues, or says that there is nothing to do."""
-    _walk(recipe, out, sets, seed, fresh, "report", device, dry_run)
+    walk(recipe, "report", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run, fresh=fresh)
 
 
 @app.command()
@@ -83,7 +79,7 @@ def teach(
     dry_run: DryRun = False,
 ) -> None:
     """The run as far as its teachers."""
-    _walk(recipe, out, sets, seed, False, "teach", device, dry_run)
+    walk(recipe, "teach", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run)
 
 
 @app.command()
@@ -113,7 +109,7 @@ def extract(
         from limbeck.recipe import read_recipe, teacher_from
 
         sets = [*(sets or []), teacher_from(read_recipe(recipe), str(given), teacher)]
-    _walk(recipe, out, sets, seed, False, "extract", device, dry_run)
+    walk(recipe, "extract", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run)
 
 
 @app.command()
@@ -126,7 +122,7 @@ def distill(
     dry_run: DryRun = False,
 ) -> None:
     """The run as far as its students and baselines."""
-    _walk(recipe, out, sets, seed, False, "distill", device, dry_run)
+    walk(recipe, "distill", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run)
 
 
 @app.command()
@@ -153,7 +149,7 @@ def evaluate(
 ) -> None:
     """The run as far as results.json: every model on the test rows. With ROWS: a saved model on those."""
     if rows is None:
-        _walk(recipe, out, sets, seed, False, "evaluate", device, dry_run)
+        walk(recipe, "evaluate", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run)
         return
     from limbeck.prediction import measured
     from limbeck.terminal import results_table
@@ -171,7 +167,7 @@ def report(
     dry_run: DryRun = False,
 ) -> None:
     """The whole run, to report.html."""
-    _walk(recipe, out, sets, seed, False, "report", device, dry_run)
+    walk(recipe, "report", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run)
 
 
 @app.command()
@@ -387,63 +383,6 @@ def main() -> None:
         if code == 130:  # what typer makes of Ctrl-C
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
-
-
-def _walk(
-    recipe: str,
-    out: Path | None,
-    sets: list[str] | None,
-    seed: int,
-    fresh: bool,
-    until: str,
-    device: str,
-    dry_run: bool,
-) -> None:
-    from limbeck.recipe import load_recipe
-
-    load_recipe(recipe, sets or [])  # a slip in the recipe shows before torch is loaded
-    from limbeck.devices import using_device
-    from limbeck.road import Road
-
-    with using_device(device), _progress() as progress:
-        road = Road.open(recipe, out, seed=seed, sets=sets or [], fresh=fresh, progress=progress)
-        if dry_run:
-            from limbeck.dry_run import describe_plan
-
-            typer.echo(describe_plan(road, until))
-            return
-        results = road.walk(until)
-    _show(results, road.folder.path, until, len(road.split.test))
-
-
-def _show(results: dict[str, Any], path: Path, until: str, test_rows: int) -> None:
-    if "models" not in results:
-        typer.echo(f"done as far as {until}: {path}")
-        return
-    from limbeck.terminal import claims_table, results_table, tasks_tables, verdict_sentences
-
-    typer.echo(results_table(results["models"]))
-    for table in tasks_tables(results):
-        typer.echo(f"\n{table}")
-    if claims := results.get("claims"):
-        typer.echo(f"\n{claims_table(claims)}\n")
-    for sentence in verdict_sentences(results, test_rows):
-        typer.echo(sentence)
-    if (path / "report.html").exists():
-        typer.echo(f"report: {path / 'report.html'}")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    from limbeck.progress import Bar, Interruptible, Lines
-
-    progress = Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
-    try:
-        with Interruptible(progress).heeding() as heeded:
-            yield heeded
-    finally:
-        if isinstance(progress, Bar):
-            progress.stop()
 
 
 def _say(line: str) -> None:
