@@ -352,6 +352,22 @@ def test_the_rows_of_a_task_are_asked_for_by_name(over_tasks):
         run_split(over_tasks, "thing")
 
 
+def test_a_model_is_asked_about_its_own_task_s_test_rows(over_tasks, limbeck, refused):
+    models = over_tasks / "models"
+    for task, rows in (("praise", 60), ("things", 50)):
+        code, out, _ = limbeck("predict", models / "teacher" / f"big-task={task}", over_tasks)
+        assert (code, len(out.splitlines())) == (0, rows)
+        wanted = next(
+            row for row in results_of(over_tasks)["models"] if row["role"] == "teacher" and row["data"] == task
+        )
+        code, out, _ = limbeck("evaluate", models / "teacher" / f"big-task={task}", over_tasks)
+        assert f"{wanted['accuracy']:.2%}" in out
+    elsewhere = (models / "teacher" / "big-task=praise").resolve()
+    code, line = refused("predict", elsewhere, over_tasks)
+    assert code == 1
+    assert "is a run over several tasks (praise, things), each with test rows of its own" in line
+
+
 def test_students_are_paired_with_their_baselines_task_by_task(over_tasks):
     lines = paired_table([over_tasks]).splitlines()[2:]
     assert [line.partition("  ")[0] for line in lines] == [f"distilled (task {task}, temperature 4)" for task in TASKS]

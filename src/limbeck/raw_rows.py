@@ -15,8 +15,10 @@ from limbeck.data.reading import Reading
 from limbeck.data.table_file import is_table
 from limbeck.data.text_file import is_plain, is_texts
 from limbeck.errors import LimbeckError
+from limbeck.recipe_task import TASK
 from limbeck.row_files import fitting, read_rows
-from limbeck.run_folder import RunFolder
+from limbeck.rows import row_id
+from limbeck.run_folder import RunFolder, place_of
 
 
 class Answering(Protocol):
@@ -84,7 +86,7 @@ def rows_for(
     if isinstance(form, TextForm) and " " in inputs and not (_exists(path) or is_texts(inputs) or is_table(inputs)):
         return _text_itself(inputs, form, where, label)
     if path.is_dir() and RunFolder(path).is_run():
-        return _of_part(run_test_rows(path), model, classes, inputs, where, rows)
+        return _of_part(run_test_rows(path, where), model, classes, inputs, where, rows)
     if isinstance(form, TableForm) and is_table(inputs):
         from limbeck.data.table import read_table_rows
 
@@ -168,11 +170,15 @@ def _check_sort(path: Path, form: Form | None, where: Path) -> None:
         raise LimbeckError(f"{where} takes arrays (an idx, .npy or .npz file), and {path} is {sort}")
 
 
-def run_test_rows(folder: Path) -> Part:
-    """The test rows of a run, as its recipe has them cut."""
-    from limbeck.road import test_rows  # a run knows its data
+def run_test_rows(folder: Path, model: Path) -> Part:
+    """The test rows of a run, as its recipe has them cut; over several tasks, those of a model of the run's own."""
+    from limbeck.road import run_split  # a run knows its data
 
-    return test_rows(folder)
+    place, task = place_of(model), None
+    if place is not None and place[0].resolve() == folder.resolve():
+        found = (RunFolder(folder).results() or {"models": []})["models"]
+        task = next((row["variant"].get(TASK) for row in found if row_id(row) == place[1]), None)
+    return run_split(folder, task).test
 
 
 def _reading(inputs: str, form: Form | None) -> Reading:

@@ -26,7 +26,7 @@ from limbeck.progress import Progress, Silent
 from limbeck.recipe import Recipe, load_recipe, recipe_name, settings_key
 from limbeck.recipe_task import Task, of_task
 from limbeck.regression import walked
-from limbeck.run_data import opened_split, opened_texts, run_split, test_rows
+from limbeck.run_data import opened_split, opened_texts, run_split
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
 from limbeck.stages import Workshop
 from limbeck.threads import use_available_cores
@@ -291,4 +291,4 @@ def _of_task(task: Task, beside: Path | None, say: Callable[[str], None] | None)
         raise type(error)(f"task.{task.name}.data: {error}") from None
 
 
-__all__ = ["OTHER_ROWS", "STAGES", "Road", "run", "run_split", "test_rows"]
+__all__ = ["OTHER_ROWS", "STAGES", "Road", "run", "run_split"]

@@ -67,11 +67,6 @@ def opened_texts(data: Data, beside: Path | None, say: Say | None = None) -> tup
     return rows.take(np.sort(order[count:])), rows.take(np.sort(order[:count])).named("validation")
 
 
-def test_rows(folder: Path) -> Part:
-    """The test rows of a run without tasks, cut as its recipe says; raises what `run_split` does."""
-    return run_split(folder).test
-
-
 def run_split(folder: Path, task: str | None = None) -> Split:
     """The data of a run, cut as its recipe says.
 

@@ -24,6 +24,17 @@ ARTIFACTS = "artifacts"
 SEED = "# seed = "
 
 
+def place_of(model: Path) -> tuple[Path, str] | None:
+    """The run in whose models/ROLE/ROW a model's folder lies, and ROLE/ROW; None if in none.
+
+    It goes by the path as it was given: what models/ROLE/ROW links to is an artifact, which says nothing of the run.
+    """
+    path = Path(os.path.abspath(model))  # noqa: PTH100  # links are not followed
+    if len(path.parents) < 3 or path.parents[1].name != "models":
+        return None
+    return path.parents[2], f"{path.parent.name}/{path.name}"
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run's own folder; artifacts and the cache lie beside it."""

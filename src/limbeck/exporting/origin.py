@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from limbeck.data import Split
 from limbeck.errors import LimbeckError
 from limbeck.recipe import load_recipe
 from limbeck.rows import Row, row_id
-from limbeck.run_folder import RECIPE, RunFolder
+from limbeck.run_folder import RECIPE, RunFolder, place_of
 
 Array = npt.NDArray[Any]
 
@@ -67,11 +66,9 @@ def origin_of(model: Path) -> Origin | None:
     Raises:
         LimbeckError: the run's recipe or data cannot be read.
     """
-    # What models/ROLE/ROW links to is an artifact, which says nothing of the run: links are not followed.
-    path = Path(os.path.abspath(model))  # noqa: PTH100
-    if len(path.parents) < 3 or path.parents[1].name != "models":
+    if (place := place_of(model)) is None:
         return None
-    shown = path.parents[2]
+    shown, name = place
     folder = RunFolder(shown)
     run = folder.run_json()
     if not run or not (shown / RECIPE).is_file():
@@ -79,7 +76,6 @@ def origin_of(model: Path) -> Origin | None:
     from limbeck.road import run_split
 
     recipe, data = load_recipe(shown / RECIPE), None
-    name = f"{path.parent.name}/{path.name}"
     rows = (folder.results() or {"models": []})["models"]
     row = next((row for row in rows if row_id(row) == name), None)
     source = recipe.data.source
