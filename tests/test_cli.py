@@ -239,6 +239,7 @@ def test_a_batch_too_small_for_batch_normalisation_is_one_line(limbeck, tiny, tm
         ),
         (MemoryError(), 1, OUT_OF_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 1, OUT_OF_MEMORY),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), 1, OUT_OF_MEMORY),
         (RuntimeError("what"), 1, "RuntimeError: what (a bug in limbeck: --debug shows where)"),
         (KeyError("x"), 1, "KeyError: 'x' (a bug in limbeck: --debug shows where)"),
     ],

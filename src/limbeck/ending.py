@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, is_out_of_memory
 
 _OUT_OF_MEMORY = "out of memory: close other programs, or take a smaller network, a smaller batch or fewer views"
 
@@ -32,10 +32,8 @@ def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}: mend that, and the same command continues", 1, debug)
-    except MemoryError:
-        _fail(_OUT_OF_MEMORY, 1, debug)
     except Exception as error:
-        if isinstance(error, RuntimeError) and "can't allocate memory" in str(error):  # what torch makes of it
+        if is_out_of_memory(error):
             _fail(_OUT_OF_MEMORY, 1, debug)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
             _fail(error.format_message() + _given(error, arguments), error.exit_code, debug)

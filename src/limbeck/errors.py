@@ -30,3 +30,10 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
     by_lower_case = {option.lower(): option for option in options}
     nearest = difflib.get_close_matches(word.lower(), by_lower_case, n=1)
     return f', did you mean "{by_lower_case[nearest[0]]}"?' if nearest else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, or what torch makes of it, on the processor or on a GPU."""
+    said = str(error)
+    of_torch = "can't allocate memory" in said or "CUDA out of memory" in said
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and of_torch)

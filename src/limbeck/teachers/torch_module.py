@@ -12,7 +12,7 @@ from torch import nn
 
 from limbeck.data import Part
 from limbeck.devices import device_of
-from limbeck.errors import LimbeckError
+from limbeck.errors import LimbeckError, is_out_of_memory
 from limbeck.models import ConvNet, logits_of
 from limbeck.models.estimator import Estimator
 from limbeck.precision import Precision, autocast, resolve_precision
@@ -54,7 +54,7 @@ class TorchTeacher:
                 rows = torch.from_numpy(np.require(inputs, requirements=["C", "W"]))
                 logits = logits_of(self.model(rows.to(self.device)))
         except (RuntimeError, ValueError, IndexError) as error:
-            if "can't allocate memory" in str(error):
+            if is_out_of_memory(error):
                 raise
             kind = f"{inputs.dtype} inputs of shape {inputs.shape}"
             reason = " ".join(str(error).split())[:200]
