@@ -13,6 +13,17 @@ if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(workers))))
 
+
+@pytest.fixture(scope="session", autouse=True)
+def without_gpus():
+    """Tests are of what the processor computes, wherever they run; those of a GPU ask for `on_gpu`."""
+    from limbeck import devices
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "gpu_count", lambda: 0)
+        yield
+
+
 TINY = """
 title = "Tiny"
 

@@ -12,10 +12,21 @@ import torch
 from torch import nn
 
 import limbeck as package
+from limbeck import devices
+from limbeck.artifacts import kept_plan, write_sums
 from limbeck.batches import StoredBatches
-from limbeck.devices import check_device, device_of, gpu_count, repeatable, resolve_device, using_device
+from limbeck.devices import (
+    brought,
+    check_device,
+    device_of,
+    gpu_count,
+    on_device,
+    repeatable,
+    resolve_device,
+    using_device,
+)
 from limbeck.distillation import extract
-from limbeck.errors import UsageError
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import CombinedTargets, LabelTargets, LiveTargets, RowWeights, StoredTargets
 from limbeck.models import build_model
 from limbeck.objectives import Objective
@@ -27,6 +38,7 @@ from tiny_texts import learnable_folder, written_texts
 from walks import artifacts, parts, said
 
 on_gpu = pytest.mark.skipif(not gpu_count(), reason="needs a GPU")
+GPU_COUNT = gpu_count  # as it is, and not as all tests find it
 NO_NUMBERS = "Cannot copy out of meta tensor|cannot be called on meta tensors"
 TEXTS = """
 [data]
@@ -71,10 +83,18 @@ def gpus(monkeypatch):
     """A function: PyTorch finds so many GPUs."""
 
     def found(count):
+        monkeypatch.setattr(devices, "gpu_count", GPU_COUNT)
+        monkeypatch.setattr(devices, "_computes", lambda: True)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
 
     return found
+
+
+@pytest.fixture
+def a_gpu(monkeypatch):
+    """The GPUs that are really here."""
+    monkeypatch.setattr(devices, "gpu_count", GPU_COUNT)
 
 
 # ---------------------------------------------------------------- the rule
@@ -124,11 +144,67 @@ def test_a_device_that_is_none_or_not_here_is_refused(gpus, name, count, message
         check_device(name)
 
 
+def test_a_gpu_that_this_pytorch_was_not_built_for_is_left_alone_unless_it_is_asked_for(gpus, monkeypatch):
+    gpus(1)
+    monkeypatch.setattr(devices, "_computes", lambda: False)
+    assert resolve_device("encoder") == "cpu"
+    with using_device("cuda"):
+        assert resolve_device("encoder") == "cuda:0"
+
+
 def test_bfloat16_goes_by_the_device_that_computes(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device: {"cuda:0": (7, 5), "cuda:1": (9, 0)}[device]
+    )
     monkeypatch.setattr("limbeck.precision.torch.cpu", object())
-    assert resolve_precision("auto", "encoder") == "float32"
-    assert resolve_precision("auto", "encoder", "cuda:0") == "bfloat16"
+    found = [resolve_precision("auto", "encoder", device) for device in ("cpu", "cuda:0", "cuda:1")]
+    assert found == ["float32", "float32", "bfloat16"]
+
+
+def test_a_model_that_others_hold_is_copied_to_its_device_and_stays_where_it_was(monkeypatch):
+    model = Linear()
+    assert on_device(model) is model
+    monkeypatch.setattr(devices, "resolve_device", lambda kind: "meta")
+    there = on_device(model)
+    assert (device_of(there).type, device_of(model).type) == ("meta", "cpu")
+    assert on_device(there) is there
+
+
+def test_rows_are_brought_to_a_model_and_texts_are_not():
+    model, rows = Linear().to("meta"), torch.zeros(2, 64)
+    assert brought(rows, model).device.type == "meta"
+    model.kind = "encoder"
+    assert brought(rows, model) is rows
+
+
+# ---------------------------------------------------------------- plans
+
+
+def test_a_plan_from_before_there_was_a_choice_is_one_of_the_processor(tmp_path):
+    (tmp_path / "plan.json").write_text(json.dumps({"precision": "float32", "threads": 3}))
+    own = {"device": "cpu", "precision": "float32", "threads": 2}
+    assert kept_plan(tmp_path, own, pytest.fail) == {"device": "cpu", "precision": "float32", "threads": 3}
+
+
+@pytest.mark.parametrize(
+    ("begun", "message"),
+    [
+        (
+            {"device": "cuda:0"},
+            "was begun on cuda:0, but here the teacher answers on cpu: continue with --device cuda:0",
+        ),
+        ({"precision": "bfloat16"}, "was begun in bfloat16, but here the teacher answers in float32"),
+    ],
+)
+def test_knowledge_that_was_begun_elsewhere_is_not_gone_on_with(digits, tmp_path, begun, message):
+    few = digits.take(np.arange(60))
+    model = Linear()
+    whole = extract(model, few, tmp_path / "whole").folder
+    part = tmp_path / "artifacts" / "knowledge" / f"{whole.name}.part"
+    part.mkdir(parents=True)
+    (part / "plan.json").write_text(json.dumps(json.loads((whole / "plan.json").read_text()) | begun))
+    with pytest.raises(LimbeckError, match=message):
+        extract(model, few, tmp_path / "artifacts")
 
 
 # ---------------------------------------------------------------- the command, and what is written down
@@ -150,8 +226,19 @@ def test_the_run_says_where_it_was_computed(finished):
             assert json.loads((folder / "plan.json").read_text())["device"] == "cpu"
 
 
-def test_a_finished_run_has_nothing_to_do_whatever_the_device(tiny_run, tiny):
-    assert "nothing to do" in said(tiny, tiny_run, device="cpu")
+def test_what_a_gpu_made_is_used_where_there_is_none_and_the_run_says_so(tiny_run, tiny):
+    for path in (tiny_run.parent / "artifacts").glob("*/*/plan.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"device": "cuda:0"}))
+        write_sums(path.parent)
+    assert "nothing to do" in said(tiny, tiny_run)
+    (tiny_run / "results.json").unlink()
+    assert ": done" not in said(tiny, tiny_run).replace("report: done", "")
+    assert set(json.loads((tiny_run / "run.json").read_text())["device"].values()) == {"cuda:0"}
+
+
+def test_the_command_that_makes_the_run_again_has_its_device(tiny, tmp_path):
+    said(tiny, tmp_path / "run" / "tiny", device="cpu", until="teach")
+    assert json.loads((tmp_path / "run" / "tiny" / "run.json").read_text())["command"].endswith("--device cpu")
 
 
 # ---------------------------------------------------------------- all that is needed is moved
@@ -198,6 +285,7 @@ def test_answers_are_asked_for_where_the_model_is(kind):
 
 
 @on_gpu
+@pytest.mark.usefixtures("a_gpu")
 def test_a_run_on_a_gpu_gives_the_same_bytes_twice_and_says_where(tiny, finished, tmp_path):
     outs = [tmp_path / name / "tiny" for name in ("one", "two")]
     for out in outs:
@@ -212,6 +300,7 @@ def test_a_run_on_a_gpu_gives_the_same_bytes_twice_and_says_where(tiny, finished
 
 @on_gpu
 @pytest.mark.slow
+@pytest.mark.usefixtures("a_gpu")
 def test_encoders_go_the_whole_road_on_a_gpu(tmp_path):
     pytest.importorskip("transformers")
     learnable_folder(tmp_path / "base")
@@ -277,6 +366,7 @@ def test_a_product_on_a_gpu_is_computed_in_the_precision():
 def test_generators_and_settings_are_as_before_after_a_training():
     before = torch.cuda.get_rng_state()
     with repeatable(torch.device("cuda:0")):
+        torch.manual_seed(7)
         torch.rand(3, device="cuda")
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()

@@ -263,6 +263,8 @@ def kept_plan(part: Path, own: dict[str, Any], say: Callable[[str], None]) -> di
     if path.exists() or any(not found.name.startswith(".") for found in part.iterdir()):
         try:
             plan = read_json(path)
+            if isinstance(plan, dict) and "device" in own:
+                plan = {"device": "cpu", **plan}  # before there was a choice
             if isinstance(plan, dict) and {k: type(v) for k, v in plan.items()} == {k: type(v) for k, v in own.items()}:
                 return plan
         except (DamagedFileError, OSError):
@@ -271,6 +273,30 @@ def kept_plan(part: Path, own: dict[str, Any], say: Callable[[str], None]) -> di
         part.mkdir()
     write_json(path, own)
     return own
+
+
+def check_plan(folder: Path, plan: dict[str, Any], own: dict[str, Any], what: str = "the teacher answers") -> None:
+    """Refuse to go on elsewhere, or in another precision, than where and in which something was begun.
+
+    Args:
+        folder: what was begun, or is mended.
+        plan: that it was begun with.
+        own: what this process would do.
+        what: is done, for the message.
+
+    Raises:
+        LimbeckError: device or precision differ.
+    """
+    if plan["device"] != own["device"]:
+        raise LimbeckError(
+            f"{folder} was begun on {plan['device']}, but here {what} on {own['device']}: continue with --device "
+            f"{plan['device']} where there is one, or delete {folder} to begin anew"
+        )
+    if plan["precision"] != own["precision"]:
+        raise LimbeckError(
+            f"{folder} was begun in {plan['precision']}, but here {what} in {own['precision']}: continue where it was "
+            f"begun, or delete {folder} to begin anew"
+        )
 
 
 def set_aside(path: Path, why: str) -> Path:

@@ -151,10 +151,13 @@ def evaluate(
     if rows is None:
         walk(recipe, "evaluate", out=out, sets=sets, seed=seed, device=device, dry_run=dry_run)
         return
+    from limbeck.devices import using_device
     from limbeck.prediction import measured
     from limbeck.terminal import results_table
 
-    typer.echo(results_table([measured(Path(recipe), rows, label=label, say=_say)]))
+    with using_device(device):
+        row = measured(Path(recipe), rows, label=label, say=_say)
+    typer.echo(results_table([row]))
 
 
 @app.command()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import cache
 from itertools import chain
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck.errors import UsageError
 
@@ -18,6 +21,12 @@ AUTO, CPU = "auto", "cpu"
 
 # Kinds of model that a GPU computes; trees of every kind stay on the processor.
 ON_GPU = frozenset({"mlp", "convnet", "encoder", "masked-encoder"})
+
+# cuBLAS sums in one order only where this was set before its first product.
+_IN_ONE_ORDER = "CUBLAS_WORKSPACE_CONFIG" in os.environ or not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+Model = TypeVar("Model", bound=nn.Module)
 
 _asked: ContextVar[str] = ContextVar("device", default=AUTO)
 
@@ -43,8 +52,17 @@ def check_device(name: str) -> str:
 
 
 def gpu_count() -> int:
-    """How many GPUs PyTorch can compute on."""
+    """How many GPUs PyTorch finds."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@cache
+def _computes() -> bool:
+    """Whether the first GPU is one that this build of PyTorch was made for: it finds others, too."""
+    try:
+        return float(torch.ones(2, device="cuda:0").sum()) == 2
+    except RuntimeError:
+        return False
 
 
 @contextlib.contextmanager
@@ -66,8 +84,13 @@ def resolve_device(kind: str | None) -> str:
     if kind not in ON_GPU or asked == CPU:
         return CPU
     if asked == AUTO:
-        return "cuda:0" if gpu_count() else CPU
+        return "cuda:0" if gpu_count() and _computes() else CPU
     return asked
+
+
+def asked_device() -> str:
+    """What was asked for: "auto", "cpu", or "cuda:0" and so on."""
+    return _asked.get()
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -75,6 +98,30 @@ def device_of(model: nn.Module) -> torch.device:
     for tensor in chain(model.parameters(), model.buffers()):
         return tensor.device
     return torch.device(CPU)
+
+
+def on_device(model: Model) -> Model:
+    """A model where its kind computes: itself if it is there, else a copy; others may hold the one that is given."""
+    device = torch.device(resolve_device(getattr(model, "kind", None)))
+    return model if device_of(model) == device else copy.deepcopy(model).to(device)
+
+
+def on_processor(model: Model) -> Model:
+    """A model on the processor: itself if it is there, else a copy."""
+    return model if device_of(model).type == CPU else copy.deepcopy(model).to(CPU)
+
+
+def brought(rows: Tensor, model: nn.Module) -> Tensor:
+    """Raw rows to where a model is; texts stay on the processor, which makes of them what an encoder computes with."""
+    return rows if getattr(model, "kind", None) == "encoder" else rows.to(device_of(model))
+
+
+@contextlib.contextmanager
+def own_generators() -> Iterator[None]:
+    """Draw from torch's generators, and leave all of them as they were."""
+    began = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if began else ()):
+        yield
 
 
 @contextlib.contextmanager
@@ -86,12 +133,23 @@ def repeatable(device: torch.device, kind: str | None = None) -> Iterator[None]:
     """
     on_gpu = device.type == "cuda"
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    strict = _IN_ONE_ORDER and kind in ("encoder", "masked-encoder")
     if on_gpu:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when its first product is made
-        torch.use_deterministic_algorithms(True, warn_only=kind not in ("encoder", "masked-encoder"))
+        torch.use_deterministic_algorithms(True, warn_only=not strict)
     try:
-        with torch.random.fork_rng(devices=[device.index or 0] if on_gpu else []):
+        with own_generators(), whole_float32() if on_gpu else contextlib.nullcontext():
             yield
     finally:
         if on_gpu:
             torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextlib.contextmanager
+def whole_float32() -> Iterator[None]:
+    """Convolve in float32 where that is what was asked for: by default a GPU leaves 13 bits of each factor out."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

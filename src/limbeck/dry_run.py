@@ -15,7 +15,7 @@ from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.checkpoints import snapshot_epochs
 from limbeck.data import Part
 from limbeck.derived import derived
-from limbeck.devices import resolve_device
+from limbeck.devices import on_device
 from limbeck.files import DamagedFileError
 from limbeck.fit_measuring import measured_fit
 from limbeck.general_measuring import general_bytes, general_seconds, unmade_start
@@ -211,7 +211,7 @@ def _training_seconds(stage: ModelStage, rows: int) -> float:
     if stage.recordings:
         guess = np.zeros((1, some, len(part.classes)), np.float16)
         targets = CombinedTargets(StoredTargets(guess), targets)
-    model = _placed(_unmade(stage))
+    model = on_device(_unmade(stage))
     objective, asking = stage.objective, 0.0
     if objective.uses_states:  # its teacher is asked in every step
         objective, asking = replace(objective, soft=1.0, hidden=0.0, relations=0.0), _answering_seconds(stage, part)
@@ -239,14 +239,9 @@ def _unmade(stage: ModelStage) -> nn.Module:
     return new_model(stage) if stage.start is None else new_encoder(unmade_start(stage), _unmade)
 
 
-def _placed(model: nn.Module) -> nn.Module:
-    """Where it would compute."""
-    return model.to(resolve_device(getattr(model, "kind", None)))
-
-
 def _answering_seconds(stage: ModelStage, part: Part) -> float:
     """How long a student's teacher takes for some rows."""
-    teacher = TorchTeacher(_placed(_unmade(teacher_of(stage))))
+    teacher = TorchTeacher(on_device(_unmade(teacher_of(stage))))
     teacher.answer(part.inputs)
     began = time.perf_counter()
     teacher.answer(part.inputs)
@@ -273,7 +268,7 @@ def _asking_seconds(road: Road, recording: Recording, teacher: ModelStage) -> fl
         return 0.0
     # Its weights make no difference to the time, and a damaged teacher must not be mended by a dry run.
     if teacher.path is not None or teacher.is_trained:
-        asked = TorchTeacher(_placed(_unmade(teacher)))
+        asked = TorchTeacher(on_device(_unmade(teacher)))
     else:
         return measured_fit(teacher).asking_seconds
     inputs = recording.part.inputs[: MEASURED_ROWS if teacher.start is None else MEASURED_TEXTS]

@@ -37,6 +37,9 @@ def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
             _fail(_OUT_OF_MEMORY, 1, debug)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own errors of usage
             _fail(error.format_message() + _given(error, arguments), error.exit_code, debug)
+        if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+            said = str(error).partition("\n")[0]
+            _fail(f"the GPU failed ({said}): --device cpu computes without it", 1, debug)
         _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
 
 

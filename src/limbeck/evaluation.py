@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from limbeck import metrics
 from limbeck.data.texts import byte_lengths
-from limbeck.devices import device_of
+from limbeck.devices import brought
 from limbeck.models import ConvNet, logits_of
 from limbeck.models.encoder import Encoder
 from limbeck.models.mean import MeanModel
@@ -79,7 +79,7 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
     handles = [layer.register_forward_hook(counted) for layer in layers]
     try:
         with torch.inference_mode():
-            model.eval()(torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"])).to(device_of(model)))
+            model.eval()(brought(torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"])), model))
     finally:
         for handle in handles:
             handle.remove()
@@ -100,9 +100,8 @@ def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
     served = serving_form(model)
     if isinstance(model, Encoder):
         inputs = np.concatenate([inputs[[_median_text(inputs)]], inputs])
-    device = device_of(model)
-    one = torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"])).to(device)
-    many = torch.from_numpy(np.resize(inputs[:500], (500, *inputs.shape[1:]))).to(device)
+    one = brought(torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"])), model)
+    many = brought(torch.from_numpy(np.resize(inputs[:500], (500, *inputs.shape[1:]))), model)
     with torch.inference_mode():
         latency = median_seconds(lambda: logits_of(served(one)).cpu(), repeats=200, at_most=1.0)
         batch = median_seconds(lambda: logits_of(served(many)).cpu(), repeats=20, at_most=1.0)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from limbeck.data import Part
-from limbeck.devices import device_of
+from limbeck.devices import brought
 from limbeck.errors import UsageError
 from limbeck.models import ThresholdTree, TreeEnsemble, logits_of
 from limbeck.models.encoding import is_prepared, learn_preprocessing
@@ -31,7 +31,7 @@ def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, wha
 
 def probe(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, what: str) -> None:
     """Ask a model about two rows, so that a misfit shows before any work is done."""
-    some = torch.from_numpy(np.require(inputs[:2], requirements=["C", "W"])).to(device_of(model))
+    some = brought(torch.from_numpy(np.require(inputs[:2], requirements=["C", "W"])), model)
     was_training = model.training
     try:
         with torch.inference_mode():

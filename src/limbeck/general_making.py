@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from limbeck.artifacts import TIMES
+from limbeck.devices import on_device
 from limbeck.files import write_json
 from limbeck.general_lines import SCORES
 from limbeck.general_stage import GeneralTraining
@@ -91,7 +92,9 @@ def _scores(stage: ModelStage, encoder: Any, teacher: Path) -> dict[str, Any] | 
     if not len(training.held_out):
         return None
     other = None if training.of_head else load_masked_encoder(teacher)
-    scores = masked_scores(encoder, training.held_out, other, max_length=training.max_length)
+    if other is not None:
+        other = on_device(other)
+    scores = masked_scores(on_device(encoder), training.held_out, other, max_length=training.max_length)
     return {"texts": len(training.held_out), **asdict(scores)}
 
 

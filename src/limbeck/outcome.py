@@ -17,7 +17,7 @@ from limbeck.claims import measured
 from limbeck.courses import Course, Entry
 from limbeck.data import Part, TableForm
 from limbeck.derived_making import form_numbers, is_tree, raised_by, tree_size
-from limbeck.devices import CPU
+from limbeck.devices import CPU, on_device
 from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.general_facts import general_rows
@@ -273,7 +273,7 @@ class Outcome:
             and (cut := encoder.truncation(model, [("test texts", test.inputs)])) is not None
         ):
             self.workshop.progress.line(f"{stage.title}: {cut}")
-        return predict_log_probs(model, test.inputs)
+        return predict_log_probs(on_device(model), test.inputs)
 
     def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:
         if not _can_be_asked(entry.stage):

@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from limbeck.devices import whole_float32
+
 Precision = Literal["float32", "bfloat16"]
 
 # Kinds of model that gain from bfloat16 where the hardware multiplies it natively.
@@ -16,7 +18,7 @@ GAINS_FROM_BFLOAT16 = frozenset({"mlp", "convnet", "soft-tree", "encoder", "mask
 def has_bfloat16(device: torch.device | str = "cpu") -> bool:
     """Whether a device multiplies bfloat16 natively (a processor by AVX-512 BF16 or AMX), and does not emulate it."""
     if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, flag, lambda: False)()) for flag in flags)
 
@@ -36,4 +38,6 @@ def autocast(precision: Precision, device: torch.device | str = "cpu") -> contex
     """The context in which a forward pass on a device computes in that precision."""
     if precision == "bfloat16":
         return torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+    if torch.device(device).type == "cuda":
+        return whole_float32()
     return contextlib.nullcontext()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from limbeck.devices import on_device
 from limbeck.errors import LimbeckError
 from limbeck.evaluation import measure_cost, result_row
 from limbeck.models.encoder import Encoder, truncation
@@ -91,4 +92,5 @@ def measured(
     raw, labels = found.inputs[known], found.labels[known]
     size = sum(file.stat().st_size for file in saved_files(model))
     name = model.name.removesuffix(".onnx")
-    return result_row("reference", name, predict_log_probs(loaded, raw), labels, cost=measure_cost(loaded, size, raw))
+    log_probs = predict_log_probs(on_device(loaded), raw)
+    return result_row("reference", name, log_probs, labels, cost=measure_cost(loaded, size, raw))

@@ -12,7 +12,7 @@ from limbeck.artifacts import ArtifactStore
 from limbeck.courses import Course, Entry
 from limbeck.data import Part, Split, ViewCache
 from limbeck.data.unlabelled import check_held_out
-from limbeck.devices import AUTO, using_device
+from limbeck.devices import AUTO, asked_device, using_device
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.extraction_warnings import OTHER_ROWS, split_warnings
 from limbeck.fitting import check_seed
@@ -111,7 +111,10 @@ class Road:
             "versions": versions(self.recipe),
         }
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
-        command = f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}"
+        device = "" if asked_device() == AUTO else f" --device {asked_device()}"
+        command = (
+            f"limbeck run {self.given} --out {shlex.quote(str(self.folder.path))} --seed {self.seed}{changes}{device}"
+        )
         self.outcome = Outcome(
             about,
             command,

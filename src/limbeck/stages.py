@@ -13,13 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from limbeck.artifacts import PLAN, ArtifactStore, kept_plan, read_checked
+from limbeck.artifacts import PLAN, ArtifactStore, check_plan, kept_plan, read_checked
 from limbeck.at_once_making import make_fitted
 from limbeck.checkpoints import load_snapshot, snapshot_epochs
 from limbeck.data import ViewCache
 from limbeck.derived_making import make_corrected, make_form
-from limbeck.devices import CPU, resolve_device, using_device
-from limbeck.errors import LimbeckError
+from limbeck.devices import CPU, on_device, own_generators, resolve_device
 from limbeck.files import DamagedFileError, read_json, write_bytes
 from limbeck.general_making import make_general, open_general
 from limbeck.given_teacher import PredictionsModel
@@ -104,8 +103,7 @@ class Workshop(Shelf):
         """A teacher in the form in which it answers."""
         key = stage.identity.key
         if key not in self._teachers:
-            model = self.model(stage)
-            self._teachers[key] = TorchTeacher(model.to(resolve_device(getattr(model, "kind", None))))
+            self._teachers[key] = TorchTeacher(on_device(self.model(stage)))
         return self._teachers[key]
 
     def on_validation(self, stage: ModelStage) -> npt.NDArray[np.float32] | None:
@@ -212,7 +210,7 @@ class Workshop(Shelf):
                 self.store.complete(stage.identity)
             elif not self.store.is_complete(stage.identity):
                 plan = self._plan(part, stage)
-                with using_threads(plan["threads"]), using_device(plan["device"]):
+                with using_threads(plan["threads"]):
                     make_general(stage, teacher, part, self.progress)
                 self.store.complete(stage.identity)
         return open_general(self.folder(stage))
@@ -250,8 +248,7 @@ class Workshop(Shelf):
             if self.store.is_all_there(stage.identity):
                 return open_model(self.store.complete(stage.identity))[0]
             plan = self._plan(part, stage)
-            with using_device(plan["device"]):
-                lesson = lesson_of(stage, self.recordings, self.progress)
+            lesson = lesson_of(stage, self.recordings, self.progress)
             model = self.new_model(stage)
             apart = [(partial(self.model, one), self.folder(one)) for one in stage.apart]
             make_trained(stage, part, model, lesson, plan, self.progress, apart)
@@ -268,18 +265,8 @@ class Workshop(Shelf):
     def _plan(self, part: Path, stage: ModelStage) -> dict[str, Any]:
         """What decides bytes but is no setting: written first, obeyed by whoever continues."""
         own = _own_plan(stage)
-        device = own["device"]
         plan = kept_plan(part, own, self.progress.line)
-        if plan["device"] != device:
-            raise LimbeckError(
-                f"{part} was begun on {plan['device']}, but here {stage.title} would train on {device}: "
-                f"continue with --device {plan['device']} where that is, or delete {part} to begin anew"
-            )
-        if plan["precision"] != own["precision"]:
-            raise LimbeckError(
-                f"{part} was begun in {plan['precision']}, but here {stage.title} would train in {own['precision']}: "
-                f"continue where it was begun, or delete {part} to begin anew"
-            )
+        check_plan(part, plan, own, f"{stage.title} would train")
         if plan["threads"] != own["threads"]:
             self.progress.line(f"{stage.title} was begun with {plan['threads']} threads and goes on with as many")
         return plan
@@ -297,6 +284,6 @@ def new_model(stage: ModelStage) -> KnownModel:
     """The stage's model before training: initialised by its seed, preprocessing learnt on its training rows."""
     part = stage.rows.train
     assert stage.model is not None
-    with torch.random.fork_rng(devices=[]):
+    with own_generators():
         torch.manual_seed(stage.seed)
         return build_model(stage.model, part.inputs.shape[1:], len(part.classes), part.inputs, part.form)

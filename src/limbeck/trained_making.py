@@ -12,7 +12,7 @@ from torch import nn
 
 from limbeck.artifacts import TIMES
 from limbeck.batches import BatchSource
-from limbeck.devices import CPU, resolve_device, using_device
+from limbeck.devices import CPU, on_device
 from limbeck.files import read_json, write_json
 from limbeck.knowledge import TargetSource
 from limbeck.model_stage import ModelStage
@@ -72,7 +72,7 @@ def make_trained(
     of_folds = sum(read_json(folder / TIMES)["seconds"] for _, folder in apart)
     write_json(part / TIMES, {"seconds": round(history.seconds + of_folds, 3)})
     if apart:
-        with using_threads(plan["threads"]), using_device(plan["device"]):
+        with using_threads(plan["threads"]):
             _out_of_fold(stage, [opened for opened, _ in apart]).save(part / OWN_ROWS)
     if isinstance(model, Encoder):
         model.show_states(False)
@@ -85,9 +85,7 @@ def _out_of_fold(stage: ModelStage, models: Sequence[Callable[[], nn.Module]]) -
     rows, said = [], []
     for fold, opened in zip(stage.apart, models, strict=True):
         rows.append(np.flatnonzero(~np.isin(train.ids, fold.rows.train.ids)))
-        model = opened()
-        asked = TorchTeacher(model.to(resolve_device(getattr(model, "kind", None))))
-        said.append(log_probabilities(asked, train.inputs[rows[-1]]))
+        said.append(log_probabilities(TorchTeacher(on_device(opened())), train.inputs[rows[-1]]))
     order = np.argsort(np.concatenate(rows))
     held = np.concatenate(rows)[order]
     return OwnRows(train.ids[held], train.row_hashes[held], np.concatenate(said)[order])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from limbeck.batches import BatchSource
 from limbeck.checkpoints import TrainingState, load_checkpoint, save_checkpoint, save_snapshot, snapshot_epochs
 from limbeck.data import Part
-from limbeck.devices import device_of, repeatable
+from limbeck.devices import brought, device_of, repeatable
 from limbeck.errors import LimbeckError
 from limbeck.knowledge.targets import TargetSource
 from limbeck.metrics import accuracy, nll
@@ -184,7 +184,7 @@ def predict_log_probs(
         for start in range(0, len(inputs), batch_size):
             # "W": a mapped file is read-only, and torch warns of that.
             batch = torch.from_numpy(np.require(inputs[start : start + batch_size], requirements=["C", "W"]))
-            answers.append(logits_of(model(batch.to(device))).float().log_softmax(dim=-1).cpu())
+            answers.append(logits_of(model(brought(batch, model))).float().log_softmax(dim=-1).cpu())
     model.train(was_training)
     return np.asarray(torch.cat(answers).numpy())
 
@@ -215,7 +215,7 @@ def _step(
     device = state.loss_sum.device
     wanted = targets.batch(rows, view).to(device)
     with autocast(precision, device):
-        outputs = model(inputs.to(device))
+        outputs = model(brought(inputs, model))
     said = wanted.logits if wanted.sparse is None else wanted.sparse
     loss = objective(answer_of(outputs), teacher_logits=said, labels=wanted.labels, weights=wanted.weights)
     if isinstance(objective, Objective) and objective.uses_states:

@@ -175,7 +175,13 @@ def test_the_plan_is_written_first_and_obeyed_by_whoever_continues(teacher, reco
     with pytest.raises(KeyboardInterrupt):
         extract(teacher, recording, store, progress=StopsAfter(100))
     plan = json.loads((store.part(recording.identity) / "plan.json").read_text())
-    assert plan == {"batch_size": 50, "precision": "float32", "threads": torch.get_num_threads(), "shard_rows": 100}
+    assert plan == {
+        "batch_size": 50,
+        "device": "cpu",
+        "precision": "float32",
+        "threads": torch.get_num_threads(),
+        "shard_rows": 100,
+    }
     later = TorchTeacher(network, precision="float32", batch_size=500)
     folder = extract(later, recording, store).folder
     assert later.batch_size == 50
@@ -224,7 +230,7 @@ def test_a_plan_in_another_precision_is_refused_and_what_is_there_stays(teacher,
     with pytest.raises(KeyboardInterrupt):
         extract(teacher, recording, store, progress=StopsAfter(100))
     before = contents(store.root)
-    with pytest.raises(LimbeckError, match=r"was begun in float32, but this machine computes .* in bfloat16"):
+    with pytest.raises(LimbeckError, match=r"was begun in float32, but here the teacher answers in bfloat16"):
         extract(TorchTeacher(network, precision="bfloat16", batch_size=50), recording, store)
     assert contents(store.root) == before
 

@@ -154,7 +154,7 @@ def test_complete_knowledge_is_not_recorded_again(store):
 def test_another_precision_does_not_go_on(store):
     with pytest.raises(KeyboardInterrupt):
         extract_sparse(Teacher(), recording(), store, batch_size=2, progress=StopsAfter(5))
-    with pytest.raises(LimbeckError, match="was begun in float32, but this machine computes the teacher in bfloat16"):
+    with pytest.raises(LimbeckError, match="was begun in float32, but here the teacher answers in bfloat16"):
         extract_sparse(Teacher(), recording(), store, batch_size=2, precision="bfloat16")
 
 

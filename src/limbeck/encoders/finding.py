@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from limbeck.data.sources import found_beside
+from limbeck.devices import own_generators
 from limbeck.encoders.hub import CONFIG, TOKENIZER_FILES, downloaded, is_hub_name
 from limbeck.encoders.kinds import KINDS, check_type
 from limbeck.encoders.labels import labels_of, name_classes
@@ -180,7 +181,7 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with torch.random.fork_rng():
+    with own_generators():
         torch.manual_seed(seed)
         yield
 

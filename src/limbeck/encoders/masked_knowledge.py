@@ -100,7 +100,15 @@ def record_masked(
         classes = int(teacher.network.config.vocab_size)
         recording = recording_of(batches, view, teacher_key, classes, k, bits, teacher.answers)
         found.append(
-            extract_sparse(ask, recording, store, batch_size=batch_size, precision=precision, progress=progress)
+            extract_sparse(
+                ask,
+                recording,
+                store,
+                batch_size=batch_size,
+                precision=precision,
+                device=str(teacher.device),
+                progress=progress,
+            )
         )
     return found
 

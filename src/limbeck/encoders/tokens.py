@@ -166,18 +166,21 @@ class TextTokens:
         length = self.max_length if max_length is None else max_length
         return TextTokens(self.uncut(), self.names, length, self.with_types if with_types is None else with_types)
 
-    def encode(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> Encoded:
+    def encode(
+        self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False, device: torch.device | None = None
+    ) -> Encoded:
         """A batch, padded to its longest text, cut to `max_length` (of a pair, the longer half first), with its marks.
 
         Args:
             rows: uint8 of shape (batch, width).
             pairs: whether the rows hold pairs.
+            device: where the batch is wanted; the processor by default.
 
         Returns:
-            Tensors where the rows are. The ids of up to `MEMO_BYTES` of texts are kept for the next time.
+            Tensors there. The ids of up to `MEMO_BYTES` of texts are kept for the next time.
         """
         texts = self._met(_bytes_of(rows), pairs)
-        return self._batch(texts, rows.device if isinstance(rows, Tensor) else None)
+        return self._batch(texts, device)
 
     def lengths(self, rows: Tensor | npt.NDArray[np.uint8], pairs: bool = False) -> npt.NDArray[np.int64]:
         """How many tokens each text becomes, marks and cuts reckoned in: shape (n,). The texts are remembered."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from limbeck.devices import on_processor
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.exporting.card import MARK, Source, card
 from limbeck.exporting.checking import Session, check
@@ -107,7 +108,7 @@ def export_module(
     rows = Rows(inputs, labels, "rows", inputs if calibration is None else calibration)
     was_training = model.training
     try:
-        return _written(model.eval(), tuple(classes), path, rows, int8, Source(None, {}, None))
+        return _written(on_processor(model.eval()), tuple(classes), path, rows, int8, Source(None, {}, None))
     finally:
         model.train(was_training)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import TableForm
+from limbeck.devices import on_processor
 from limbeck.errors import LimbeckError
 from limbeck.exporting.building import INPUTS, LOGITS, ML, ML_OPSET
 from limbeck.exporting.columns import columns_in_front
@@ -69,7 +70,7 @@ def export_onnx(
     Raises:
         LimbeckError: ONNX cannot hold the model, or the libraries for it are missing.
     """
-    path, was_training = Path(path), model.training
+    path, was_training, model = Path(path), model.training, on_processor(model)
     beside = tokenizer_name(path) if isinstance(model, Encoder) else None
     try:
         whole = finished(numeric_graph(model, inputs), model, classes, inputs, key=key, tokenizer=beside)

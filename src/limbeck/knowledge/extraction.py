@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, recorded_seconds
+from limbeck.artifacts import TIMES, ArtifactStore, check_plan, kept_plan, recorded_seconds
+from limbeck.devices import CPU
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError, content_digest, write_json, write_tensors
 from limbeck.knowledge.checks import own_about, spot_check
@@ -125,17 +126,14 @@ def _plan(folder: Path, teacher: Teacher, recording: Recording, progress: Progre
     """What decides bytes but is no setting: written first, obeyed by whoever continues."""
     own = {
         "batch_size": teacher.batch_size,
+        "device": str(getattr(teacher, "device", CPU)),
         "precision": teacher.precision,
         "threads": thread_count(),
         "shard_rows": rows_in_shard(len(recording.part.classes), recording.dtype, teacher.batch_size),
     }
     plan = kept_plan(folder, own, progress.line)
     teacher.batch_size = plan["batch_size"]
-    if plan["precision"] != teacher.precision:
-        raise LimbeckError(
-            f"{folder} was begun in {plan['precision']}, but this machine computes the teacher in "
-            f"{teacher.precision}: continue where it was begun, or delete {folder} to begin anew"
-        )
+    check_plan(folder, plan, own)
     return plan
 
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from limbeck.artifacts import TIMES, ArtifactStore, kept_plan, recorded_seconds
+from limbeck.artifacts import TIMES, ArtifactStore, check_plan, kept_plan, recorded_seconds
+from limbeck.devices import CPU
 from limbeck.errors import LimbeckError
 from limbeck.files import DamagedFileError, content_digest, write_json, write_tensors
 from limbeck.knowledge.sparse_packing import packed
@@ -36,6 +37,7 @@ def extract_sparse(
     *,
     batch_size: int = 32,
     precision: str = "float32",
+    device: str = CPU,
     progress: Progress | None = None,
 ) -> SparseKnowledge:
     """Record a teacher's answers in the sparse form, or complete what was begun.
@@ -48,15 +50,17 @@ def extract_sparse(
         store: where artifacts lie.
         batch_size: records asked about at once; who continues keeps to that of who began.
         precision: in which the teacher computes; it must be that of who began.
+        device: on which, likewise.
         progress: told by batch, in records.
 
     Raises:
         LimbeckError: if answers do not fit the classes or outputs, or are not finite; if it was begun in another
-            precision.
+            precision, or on another device.
     """
     progress = progress or Silent()
+    asking = {"batch_size": batch_size, "device": device, "precision": precision}
     with store.locked(recording.identity, progress.line):
-        return _extracted(ask, recording, store, batch_size, precision, progress)
+        return _extracted(ask, recording, store, asking, progress)
 
 
 def repair_sparse(
@@ -66,6 +70,7 @@ def repair_sparse(
     *,
     batch_size: int = 32,
     precision: str = "float32",
+    device: str = CPU,
     progress: Progress | None = None,
 ) -> SparseKnowledge:
     """Make the damaged shards of complete knowledge again; each must give the digest that was recorded.
@@ -77,6 +82,7 @@ def repair_sparse(
         LimbeckError: as `extract_sparse`, and if a shard comes out with other bytes than were recorded.
     """
     progress = progress or Silent()
+    asking = {"batch_size": batch_size, "device": device, "precision": precision}
     identity = recording.identity
     folder = store.folder(identity)
     with store.locked(identity, progress.line):
@@ -86,18 +92,18 @@ def repair_sparse(
             if store.is_complete(identity):
                 aside = store.set_aside(identity)
                 progress.line(f"{damage.path} is damaged: knowledge set aside as {aside.name} and made again")
-            return _extracted(ask, recording, store, batch_size, precision, progress)
+            return _extracted(ask, recording, store, asking, progress)
         damaged = knowledge.damaged_shards()
         for _, found in damaged:
             progress.line(f"{found.path} is damaged: made again")
         missing = {number: recorded_digests(folder / shard_name(number), number) for number, _ in damaged}
-        plan = _plan(folder, recording, batch_size, precision, progress)
+        plan = _plan(folder, recording, asking, progress)
         _record(ask, recording, folder, plan, missing, progress)
         return SparseKnowledge.open(folder, identity)
 
 
 def _extracted(
-    ask: Ask, recording: SparseRecording, store: ArtifactStore, batch_size: int, precision: str, progress: Progress
+    ask: Ask, recording: SparseRecording, store: ArtifactStore, asking: dict[str, Any], progress: Progress
 ) -> SparseKnowledge:
     """As `extract_sparse`, of a recording that is held."""
     identity = recording.identity
@@ -105,7 +111,7 @@ def _extracted(
         return SparseKnowledge.open(store.folder(identity), identity)
     part = store.part(identity)
     part.mkdir(parents=True, exist_ok=True)
-    plan = _plan(part, recording, batch_size, precision, progress)
+    plan = _plan(part, recording, asking, progress)
     write_json(part / DESCRIPTION, recording.describe())
     write_tensors(part / OUTPUTS, {"counts": recording.counts}, {"knowledge": identity.key})
     began = time.monotonic()
@@ -121,22 +127,12 @@ def _extracted(
     return SparseKnowledge.open(store.complete(identity), identity)
 
 
-def _plan(
-    folder: Path, recording: SparseRecording, batch_size: int, precision: str, progress: Progress
-) -> dict[str, Any]:
+def _plan(folder: Path, recording: SparseRecording, asking: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """What decides bytes but is no setting: written first, obeyed by whoever continues."""
-    own = {
-        "batch_size": batch_size,
-        "precision": precision,
-        "threads": thread_count(),
-        "shard_records": _records_in_shard(recording, batch_size),
-    }
+    records = _records_in_shard(recording, asking["batch_size"])
+    own = {**asking, "threads": thread_count(), "shard_records": records}
     plan = kept_plan(folder, own, progress.line)
-    if plan["precision"] != precision:
-        raise LimbeckError(
-            f"{folder} was begun in {plan['precision']}, but this machine computes the teacher in {precision}: "
-            f"continue where it was begun, or delete {folder} to begin anew"
-        )
+    check_plan(folder, plan, own)
     return plan
 
 

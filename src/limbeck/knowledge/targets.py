@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from limbeck.devices import device_of
+from limbeck.devices import brought, device_of
 from limbeck.errors import UsageError
 from limbeck.knowledge.sparse_targets import SparseTargets
 from limbeck.models import logits_of
@@ -119,7 +119,7 @@ class LiveTargets:
 
     def batch(self, rows: Tensor, view: Tensor) -> Targets:
         """Logits (batch, classes) without gradients, with hidden states where the teacher shows them."""
-        inputs = self.inputs.index_select(0, view * self.rows + rows).to(self.device)
+        inputs = brought(self.inputs.index_select(0, view * self.rows + rows), self.teacher)
         with torch.no_grad(), autocast(self.precision, self.device):
             outputs = self.teacher(inputs)
         return Targets(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data.form import TextForm
+from limbeck.devices import device_of
 from limbeck.encoders.states import StateCapture
 from limbeck.models.outputs import Outputs
 
@@ -68,7 +69,7 @@ class Encoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw texts, uint8 (batch, width), to logits (batch, classes)."""
-        batch = self.tokens.encode(inputs, pairs=len(self.form.columns) > 1)
+        batch = self.tokens.encode(inputs, len(self.form.columns) > 1, device_of(self.network))
         # A live teacher's states are asked for without gradients, but not in inference mode, as answers alone are.
         shown = self._states is not None and not torch.is_inference_mode_enabled()
         if not self.training and not shown and len(inputs) > BUCKET:

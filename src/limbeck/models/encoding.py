@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data import Column, Form, TableForm
+from limbeck.devices import CPU, device_of
 from limbeck.models.preprocessing import Standardize
 
 _CHUNK = 1 << 16  # rows encoded together, so that learning from many rows needs little memory
@@ -128,12 +129,16 @@ def learn_preprocessing(model: nn.Module, inputs: npt.NDArray[Any]) -> None:
     its own.
     """
     encoding, preprocessing = getattr(model, "encoding", None), getattr(model, "preprocessing", None)
+    there = device_of(model)
+    if there.type == "cuda":  # what is learnt is learnt by scikit-learn and numpy
+        model.to(CPU)
     if isinstance(encoding, TableEncoding):
         encoding.fit(inputs)
     if isinstance(preprocessing, Standardize):
         preprocessing.fit(encoded(model, inputs))
         if isinstance(encoding, TableEncoding):
             preprocessing.leave(~encoding.is_number)
+    model.to(there)
 
 
 def is_prepared(model: nn.Module) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from limbeck.data import Part
-from limbeck.devices import device_of
+from limbeck.devices import brought, device_of
 from limbeck.errors import LimbeckError, is_out_of_memory
 from limbeck.models import ConvNet, logits_of
 from limbeck.models.estimator import Estimator
@@ -52,7 +52,7 @@ class TorchTeacher:
         try:
             with torch.inference_mode(), autocast(self.precision, self.device):
                 rows = torch.from_numpy(np.require(inputs, requirements=["C", "W"]))
-                logits = logits_of(self.model(rows.to(self.device)))
+                logits = logits_of(self.model(brought(rows, self.model)))
         except (RuntimeError, ValueError, IndexError) as error:
             if is_out_of_memory(error):
                 raise
