@@ -5,6 +5,7 @@ what runs there until a number is asked for has moved all that it needs.
 """
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from limbeck.knowledge.targets import CombinedTargets, LabelTargets, LiveTargets
 from limbeck.models import build_model
 from limbeck.objectives import Objective
 from limbeck.precision import autocast, resolve_precision
+from limbeck.road import Road
 from limbeck.teachers import TorchTeacher
 from limbeck.train_settings import TrainSettings
 from limbeck.training import predict_log_probs, train
@@ -41,6 +43,8 @@ on_gpu = pytest.mark.skipif(not gpu_count(), reason="needs a GPU")
 GPU_COUNT = gpu_count  # as it is, and not as all tests find it
 NO_NUMBERS = "Cannot copy out of meta tensor|cannot be called on meta tensors"
 TEXTS = """
+title = "Texts"
+
 [data]
 source = "rows.jsonl"
 label = "label"
@@ -50,13 +54,13 @@ test = 0.25
 [[general]]
 name = "short"
 model = { kind = "encoder", from = "base", layers = 2 }
-objective = { soft = 0, hard = 0, hidden = 1 }
+distill = { soft = 0, hard = 0, hidden = 1 }
 train = { epochs = 1, batch_size = 16 }
 
 [[teacher]]
 name = "big"
 model = { kind = "encoder", from = "base" }
-train = { epochs = 2, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
+train = { epochs = 4, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
 folds = 2
 
 [[student]]
@@ -64,6 +68,35 @@ name = "half"
 model = { kind = "encoder", layers = 2 }
 distill = { hard = 1, hidden = 0.5 }
 train = { epochs = 2, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
+"""
+TEACHERS = """
+title = "Teachers"
+
+[data]
+source = "rows.jsonl"
+label = "label"
+validation = 60
+test = 0.25
+
+[[teacher]]
+name = "given"
+from = "given"
+
+[[teacher]]
+name = "big"
+model = { kind = "encoder", from = "base" }
+train = { epochs = 4, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
+
+[[teacher]]
+name = "both"
+of = ["given", "big"]
+
+[[student]]
+name = "half"
+teacher = "both"
+model = { kind = "encoder", from = "base", layers = 2 }
+sweep = { "distill.temperature" = [2, 4] }
+train = { epochs = 1, batch_size = 16, learning_rate = 2e-3, warmup = 0.1 }
 """
 
 
@@ -279,6 +312,33 @@ def test_answers_are_asked_for_where_the_model_is(kind):
     for ask in (TorchTeacher(model).answer, lambda rows: predict_log_probs(model, rows)):
         with pytest.raises((RuntimeError, NotImplementedError), match=NO_NUMBERS):
             ask(inputs[0])
+
+
+@pytest.mark.slow
+def test_a_run_whose_models_are_copied_elsewhere_comes_to_the_same(tmp_path):
+    """The processor by another name is a device of its own to all but PyTorch."""
+    pytest.importorskip("transformers")
+    learnable_folder(tmp_path / "base")
+    written_texts(tmp_path / "rows.jsonl", 400)
+    for name, recipe in (("texts", TEXTS), ("teachers", TEACHERS)):
+        (tmp_path / f"{name}.toml").write_text(recipe)
+        outs = [tmp_path / place / name for place in ("here", "there")]
+        package.run(tmp_path / f"{name}.toml", outs[0], device="cpu")
+        token = devices._asked.set("cpu:0")
+        Road.open(tmp_path / f"{name}.toml", outs[1]).walk()
+        devices._asked.reset(token)
+        if name == "texts":
+            shutil.copytree(outs[0] / "models" / "teacher" / "big", tmp_path / "given")
+        here, there = (
+            {
+                path: data
+                for path, data in artifacts(out.parent).items()
+                if not path.endswith(("plan.json", "SHA256SUMS"))
+            }
+            for out in outs
+        )
+        assert there == here
+        assert set(json.loads((outs[1] / "run.json").read_text())["device"].values()) == {"cpu:0"}
 
 
 # ---------------------------------------------------------------- on a GPU
