@@ -22,6 +22,7 @@ from limbeck.encoders.masked_batches import MaskedBatches
 from limbeck.encoders.masked_head import head_parameters, train_masked_head
 from limbeck.encoders.masked_scores import masked_scores
 from limbeck.encoders.masked_text import TextSettings, masked_batches
+from limbeck.encoders.masking import MaskSettings
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import Targets
 from limbeck.objectives import Objective
@@ -293,6 +294,19 @@ def test_scores_leave_models_and_generator_as_they_were(pair, held_out):
     assert student.training
     assert not teacher.training
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_states_are_compared_on_texts_as_they_are_whatever_is_masked(pair, held_out):
+    teacher, student, _ = pair
+    few, many = (
+        masked_scores(
+            student, held_out, teacher, max_length=24, settings=MaskSettings(share=share, masked=1, replaced=0)
+        )
+        for share in (0.1, 1.0)
+    )
+    assert many.predicted > 3 * few.predicted
+    assert many.cosine == pytest.approx(few.cosine)
+    assert many.cross_entropy != pytest.approx(few.cross_entropy)
 
 
 def test_targets_can_be_the_labels_alone_where_no_logits_are_wanted(pair):

@@ -28,7 +28,8 @@ class MaskedScores:
         cross_entropy: of the predictions with the tokens that were masked, in nats, a mean over these tokens; None of
             a model that answers for none.
         accuracy: the share of them that is predicted right, likewise.
-        cosine: of the last hidden states with the teacher's, a mean over all tokens; None without a teacher.
+        cosine: of the last hidden states with the teacher's, a mean over all tokens of the texts as they are, without a
+            mask, as tasks show them; None without a teacher.
         predicted: how many tokens were masked.
     """
 
@@ -86,16 +87,17 @@ def masked_scores(
         for start in range(0, len(order), _BATCH):
             some = order[start : start + _BATCH]
             inputs = batches.inputs(some, torch.zeros_like(some)).to(model.device)
-            hidden, mask = model.hidden(inputs)
             labels = inputs[:, 1]
             asked = labels >= 0
             predicted += int(asked.sum())
             if answering:
-                answers = model.head(hidden[asked]).float()
+                answers = model.head(model.hidden(inputs)[0][asked]).float()
                 entropy += float(F.cross_entropy(answers, labels[asked], reduction="sum"))
                 right += float((answers.argmax(dim=1) == labels[asked]).sum())
             if teacher is not None:
-                theirs = teacher.hidden(inputs.to(teacher.device))[0].to(hidden.device)
+                whole = torch.where(asked, labels, inputs[:, 0]).unsqueeze(1)
+                hidden, mask = model.hidden(whole)
+                theirs = teacher.hidden(whole.to(teacher.device))[0].to(hidden.device)
                 cosine += float(F.cosine_similarity(hidden.float(), theirs.float(), dim=-1)[mask].sum())
                 counted += int(mask.sum())
     for one, training in zip(models, before, strict=True):
