@@ -85,9 +85,10 @@ def texts_of(size: Size) -> np.ndarray:
     return packed([" ".join(f"w{number}" for number in row) for row in numbers])
 
 
-def student_of(teacher: Encoder) -> Encoder:
-    """A student of half the layers."""
-    network = student_network(teacher.network, chosen_layers(teacher.layers // 2, teacher.layers))
+def student_of(teacher: Encoder, dropout: float | None = None) -> Encoder:
+    """A student of half the layers; without its own dropout it has the teacher's."""
+    layers = chosen_layers(teacher.layers // 2, teacher.layers)
+    network = student_network(teacher.network, layers, dropout=dropout)
     return Encoder(network, teacher.tokens, teacher.classes, teacher.form)
 
 
@@ -130,7 +131,11 @@ def entries(size: Size | None = None, *, repeats: int = 5) -> list[Entry]:
         lambda: seconds_of(lambda: predict_log_probs(student, inputs)),
     ]
     if has_bfloat16():
-        actions.append(lambda: epoch(student, inputs, stored, precision="bfloat16"))
+        ours = student_of(teacher, dropout=0)
+        theirs = copy.deepcopy(ours)
+        theirs.network.set_attn_implementation("sdpa")
+        for one in (student, ours, theirs):
+            actions.append(partial(epoch, one, inputs, stored, precision="bfloat16"))
     turns = in_turns(*actions, repeats=repeats)
 
     def line(name: str, above: int, below: int, goal: float | None, note: str = "") -> Entry:
@@ -145,7 +150,10 @@ def entries(size: Size | None = None, *, repeats: int = 5) -> list[Entry]:
         line("an epoch with attention written out / with PyTorch's fused kernel", 3, 0, None),
     ]  # fmt: skip
     if has_bfloat16():
-        found.append(line("an epoch in float32 / in bfloat16", 0, 6, None))
+        found += [
+            line("an epoch in float32 / in bfloat16", 0, 6, None),
+            line("an epoch in bfloat16 without dropout, attention in bfloat16 / in float32", 8, 7, None),
+        ]
     return found
 
 
