@@ -1,7 +1,5 @@
 """Attention in training: the fused kernel's numbers, in the format in which its way back is fast."""
 
-import json
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,72 +9,87 @@ pytest.importorskip("transformers")
 from small import tiny_folder
 from transformers.integrations import sdpa_attention
 
-from limbeck.encoders.attention import ATTENTION, attention
+from limbeck.encoders.attention import FUSED, attention, fast_way_back
 from limbeck.encoders.finding import load_masked
 from limbeck.encoders.layers import student_network
+from limbeck.encoders.masked import MaskedEncoder
 from limbeck.encoders.masked_text import tokens_of
-from limbeck.models.encoder_folder import write_network
 from limbeck.precision import autocast
 
 SHAPE = (2, 3, 5, 4)  # batch, heads, tokens, width of a head
 
 
-def projected(seed=0):
-    torch.manual_seed(seed)
+def projected():
+    torch.manual_seed(0)
     return [torch.randn(SHAPE).to(torch.bfloat16).requires_grad_() for _ in range(3)]
 
 
-def formats(monkeypatch):
-    """The formats that the kernel is then given, in the order of calls."""
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """The formats that the kernel is given, and whether they may be changed on the way, in the order of calls."""
+    found = []
     kernel = sdpa_attention.sdpa_attention_forward
 
     def seeing(module, query, *others, **named):
-        seen.append((query.dtype, torch.is_autocast_enabled("cpu")))
+        found.append((query.dtype, torch.is_autocast_enabled("cpu")))
         return kernel(module, query, *others, **named)
 
     monkeypatch.setattr(sdpa_attention, "sdpa_attention_forward", seeing)
-    return seen
+    return found
 
 
-def test_outputs_and_gradients_are_those_of_attention():
+@pytest.mark.parametrize("added", [False, True])
+def test_outputs_and_gradients_are_those_of_attention_in_float32(added):
     mask = torch.ones(2, 1, 5, 5, dtype=torch.bool)
     mask[1, :, :, 3:] = False
-    here, there = projected(), [one.detach().double().requires_grad_() for one in projected()]
-    module = torch.nn.Module()
+    given = torch.zeros(mask.shape, dtype=torch.bfloat16).masked_fill(~mask, -1e9) if added else mask
+    here, there = projected(), [one.detach().float().requires_grad_() for one in projected()]
     with autocast("bfloat16"):
-        found, weights = attention(module, *here, mask)
-    expected = F.scaled_dot_product_attention(*there, attn_mask=mask).transpose(1, 2)
-    assert found.dtype == torch.bfloat16
+        found, weights = attention(torch.nn.Module(), *here, given, scaling=0.7, is_causal=False)
+    expected = F.scaled_dot_product_attention(*there, attn_mask=mask, scale=0.7).transpose(1, 2)
     assert weights is None
-    torch.testing.assert_close(found.double(), expected, atol=2e-2, rtol=2e-2)
-    found.float().square().sum().backward()
-    expected.square().sum().backward()
+    torch.testing.assert_close(found, expected.to(torch.bfloat16), atol=0, rtol=0.01)
+    found.float().sum().backward()
+    expected.sum().backward()
     for one, other in zip(here, there, strict=True):
-        torch.testing.assert_close(one.grad.double(), other.grad, atol=5e-2, rtol=5e-2)
+        torch.testing.assert_close(one.grad, other.grad.to(torch.bfloat16), atol=1e-3, rtol=0.01)
 
 
-def test_only_what_has_a_gradient_to_come_and_no_dropout_is_computed_in_float32(monkeypatch):
-    seen, module = formats(monkeypatch), torch.nn.Module()
+def test_only_what_has_a_gradient_to_come_and_no_dropout_is_computed_in_float32(seen):
+    module = torch.nn.Module()
+    query, key, value = projected()
     with autocast("bfloat16"):
-        attention(module, *projected(), None)
-        attention(module, *projected(), None, dropout=0.1)
+        attention(module, query, key, value, None, is_causal=False)
+        attention(module, query.detach(), key, value, None, is_causal=False)
+        attention(module, query, key, value, None, dropout=0.1, is_causal=False)
         with torch.no_grad():
-            attention(module, *[one.detach() for one in projected()], None)
-    attention(module, *[one.detach().float().requires_grad_() for one in projected()], None)
-    assert seen == [(torch.float32, False), (torch.bfloat16, True), (torch.bfloat16, True), (torch.float32, False)]
+            attention(module, query.detach(), key.detach(), value.detach(), None, is_causal=False)
+    attention(module, query.float(), key.float(), value.float(), None, is_causal=False)
+    changed, kept = (torch.float32, False), (torch.bfloat16, True)
+    assert seen == [changed, changed, kept, kept, (torch.float32, False)]
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])
-def test_networks_attend_by_it_and_their_folders_say_nothing_of_it(kind, tmp_path, monkeypatch):
+def test_networks_attend_by_it_only_while_they_are_trained(kind, tmp_path, seen):
     folder = tiny_folder(tmp_path, kind)
     network, _ = load_masked(folder, 0)
-    student = student_network(network, (0,), dropout=0.0).train()
-    for one in (network, student):
-        assert one.config._attn_implementation == ATTENTION
-    seen = formats(monkeypatch)
+    student = MaskedEncoder(
+        student_network(network, (0,), dropout=0.0), tokens_of(folder, network.config), "masked"
+    ).train()
+    inputs = torch.tensor([[[5, 6, 7, 8]] * 2, [[5, 6, student.tokens.pad_id, student.tokens.pad_id]] * 2])
     with autocast("bfloat16"):
-        student(input_ids=torch.tensor([[5, 6, 7]]), attention_mask=torch.ones(1, 3, dtype=torch.long))
+        student(inputs)
     assert seen == [(torch.float32, False)]
-    write_network(tmp_path / "out", student, tokens_of(folder, network.config))
-    assert ATTENTION not in json.dumps(json.loads((tmp_path / "out" / "config.json").read_text()))
+    assert student.network.config._attn_implementation == FUSED
+    with fast_way_back(student.network):  # not in bfloat16
+        assert student.network.config._attn_implementation == FUSED
+    with autocast("bfloat16"), fast_way_back(student.eval().network):
+        assert student.network.config._attn_implementation == FUSED
+
+
+def test_a_failed_step_leaves_the_network_as_it_was(tmp_path):
+    network, _ = load_masked(tiny_folder(tmp_path, "bert"), 0)
+    with pytest.raises(ValueError, match="stopped"), autocast("bfloat16"), fast_way_back(network.train()):
+        assert network.config._attn_implementation != FUSED
+        raise ValueError("stopped")
+    assert network.config._attn_implementation == FUSED

@@ -15,7 +15,6 @@ import torch
 
 from limbeck.data.sources import found_beside
 from limbeck.devices import own_generators
-from limbeck.encoders.attention import registered
 from limbeck.encoders.hub import CONFIG, TOKENIZER_FILES, downloaded, is_hub_name
 from limbeck.encoders.kinds import KINDS, check_type
 from limbeck.encoders.labels import labels_of, name_classes
@@ -199,7 +198,7 @@ def _load(auto: str, folder: Path, config: Any, seed: int | None) -> tuple[Any, 
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
-                attn_implementation=registered() if config.model_type in KINDS else None,  # others may have none
+                attn_implementation="sdpa" if config.model_type in KINDS else None,  # others may have none
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,  # so that they can be told in one line
                 output_loading_info=True,

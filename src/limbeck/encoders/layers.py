@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from limbeck.encoders.attention import registered
 from limbeck.encoders.finding import seeded
 from limbeck.encoders.kinds import KINDS, kind_of, without_head
 from limbeck.encoders.labels import name_classes as name_classes
@@ -107,7 +106,7 @@ def student_network(
         for setting in kind.dropouts:
             setattr(config, setting, dropout)
     with quiet(), seeded(seed):
-        student = made._from_config(config, attn_implementation=registered(), dtype=torch.float32)
+        student = made._from_config(config, attn_implementation="sdpa", dtype=torch.float32)
     if not of_bert and getattr(without_head(teacher), "pooler", student) is None:
         without_head(student).pooler = None
     if initial == "layers":

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.encoders.attention import fast_way_back
 from limbeck.encoders.kinds import without_head
 from limbeck.encoders.masked_batches import Answers, MaskedBatches, answered
 from limbeck.encoders.states import StateCapture
@@ -78,7 +79,8 @@ class MaskedEncoder(nn.Module):
         """The last layer's hidden states (batch, tokens, width), and which tokens are no padding (batch, tokens)."""
         shown = inputs[:, 0]
         mask = shown != self.tokens.pad_id
-        found = without_head(self.network)(input_ids=shown, attention_mask=mask.long())
+        with fast_way_back(self.network):
+            found = without_head(self.network)(input_ids=shown, attention_mask=mask.long())
         return found.last_hidden_state, mask
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.data.form import TextForm
 from limbeck.devices import device_of
+from limbeck.encoders.attention import fast_way_back
 from limbeck.encoders.states import StateCapture
 from limbeck.models.outputs import Outputs
 
@@ -97,7 +98,8 @@ class Encoder(nn.Module):
 
     def _logits(self, batch: Encoded) -> Tensor:
         types = {} if batch.types is None else {"token_type_ids": batch.types}
-        found = self.network(input_ids=batch.ids, attention_mask=batch.mask.long(), **types)
+        with fast_way_back(self.network):
+            found = self.network(input_ids=batch.ids, attention_mask=batch.mask.long(), **types)
         logits: Tensor = found.logits
         return logits
 
