@@ -50,7 +50,7 @@ _TEMPLATE = """\
 {% if general %}
 <section>
 <h2>Distilled without a task</h2>
-<p>Scores are on texts that were held out; cosine: of the last hidden states with the teacher's, with nothing masked.</p>
+<p>Scores are on texts that were held out; cosine: of the last hidden states with the teacher's, nothing masked.</p>
 {{ table(general_head, general) }}
 </section>
 {% endif %}
