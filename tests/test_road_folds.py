@@ -12,6 +12,7 @@ from limbeck.errors import LimbeckError
 from limbeck.inspection import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
+from limbeck.precision import resolve_precision
 from limbeck.progress import Silent
 from limbeck.road import Road, run_split
 from limbeck.teachers.out_of_fold import OWN_ROWS, OwnRows
@@ -82,7 +83,8 @@ def test_every_training_row_is_labelled_by_the_network_that_has_not_seen_it(digi
     assert known.all()
     answered = np.zeros(len(train), int)
     for fold in (1, 2, 3):
-        answers = predict_log_probs(open_model(artifact(out, f"teacher/net-fold={fold}"))[0], train.inputs)
+        net = open_model(artifact(out, f"teacher/net-fold={fold}"))[0]
+        answers = predict_log_probs(net, train.inputs, precision=resolve_precision("auto", net.kind))
         answered += np.abs(answers - own).max(axis=1) < 1e-4
     assert (answered >= 1).all()
     assert (answered > 1).mean() < 0.01

@@ -246,7 +246,7 @@ def test_batches_whose_gradients_are_added_up_are_one_large_batch(part):
     plain = {"kind": "mlp", "widths": [16]}  # dropout draws otherwise for ten rows than for thirty
     large = build_model(plain, (8, 8), 10, part.inputs)
     small = copy.deepcopy(large)
-    settings = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1, "keep": "last"}
+    settings = {"epochs": 2, "optimizer": "sgd", "learning_rate": 0.1, "keep": "last", "precision": "float32"}
     batches = StoredBatches(few.inputs[np.newaxis], 30)
     train(large, batches, labels(few), LABELS, TrainSettings(batch_size=30, **settings), seed=0)
     batches = StoredBatches(few.inputs[np.newaxis], 10)

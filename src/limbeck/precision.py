@@ -17,8 +17,11 @@ GAINS_FROM_BFLOAT16 = frozenset({"mlp", "convnet", "soft-tree", "encoder", "mask
 
 def has_bfloat16(device: torch.device | str = "cpu") -> bool:
     """Whether a device multiplies bfloat16 natively (a processor by AVX-512 BF16 or AMX), and does not emulate it."""
-    if torch.device(device).type == "cuda":
+    kind = torch.device(device).type
+    if kind == "cuda":
         return torch.version.hip is not None or torch.cuda.get_device_capability(device)[0] >= 8
+    if kind != "cpu":
+        return False
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, flag, lambda: False)()) for flag in flags)
 
