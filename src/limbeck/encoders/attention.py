@@ -51,8 +51,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """As transformers' own for the fused kernel, but in float32 where that is faster.
 
-    That is on a processor, from bfloat16, with a gradient to come and without dropout: the kernel's way back in bfloat16
-    is what takes long (`benchmarks/encoders.py`). With dropout PyTorch does not use the kernel at all.
+    That is on a processor, from bfloat16, with a gradient to come and without dropout: the kernel's way back in
+    bfloat16 is what takes long (`benchmarks/encoders.py`). With dropout PyTorch does not use the kernel at all.
 
     Args:
         module: the layer.
