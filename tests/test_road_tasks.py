@@ -432,6 +432,13 @@ def test_tasks_without_general_distillation_need_no_texts():
         parse_recipe(without("data"), "mine.toml")
 
 
+def test_texts_that_nothing_reads_are_refused():
+    table = without("general")
+    table["student"][0]["model"] = {"kind": "encoder", "layers": 2}
+    with pytest.raises(LimbeckError, match=r"data: with tasks these are texts for general distillation, and there is"):
+        parse_recipe(table, "mine.toml")
+
+
 def test_texts_of_general_distillation_that_are_held_out_of_a_task_are_refused(two_tasks, tmp_path):
     with pytest.raises(LimbeckError) as raised:
         Road.open(two_tasks, tmp_path / "runs" / "leak", sets=["data.source=praise.jsonl"])

@@ -112,7 +112,7 @@ class Recipe(Table):
             *_taken_names("regression", self.regression),
             *_taken_names("general", self.general or ()),
             *_taken_names("task", self.task or ()),
-            *data_problems(self.data, self.task),
+            *data_problems(self.data, self.task, self.general),
         ]
         for name in {part.name for part in self.regression} & {part.name for part in self.reference}:
             problems.append(f"regression.{name}: a reference has that name, too, expected another one")

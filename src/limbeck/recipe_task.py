@@ -83,9 +83,15 @@ def unread_data(tasks: Any) -> dict[str, Any]:
     return {"data": {"source": source}} if isinstance(source, str) else {}
 
 
-def data_problems(data: Data, tasks: Sequence[Task] | None) -> Iterator[str]:
-    """Phrases about settings of `[data]` that plain text has none of."""
+def data_problems(data: Data, tasks: Sequence[Task] | None, generals: Sequence[General] | None) -> Iterator[str]:
+    """Phrases about settings of `[data]` that plain text has none of, or that nothing reads."""
     if tasks is None:
+        return
+    if not generals and data != Data(source=tasks[0].data.source):
+        yield (
+            "data: with tasks these are texts for general distillation, and there is none: leave them out, or add a "
+            "[[general]] part"
+        )
         return
     for key in ("test", "labels"):
         if (value := getattr(data, key)) is not None:
