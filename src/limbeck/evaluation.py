@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,14 +30,14 @@ class Cost:
     Attributes:
         parameters: trainable numbers; of a tree, those of its questions and leaves.
         bytes: of its file.
-        multiply_adds: in linear and convolutional layers and in a tree's questions, for one input.
+        multiply_adds: in linear and convolutional layers and in a tree's questions, for one input; None: not known.
         latency_ms: median milliseconds for one input.
         examples_per_second: in batches of 500.
     """
 
     parameters: int
     bytes: int
-    multiply_adds: int
+    multiply_adds: int | None
     latency_ms: float
     examples_per_second: float
 
@@ -53,8 +53,10 @@ def serving_form(model: nn.Module) -> nn.Module:
     return model.inference_form() if isinstance(model, ConvNet) else model.eval()
 
 
-def multiply_adds(model: nn.Module, inputs: Array) -> int:
+def multiply_adds(model: nn.Module, inputs: Array) -> int | None:
     """Multiplications for one raw input: as a model says itself, else in its linear and convolutional layers.
+
+    None where a model says that it is not known.
 
     Of an encoder, which takes as many as a text is long, those of its attention are among them.
 
@@ -62,10 +64,11 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int:
         model: any module.
         inputs: at least one raw input, shape (n, …).
     """
-    if isinstance(known := getattr(model, "multiply_adds", None), int):
-        return known
+    if hasattr(model, "multiply_adds"):
+        return cast("int | None", model.multiply_adds)
     if isinstance(model, MeanModel):
-        return sum(multiply_adds(member, inputs) for member in model.asked)
+        members = [multiply_adds(member, inputs) for member in model.asked]
+        return None if None in members else sum(count for count in members if count is not None)
     count = 0
 
     def counted(layer: nn.Module, _: Any, output: Tensor) -> None:

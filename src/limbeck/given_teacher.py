@@ -40,7 +40,7 @@ class PredictionsModel(nn.Module):
 
     kind = "predictions"
     parameter_count = 0
-    multiply_adds = 0
+    multiply_adds = None
 
     def __init__(self, predictions: Predictions) -> None:
         super().__init__()

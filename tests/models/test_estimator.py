@@ -11,9 +11,11 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
+    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
@@ -25,6 +27,7 @@ from limbeck.errors import LimbeckError
 from limbeck.models import Estimator
 from limbeck.models.estimator_classes import align_classes
 from limbeck.models.hard_labels import FLOOR
+from limbeck.models.mean import MeanModel
 
 WINES = ("barolo", "grignolino", "barbera")
 
@@ -325,6 +328,17 @@ def test_an_estimator_is_measured_like_any_model(forest, wine):
     questions = sum(int((tree.tree_.children_left >= 0).sum()) for tree in forest.estimators_)
     leaves = sum(tree.get_n_leaves() for tree in forest.estimators_)
     assert row["parameters"] == 2 * questions + 3 * leaves
+
+
+def test_coefficients_are_multiplied_trees_are_not_and_what_else_there_is_is_not_known(forest, wine):
+    linear = LogisticRegression(max_iter=5000).fit(wine.inputs, wine.labels)
+    nearest = KNeighborsClassifier().fit(wine.inputs, wine.labels)
+    assert Estimator(linear, (13,), WINES).multiply_adds == 3 * 13
+    vote = VotingClassifier([("a", linear), ("b", forest)], voting="soft").fit(wine.inputs, wine.labels)
+    assert Estimator(vote, (13,), WINES).multiply_adds == 3 * 13
+    assert Estimator(nearest, (13,), WINES).multiply_adds is None
+    mean = MeanModel([Estimator(linear, (13,), WINES), Estimator(nearest, (13,), WINES)])
+    assert evaluate(mean, wine)["multiply_adds"] is None
 
 
 def test_a_copy_is_the_same_model(forest, wine):

@@ -45,6 +45,11 @@ class Booster:
         """The features that it takes."""
         return int(self._booster.num_feature())
 
+    @property
+    def multiply_adds(self) -> int:
+        """0: trees compare."""
+        return 0
+
     @cached_property
     def parameter_count(self) -> int:
         """A feature and a threshold for each question, a number in each leaf."""

@@ -18,7 +18,7 @@ from limbeck.data.form import Form
 from limbeck.errors import LimbeckError
 from limbeck.models.estimator_classes import align_classes, classes_of, one_hot
 from limbeck.models.estimator_rows import as_fitted, column_names, features_of
-from limbeck.models.estimator_size import parameters_of
+from limbeck.models.estimator_size import multiply_adds_of, parameters_of
 from limbeck.models.hard_labels import FLOOR
 from limbeck.models.outputs import Outputs
 
@@ -60,13 +60,10 @@ class Estimator(nn.Module):
         classes: how many.
         own_rows: what is said about the rows that the members were fitted to, by those that have not seen them.
         hard: whether a member has no probabilities: its class then gets all of it.
-        multiply_adds: 0; trees compare, and what others do is not known.
 
     Raises:
         LimbeckError: a member is no fitted classifier, or its classes are not the data's.
     """
-
-    multiply_adds = 0
 
     def __init__(
         self,
@@ -110,6 +107,12 @@ class Estimator(nn.Module):
     def parameter_count(self) -> int:
         """Numbers in the members' trees or coefficients; 0 where that is not known."""
         return sum(parameters_of(member) for member in self.members)
+
+    @property
+    def multiply_adds(self) -> int | None:
+        """Of the members' coefficients; 0 of trees, which compare; None where that is not known."""
+        counts = [multiply_adds_of(member) for member in self.members]
+        return None if None in counts else sum(count for count in counts if count is not None)
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw inputs (batch, *input_shape) to log-probabilities (batch, classes), float32."""

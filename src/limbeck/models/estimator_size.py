@@ -1,4 +1,4 @@
-"""How many numbers a fitted estimator holds, as far as that can be seen from outside."""
+"""How many numbers a fitted estimator holds, and how many it multiplies, as far as that can be seen from outside."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def parameters_of(estimator: Any) -> int:
     if hasattr(estimator, "coefs_"):
         return sum(int(np.size(one)) for one in (*estimator.coefs_, *estimator.intercepts_))
     return sum(parameters_of(one) for one in _parts(estimator))
+
+
+def multiply_adds_of(estimator: Any) -> int | None:
+    """Multiplications for one row: 0 of trees, which compare, else one for each coefficient; None where not known."""
+    if isinstance(known := getattr(estimator, "multiply_adds", None), int):
+        return known
+    if any(hasattr(estimator, name) for name in ("tree_", "_predictors", "booster_")):
+        return 0
+    if hasattr(estimator, "coef_"):
+        return int(np.size(estimator.coef_))
+    if hasattr(estimator, "coefs_"):
+        return sum(int(np.size(one)) for one in estimator.coefs_)
+    parts = [multiply_adds_of(one) for one in _parts(estimator)]
+    counted = [count for count in parts if count is not None]
+    return sum(counted) if parts and len(counted) == len(parts) else None
 
 
 def numbers_in(text: str) -> int:

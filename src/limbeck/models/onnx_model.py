@@ -55,7 +55,7 @@ class OnnxModel(nn.Module):
         gives: "probabilities" or "logits", once that is known.
         about: what a file of `limbeck export` says of itself; empty of any other.
         settings: none.
-        multiply_adds: 0: not known.
+        multiply_adds: None: not known.
 
     Raises:
         LimbeckError: no such file, it is damaged or needs what onnxruntime has not, onnxruntime is missing, its inputs
@@ -63,7 +63,7 @@ class OnnxModel(nn.Module):
     """
 
     kind: ClassVar[str] = "onnx"
-    multiply_adds = 0
+    multiply_adds = None
 
     def __init__(self, path: Path | str, classes: Sequence[str] | None = None, form: Form | None = None) -> None:
         super().__init__()
