@@ -236,6 +236,11 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         ),
         (
             "transfer",
+            [{"name": "v", "views": {"count": 10_001, "shift": 1}}],
+            "transfer.v.views.count: found 10001, expected 10000 or less",
+        ),
+        (
+            "transfer",
             [{"name": "v", "select": {"without": [3], "only": ["4"]}}],
             'transfer.v.select: found both of "without" and "only", expected one of them',
         ),

@@ -88,7 +88,7 @@ recipes = table(
                 "select": st.lists(st.integers(0, 9) | text, min_size=1, unique=True).map(
                     lambda classes: {"without": classes}
                 ),
-                "views": table({"count": counts, "shift": positive()}),
+                "views": table({"count": st.integers(1, 10_000), "shift": positive()}),
             },
         ).map(lambda transfer: [transfer]),
     },

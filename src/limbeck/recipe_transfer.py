@@ -18,6 +18,10 @@ SYNTHETIC = {
 """Ways to make synthetic rows, each with its settings and their defaults."""
 
 
+MOST_VIEWS = 10_000
+"""Each is an artifact of its own."""
+
+
 class TransferViews(ViewSpec):
     """`count` views of every row that the teacher labels, beside the row itself: of images random ones.
 
@@ -28,7 +32,7 @@ class TransferViews(ViewSpec):
     only a run of words is kept.
     """
 
-    count: int = Field(default=0, ge=0, le=LARGEST)
+    count: int = Field(default=0, ge=0, le=MOST_VIEWS)
     rows: Literal["munge", "spunge", "words"] | None = None
     swap: float | None = Field(default=None, gt=0, le=1)
     spread: float | None = Field(default=None, gt=0)
