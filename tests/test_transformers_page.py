@@ -20,7 +20,7 @@ def test_the_page_halves_an_encoder_and_takes_it_away(
     limbeck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made, taken = blocks("python")
+    made, taken, _ = blocks("python")
     exec(compile(made, "docs/transformers.md", "exec"), {})
     Path("halves.toml").write_text(blocks("toml")[0], "utf-8")
     code, _, said = limbeck("run", "halves.toml")
@@ -41,3 +41,24 @@ def test_the_page_halves_an_encoder_and_takes_it_away(
     )
     assert code == 0
     assert printed.split("\t")[1].startswith("positive")
+
+
+@pytest.mark.slow
+def test_the_page_distils_an_encoder_before_there_is_a_task(
+    limbeck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made, _, taken = blocks("python")
+    exec(compile(made, "docs/transformers.md", "exec"), {})
+    Path("plain.toml").write_text(blocks("toml")[1], "utf-8")
+    code, printed, said = limbeck("run", "plain.toml")
+    assert code == 0, said
+    assert "kept: its share of the teacher's macro" in printed
+    results = json.loads(Path("runs/plain/results.json").read_text("utf-8"))
+    assert [(row["role"], row["name"]) for row in results["models"]] == [
+        ("teacher", "bert"), ("student", "small"), ("baseline", "small"), ("reference", "undistilled"),
+    ]  # fmt: skip
+    assert all(row["accuracy"] > 0.8 for row in results["models"])
+    capsys.readouterr()
+    exec(compile(taken, "docs/transformers.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("(1, 6, 32)\n")
