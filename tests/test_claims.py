@@ -195,21 +195,33 @@ def run_of(seed: int, **given: Any) -> list[dict[str, Any]]:
     return measured(claims, rows, correct)
 
 
-def test_what_an_interval_needs_is_kept_of_shares_and_differences_of_errors_alone() -> None:
+def test_what_an_interval_needs_is_kept_of_shares_and_of_differences_in_what_is_right() -> None:
     rows, correct = simulated(np.random.default_rng(0))
     difference: dict[str, Any] = {"row": {"name": "net"}, "minus": SINGLE}
-    given: list[dict[str, Any]] = [SHARE, difference, {**difference, "show": "accuracy"}, {"row": {"name": "net"}}]
+    given: list[dict[str, Any]] = [
+        SHARE,
+        difference,
+        {**difference, "show": "accuracy"},
+        {**difference, "show": "nll"},
+        {"row": {"name": "net"}},
+    ]
     claims = [Claim.model_validate({"text": "A claim", **each}) for each in given]
-    share, errors, *others = measured(claims, rows, correct)
+    share, errors, accuracies, *others = measured(claims, rows, correct)
     gained, gap = share["fraction"]
     assert gained / gap == pytest.approx(share["here"], abs=1e-4)
     assert errors["fraction"] == [errors["here"], 1]
+    assert accuracies["fraction"] == [pytest.approx(accuracies["here"], abs=1e-6), 1]
+    assert [pair[0] for pair in accuracies["resampled"]] == pytest.approx(
+        [-pair[0] / len(correct["student/net"]) for pair in errors["resampled"]], abs=1e-6
+    )
     assert len(share["resampled"]) == len(errors["resampled"]) == REPLICATES
     assert not any("resampled" in each for each in others)
     assert json.loads(json.dumps(share)) == share
     assert not any("resampled" in each for each in measured(claims, rows))
     del correct["reference/single-member=2"]
-    assert ["resampled" in each for each in measured(claims, rows, correct)] == [False, True, False, False]
+    assert ["resampled" in each for each in measured(claims, rows, correct)] == [
+        False, True, True, False, False,
+    ]  # fmt: skip
 
 
 def test_a_replicate_has_the_same_test_rows_in_every_run_and_claim() -> None:
@@ -309,6 +321,60 @@ def test_a_ratio_of_accuracies_has_an_interval_and_of_other_numbers_none() -> No
     assert "resampled" not in errors
     (line, _) = claim_lines([[accuracies, errors]])
     assert "% over test rows: 9" in line[-1]
+
+
+def of_tasks(**correct: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of a model and of its rival on tasks, which are given by name as what each of them has right."""
+    rows = []
+    right = {}
+    for task, pair in correct.items():
+        for role, answers in zip(("student", "reference"), pair, strict=True):
+            row = {"role": role, "name": "net", "variant": {"task": task}, "metrics": {}}
+            rows.append({**row, "accuracy": float(answers.mean()), "errors": int((~answers).sum())})
+            right[row_id(rows[-1])] = answers
+    return rows, right
+
+
+MEAN: dict[str, Any] = {
+    "text": "A",
+    "row": {"name": "net"},
+    "show": "accuracy",
+    "average": ["row", "minus"],
+    "minus": {"role": "reference", "name": "net"},
+}
+
+
+def test_a_mean_over_tasks_has_an_interval_in_which_every_task_counts_alike() -> None:
+    random = np.random.default_rng(0)
+    long, short = ((random.random(count) < 0.8, random.random(count) < 0.7) for count in (4000, 100))
+    rows, correct = of_tasks(long=long, short=short)
+    both, over = (
+        Claim.model_validate({**MEAN, "show": show, **change})
+        for show, change in (
+            ("accuracy", {}),
+            ("accuracy", {"minus": None, "over": MEAN["minus"], "average": ["row", "over"]}),
+        )
+    )
+    difference, ratio = measured([both, over], rows, correct)
+    means = [np.mean([task[place].mean() for task in (long, short)]) for place in (0, 1)]
+    assert difference["fraction"] == pytest.approx([means[0] - means[1], 1], abs=1e-6)
+    assert ratio["fraction"] == pytest.approx(means, abs=1e-6)
+    # Of the difference's variance nearly all is the short task's, at a quarter.
+    spread = np.std([pair[0] for pair in difference["resampled"]])
+    assert spread == pytest.approx(0.5 * np.sqrt((0.8 * 0.2 + 0.7 * 0.3) / 100), rel=0.25)
+    lines = claim_lines([[difference, ratio]])
+    assert all("95% over test rows" in line[-1] for line in lines)
+
+
+def test_rows_of_several_tasks_are_drawn_independently_of_each_other() -> None:
+    random = np.random.default_rng(0)
+    pair = (random.random(500) < 0.8, random.random(500) < 0.7)
+    claim = Claim.model_validate(MEAN)
+    spreads = [
+        np.std([values[0] for values in measured([claim], *of_tasks(**tasks))[0]["resampled"]])
+        for tasks in ({"one": pair}, {"one": pair, "two": pair})
+    ]
+    assert spreads[1] == pytest.approx(spreads[0] / np.sqrt(2), rel=0.15)
 
 
 def test_a_ratio_and_a_difference_exclude_each_other() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import inf
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from limbeck.metrics import gap_recovered
+from limbeck.recipe_task import TASK
 from limbeck.resampling import interval, pooled, resampled_correct
 from limbeck.rows import HIGHER_IS_BETTER, fits, is_number, plain_value, row_id
 
@@ -32,9 +34,9 @@ def measured(
 ) -> list[dict[str, Any]]:
     """Each claim as results.json has it: text, what it shows, the paper's value, the goal, and the value here.
 
-    Shares of a gap, ratios of accuracies and differences of errors also have what an interval needs: `fraction`,
-    [gained, gap] or both accuracies, or [difference, 1], and `resampled`, the same for each of a fixed number of draws
-    of the test rows.
+    Shares of a gap, ratios of accuracies and differences of errors or accuracies also have what an interval needs:
+    `fraction`, [gained, gap] or both accuracies, or [difference, 1], and `resampled`, the same for each of a fixed
+    number of draws of the test rows; where rows are of several tasks, of those of each.
 
     Args:
         claims: of the recipe.
@@ -49,7 +51,7 @@ def measured(
             "paper": claim.paper,
             "goal": claim.goal,
             "here": _value(claim, rows),
-            **_resampled(claim, rows, drawn, len(next(iter((correct or {}).values()), ()))),
+            **_resampled(claim, rows, drawn),
         }
         for claim in claims
     ]
@@ -58,39 +60,60 @@ def measured(
 def _has_interval(claim: Claim) -> bool:
     if claim.over is not None:
         return claim.show == "accuracy"
-    return claim.gap is not None or (claim.minus is not None and claim.show == "errors")
+    return claim.gap is not None or (claim.minus is not None and claim.show in ("errors", "accuracy"))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """How often a row's model is right, on the test rows as they are and in each replicate, and of how many."""
+
+    right: npt.NDArray[np.float64]
+    test_rows: int
+
+    @property
+    def accuracy(self) -> npt.NDArray[np.float64]:
+        return self.right / self.test_rows
+
+    @property
+    def errors(self) -> npt.NDArray[np.float64]:
+        return self.test_rows - self.right
 
 
 def _drawn(
     claims: Sequence[Claim], rows: Sequence[Row], correct: Mapping[str, npt.NDArray[np.bool_]]
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Of each row that an interval needs: how often it is right, on the test rows as they are and in each replicate."""
+) -> dict[str, _Drawn]:
+    """Of each row that an interval needs: how often it is right."""
     taken = [
         row for claim in claims if _has_interval(claim) for key in claim.selectors for row in _taken(claim, key, rows)
     ]
-    ids = [name for name in dict.fromkeys(map(row_id, taken)) if name in correct]
-    return dict(zip(ids, resampled_correct(np.stack([correct[name] for name in ids])), strict=True)) if ids else {}
+    found: dict[str, _Drawn] = {}
+    for stream, task in enumerate(dict.fromkeys(row["variant"].get(TASK) for row in rows)):
+        of_task = [row_id(row) for row in taken if row["variant"].get(TASK) == task]
+        ids = [name for name in dict.fromkeys(of_task) if name in correct]
+        if ids:
+            counts = resampled_correct(np.stack([correct[name] for name in ids]), stream)
+            found |= {name: _Drawn(right, len(correct[name])) for name, right in zip(ids, counts, strict=True)}
+    return found
 
 
-def _resampled(
-    claim: Claim, rows: Sequence[Row], drawn: Mapping[str, npt.NDArray[np.float64]], test_rows: int
-) -> dict[str, Any]:
+def _resampled(claim: Claim, rows: Sequence[Row], drawn: Mapping[str, _Drawn]) -> dict[str, Any]:
     """`fraction` and `resampled` of a claim that has an interval, where all its rows were asked."""
     if not _has_interval(claim):
         return {}
-    right = []
+    counts_errors = claim.minus is not None and claim.show == "errors"
+    means = []
     for key in claim.selectors:
         ids = [row_id(row) for row in _taken(claim, key, rows)]
         if not ids or not all(name in drawn for name in ids):
             return {}
-        right.append(np.mean([drawn[name] for name in ids], axis=0))
+        means.append(np.mean([drawn[name].errors if counts_errors else drawn[name].accuracy for name in ids], axis=0))
     if claim.gap:
-        here, first, second = (each / test_rows for each in right)
+        here, first, second = means
         fractions = np.stack([here - first, second - first], axis=1)
     elif claim.over:
-        fractions = np.stack([each / test_rows for each in right], axis=1)
-    else:  # fewer right is more errors
-        fractions = np.stack([right[1] - right[0], np.ones_like(right[0])], axis=1)
+        fractions = np.stack(means, axis=1)
+    else:
+        fractions = np.stack([means[0] - means[1], np.ones_like(means[0])], axis=1)
     pairs = [[round(value, _DIGITS) + 0.0 for value in pair] for pair in fractions.tolist()]  # no -0.0
     return {"fraction": pairs[0], "resampled": pairs[1:]}
 

@@ -128,8 +128,7 @@ class Outcome:
             )
         rows += [self._regression_row(stage) for stage in self.regressions]
         labels = {entry.id: entry.test.labels for entry in entries}
-        # An interval is over the test rows, of which the tasks have different ones.
-        correct = {} if self.tasks else {name: p.argmax(axis=1) == labels[name] for name, p in predictions.items()}
+        correct = {name: p.argmax(axis=1) == labels[name] for name, p in predictions.items()}
         stages = [entry.stage for entry in entries]
         taught = [(entry.stage, entry.transfer) for entry in entries if entry.transfer and not entry.stage.made]
         results = {

@@ -16,13 +16,15 @@ Fraction = tuple[float, float]
 """What is divided, and by what."""
 
 
-def resampled_correct(correct: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def resampled_correct(correct: npt.NDArray[np.bool_], stream: int = 0) -> npt.NDArray[np.float64]:
     """How often each model is right on the test rows as they are, and on rows drawn from them with replacement.
 
-    The draws depend on the number of rows alone, so that a replicate has the same rows in the runs of all seeds.
+    The draws depend on the number of rows and on the stream alone, so that a replicate has the same rows in the runs
+    of all seeds.
 
     Args:
         correct: shape (models, rows), whether a model is right on a row.
+        stream: of the draws; other rows, of another task, are to have another one.
 
     Returns:
         Shape (models, 1 + REPLICATES), whole numbers; the first column is of the rows as they are.
@@ -30,11 +32,11 @@ def resampled_correct(correct: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]
     rows = correct.shape[1]
     # Of a bit generator, unlike of the methods that draw from one, numpy promises the same stream in every version.
     # The remainder of 64 bits favours no row by more than rows / 2⁶⁴.
-    stream = np.random.PCG64(rows)
+    bits = np.random.PCG64([rows, stream] if stream else rows)
     right = correct.T.astype(np.float64)  # whole numbers below 2⁵³, whose sums are exact in any order
     found = [right.sum(axis=0)]
     for _ in range(REPLICATES):
-        drawn = (stream.random_raw(rows) % np.uint64(rows)).astype(np.int64)
+        drawn = (bits.random_raw(rows) % np.uint64(rows)).astype(np.int64)
         found.append(np.bincount(drawn, minlength=rows).astype(np.float64) @ right)
     return np.stack(found, axis=1)
 
