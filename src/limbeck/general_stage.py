@@ -22,7 +22,7 @@ from limbeck.recipe import Recipe
 from limbeck.recipe_general import General
 from limbeck.starting import check_start, folder_start, resolved
 
-GENERAL_VERSION = 5
+GENERAL_VERSION = 6
 ROLE = "general"
 MAX_LENGTH = 128
 """Tokens in a row, where the recipe does not say."""

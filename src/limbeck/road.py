@@ -11,7 +11,6 @@ from typing import Any
 from limbeck.artifacts import ArtifactStore
 from limbeck.courses import Course, Entry
 from limbeck.data import Part, Split, ViewCache
-from limbeck.data.unlabelled import check_held_out
 from limbeck.devices import AUTO, asked_device, using_device
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.extraction_warnings import OTHER_ROWS, split_warnings
@@ -172,13 +171,7 @@ class Road:
             splits = [opened_split(checked.data, beside, say)]
         else:
             splits = [_of_task(task, beside, say) for task in checked.task]
-        texts = opened_texts(checked.data, beside, say) if checked.task and checked.general else None
-        if texts is not None:
-            for task, split in zip(checked.task or (), splits, strict=True):
-                try:
-                    check_held_out(texts[0].named(f"data.source = {checked.data.source}"), split)
-                except LimbeckError as error:
-                    raise type(error)(f"task.{task.name}: {error}") from None
+        texts = opened_texts(checked.data, beside, say, splits) if checked.task and checked.general else None
         use_available_cores()
         given = shlex.quote(str(folder.path / RECIPE if isinstance(recipe, Recipe) else recipe))
         # A fresh run that was cut off is gone on with, not begun once more.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from limbeck.batches import held_out_order
 from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset
-from limbeck.data.unlabelled import check_held_out
+from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Data, Recipe, load_recipe
 from limbeck.recipe_errors import no_such_part
@@ -49,8 +49,16 @@ def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Spl
     return split
 
 
-def opened_texts(data: Data, beside: Path | None, say: Say | None = None) -> tuple[Part, Part]:
+def opened_texts(
+    data: Data, beside: Path | None, say: Say | None = None, tasks: Sequence[Split] = ()
+) -> tuple[Part, Part]:
     """Rows to distil on without a task, and rows held out to measure on; labels are not looked at.
+
+    Args:
+        data: of the recipe.
+        beside: the recipe's folder.
+        say: told, in a line, what was left out.
+        tasks: whose validation and test rows are left out, for what begins from the encoder is measured on them.
 
     Raises:
         LimbeckError: they cannot be read.
@@ -64,7 +72,15 @@ def opened_texts(data: Data, beside: Path | None, say: Say | None = None) -> tup
             "on: ask for fewer"
         )
     order = held_out_order(data.split_seed, len(rows))
-    return rows.take(np.sort(order[count:])), rows.take(np.sort(order[:count])).named("validation")
+    train = rows.take(np.sort(order[count:]))
+    if tasks:
+        whole, train = train, without_held_out(train.named(f"data.source = {data.source}"), tasks).named(train.name)
+        if say is not None and len(train) < len(whole):
+            say(
+                f"{len(whole) - len(train):,} of the {len(whole):,} texts of {data.source} are validation or test rows "
+                "of a task: left out of general distillation"
+            )
+    return train, rows.take(np.sort(order[:count])).named("validation")
 
 
 def run_split(folder: Path, task: str | None = None) -> Split:

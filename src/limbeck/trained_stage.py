@@ -20,7 +20,7 @@ from limbeck.recipe_transfer import Confidence
 from limbeck.starting import START_VERSION, check_no_texts, check_texts, resolved
 from limbeck.state_checks import check_states
 
-MODEL_VERSION = 4
+MODEL_VERSION = 5
 
 
 def trained_stage(

@@ -55,6 +55,31 @@ def test_outputs_and_gradients_are_those_of_attention_in_float32(added):
         torch.testing.assert_close(one.grad, other.grad.to(torch.bfloat16), atol=1e-3, rtol=0.01)
 
 
+@pytest.mark.parametrize("added", [False, True, None])
+def test_with_dropout_it_is_the_kernel_s_attention_with_some_weights_left_out(added, monkeypatch):
+    mask = torch.ones(2, 1, 5, 5, dtype=torch.bool)
+    mask[1, :, :, 3:] = False
+    given = None if added is None else torch.zeros(mask.shape).masked_fill(~mask, -1e9) if added else mask
+    query, key, value = (one.detach().float() for one in projected())
+    shown = None if added is None else mask
+    asked = {"scaling": 0.7, "is_causal": False}
+    expected = F.scaled_dot_product_attention(query, key, value, attn_mask=shown, scale=0.7).transpose(1, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr("limbeck.models.dropout.dropped_by_bytes", lambda weights, _: weights)
+        found, weights = attention(torch.nn.Module(), query, key, value, given, dropout=0.25, **asked)
+    assert weights is None
+    torch.testing.assert_close(found, expected)
+
+    # Of an identity of values the answer is the weights themselves.
+    keys = torch.randn(400, 3, 5, 4)
+    identity = torch.eye(5).expand(400, 3, 5, 5)
+    torch.manual_seed(0)
+    dropped, _ = attention(torch.nn.Module(), keys, keys, identity, None, dropout=0.25, **asked)
+    whole = F.scaled_dot_product_attention(keys, keys, identity, scale=0.7).transpose(1, 2)
+    assert (dropped == 0).float().mean() == pytest.approx(0.25, abs=0.01)
+    torch.testing.assert_close(dropped[dropped != 0], whole[dropped != 0] / 0.75)
+
+
 def test_only_what_has_a_gradient_to_come_and_no_dropout_is_computed_in_float32(seen):
     module = torch.nn.Module()
     query, key, value = projected()
@@ -66,7 +91,7 @@ def test_only_what_has_a_gradient_to_come_and_no_dropout_is_computed_in_float32(
             attention(module, query.detach(), key.detach(), value.detach(), None, is_causal=False)
     attention(module, query.float(), key.float(), value.float(), None, is_causal=False)
     changed, kept = (torch.float32, False), (torch.bfloat16, True)
-    assert seen == [changed, changed, kept, kept, (torch.float32, False)]
+    assert seen == [changed, changed, kept, (torch.float32, False)]  # none with dropout
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert"])

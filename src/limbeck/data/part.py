@@ -13,7 +13,7 @@ import numpy as np
 
 from limbeck.data.form import Form, TableForm, TextForm
 from limbeck.data.scratch import copied
-from limbeck.data.texts import byte_lengths, lengths_and_bytes
+from limbeck.data.texts import byte_lengths, lengths_and_bytes, unpacked, wording_hash
 from limbeck.errors import LimbeckError, UsageError, did_you_mean
 
 INPUT_DTYPES = (np.dtype(np.uint8), np.dtype(np.float32))
@@ -90,6 +90,11 @@ class Part:
             rows = [row[:length] for row, length in zip(rows, byte_lengths(rows), strict=True)]
         hashes = (int.from_bytes(hashlib.blake2b(row, digest_size=8).digest(), "little") for row in rows)
         return np.fromiter(hashes, np.uint64, len(rows))
+
+    @cached_property
+    def wording_hashes(self) -> np.ndarray:
+        """Of texts, as `row_hashes`, but texts that differ in case and white space alone have equal ones."""
+        return np.fromiter(map(wording_hash, unpacked(self.inputs)), np.uint64, len(self))
 
     def take(self, rows: np.ndarray) -> Part:
         """The rows with these numbers, in this order, keeping their ids.
@@ -232,7 +237,7 @@ class Part:
 
 
 def shared_rows(a: Part, b: Part) -> np.ndarray:
-    """The numbers of the rows in `a` whose inputs are also in `b`, byte for byte.
+    """The numbers of the rows in `a` whose inputs are also in `b`, byte for byte; of texts but for case and space.
 
     Rows shared by training and test data make a test accuracy mean less than it says.
 
@@ -243,7 +248,7 @@ def shared_rows(a: Part, b: Part) -> np.ndarray:
     if isinstance(a.form, TextForm) != isinstance(b.form, TextForm):
         return np.empty(0, dtype=np.int64)
     if isinstance(a.form, TextForm):
-        return np.flatnonzero(np.isin(a.row_hashes, b.row_hashes))
+        return np.flatnonzero(np.isin(a.wording_hashes, b.wording_hashes))
     if a.inputs.dtype != b.inputs.dtype or a.inputs.shape[1:] != b.inputs.shape[1:]:
         return np.empty(0, dtype=np.int64)
     return np.flatnonzero(np.isin(a.row_hashes, b.row_hashes))

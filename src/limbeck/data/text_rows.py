@@ -90,7 +90,7 @@ def read_text_rows(
     asked_by: str = "data.text",
     rows: int | None = None,
 ) -> TextRows:
-    """A file's texts, rows with an empty text left out.
+    """A file's texts, without white space around them; rows with an empty text are left out.
 
     Args:
         path: see `text_rows`.
@@ -115,8 +115,8 @@ def read_text_rows(
     for number, row in enumerate(text_rows(path, form.columns, label, id, asked_by=asked_by)):
         if rows is not None and len(texts) == rows:
             break
-        found = tuple(text or "" for text in row.texts)
-        if not any(text.strip() for text in found):
+        found = tuple((text or "").strip() for text in row.texts)
+        if not any(found):
             empty, first_empty = empty + 1, first_empty or row.where
             continue
         short = tuple(_cut(text) for text in found)

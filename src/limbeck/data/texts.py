@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,6 +42,12 @@ def packed(texts: Sequence[str], second: Sequence[str] | None = None) -> npt.NDA
 def unpacked(rows: npt.NDArray[Any]) -> list[str]:
     """The texts in rows as `packed` gives them; pairs have `BETWEEN` in the middle."""
     return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in np.asarray(rows)]
+
+
+def wording_hash(text: str) -> int:
+    """A 64-bit hash of a text, or of a pair with `BETWEEN` in the middle, but for case and white space."""
+    worded = BETWEEN.join(" ".join(one.casefold().split()) for one in text.split(BETWEEN))
+    return int.from_bytes(hashlib.blake2b(worded.encode(), digest_size=8).digest(), "little")
 
 
 def byte_lengths(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def unlabelled_part(
 
 
 def check_held_out(part: Part, split: Split) -> None:
-    """That no row of an unlabelled part is also a validation or test row, byte for byte. Training rows may be.
+    """That no row of an unlabelled part is a validation or test row, as `shared_rows` finds it. Training rows may be.
 
     Raises:
         LimbeckError: some are; says how many, and names the first.
@@ -114,6 +114,19 @@ def check_held_out(part: Part, split: Split) -> None:
         raise LimbeckError(
             f"{part.name}: {' and '.join(found)}: take them out: a student would learn from what it is measured on"
         )
+
+
+def without_held_out(part: Part, splits: Sequence[Split]) -> Part:
+    """The rows of a part that are no validation or test rows of any of these splits, as `shared_rows` finds them.
+
+    Raises:
+        LimbeckError: none is left.
+    """
+    held_out = [rows for split in splits for rows in (split.test, split.validation)]
+    shared = np.unique(np.concatenate([shared_rows(part, rows) for rows in held_out]))
+    if len(shared) == len(part):
+        raise LimbeckError(f"{part.name}: all of its {len(part):,} rows are validation or test rows: give others")
+    return part.take(np.setdiff1d(np.arange(len(part)), shared)) if len(shared) else part
 
 
 def _of_table(path: Path, like: Part, reading: Reading, tell: Callable[[str], None]) -> tuple[np.ndarray, np.ndarray]:

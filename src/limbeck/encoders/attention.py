@@ -1,4 +1,4 @@
-"""Attention for training in bfloat16 on a processor, where the fused kernel's way back is slow in that format."""
+"""Attention for training in bfloat16 on a processor, where the fused kernel is slow, and with dropout not used."""
 
 from __future__ import annotations
 
@@ -49,10 +49,11 @@ def attention(
     dropout: float = 0.0,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers' own for the fused kernel, but in float32 where that is faster.
+    """As transformers' own for the fused kernel, but in the way that is fastest in bfloat16 on a processor.
 
-    That is on a processor, from bfloat16, with a gradient to come and without dropout: the kernel's way back in
-    bfloat16 is what takes long (`benchmarks/encoders.py`). With dropout PyTorch does not use the kernel at all.
+    With dropout PyTorch does not use the kernel there at all: attention is written out, with the dropout of
+    `ByteDropout`. With a gradient to come, the kernel's way back takes long in bfloat16: it computes in float32. Both
+    are measured in `benchmarks/encoders.py`.
 
     Args:
         module: the layer.
@@ -72,11 +73,26 @@ def attention(
 
     three = query, key, value
     slow = query.device.type == "cpu" and query.dtype == torch.bfloat16 and any(one.requires_grad for one in three)
-    if not slow or dropout:
-        plain, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout=dropout, **others)
+    if dropout:
+        return _written_out(query, key, value, attention_mask, dropout, others.get("scaling")), None
+    if not slow:
+        plain, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **others)
         return plain, None
     if attention_mask is not None and attention_mask.is_floating_point():
         attention_mask = attention_mask.float()
     with torch.autocast("cpu", enabled=False):
         found, _ = sdpa_attention_forward(module, *(one.float() for one in three), attention_mask, **others)
     return found.to(query.dtype), None
+
+
+def _written_out(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scaling: float | None
+) -> Tensor:
+    """Attention by two matrix products, some of the weights dropped between them; shapes as `attention` has them."""
+    from limbeck.models.dropout import dropped_by_bytes, in_256  # models that attend by this are beside it
+
+    weights = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)) @ key.transpose(2, 3)
+    if mask is not None:
+        lowest = torch.finfo(weights.dtype).min
+        weights = weights + mask if mask.is_floating_point() else weights.masked_fill(~mask, lowest)
+    return (dropped_by_bytes(weights.softmax(dim=-1), in_256(dropout)) @ value).transpose(1, 2).contiguous()

@@ -175,6 +175,15 @@ def load_masked(folder: Path, seed: int | None = None) -> tuple[Any, bool]:
     return _load("AutoModelForMaskedLM", folder, read_config(folder), seed)
 
 
+def load_body(folder: Path) -> tuple[Any, bool]:
+    """A model without a head from a Hugging Face folder, and whether its pooler is new, as where there is none.
+
+    Raises:
+        LimbeckError: the folder cannot be read, or its weights do not fit its config.
+    """
+    return _load("AutoModel", folder, read_config(folder), 0)
+
+
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
     """Draw from a generator of this seed and leave the global one as it was; with None, draw from the global one."""

@@ -19,6 +19,7 @@ from limbeck.encoders.masked import LiveMaskedTargets, MaskedEncoder
 from limbeck.encoders.masked_batches import Answers, MaskedLabels
 from limbeck.encoders.masked_scores import masked_scores
 from limbeck.encoders.masked_text import TextSettings, masked_batches, tokens_of
+from limbeck.encoders.pooling import pooler_of, with_pooler
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.knowledge.targets import TargetSource
 from limbeck.models.encoder_folder import write_network
@@ -121,11 +122,9 @@ def distilled_encoder(
             "and take hidden and relations"
         )
     tokens = tokens_of(teacher_folder, network.config, settings.text.max_length)
-    student = MaskedEncoder(
-        student_network(network, layers, settings.architecture, settings.initial, seed, settings.dropout),
-        tokens,
-        settings.answers,
-    )
+    student_of = student_network(network, layers, settings.architecture, settings.initial, seed, settings.dropout)
+    types = student_of.config.model_type != "distilbert" and tokens.with_types
+    student = MaskedEncoder(student_of, tokens.like(with_types=types), settings.answers)
     batches = masked_batches(
         texts, tokens, settings.text, train_settings.batch_size, seed, passes=train_settings.passes
     )
@@ -158,6 +157,8 @@ def distilled_encoder(
         title=title,
     )
     student.to(CPU).show_projections(False)
+    if settings.initial == "layers":
+        student.pooler = pooler_of(teacher_folder)
     if student.answers == "all":
         student.answers = "masked"
     return student, history
@@ -179,10 +180,11 @@ def save_masked(folder: Path, encoder: MaskedEncoder) -> None:
 
     `AutoModel`, `AutoModelForMaskedLM` and, with a new head, `AutoModelForSequenceClassification` read it, and so does
     whatever in limbeck takes an encoder's folder: to be fine-tuned, or as a teacher. An encoder that answers for no
-    token has a head that was never trained: it is written without one.
+    token has a head that was never trained: it is written without one. Its teacher's pooler comes along.
     """
     network = encoder.network if encoder.answers != "none" else without_head(encoder.network)
-    write_network(folder, network, encoder.tokens)
+    with with_pooler(network, encoder.pooler):
+        write_network(folder, network, encoder.tokens)
 
 
 def load_masked_encoder(folder: Path) -> MaskedEncoder:
@@ -194,4 +196,6 @@ def load_masked_encoder(folder: Path) -> MaskedEncoder:
         LimbeckError: it cannot be read.
     """
     network, headless = load_masked(folder, 0)
-    return MaskedEncoder(network, tokens_of(folder, network.config), "none" if headless else "masked").eval()
+    encoder = MaskedEncoder(network, tokens_of(folder, network.config), "none" if headless else "masked")
+    encoder.pooler = pooler_of(folder)
+    return encoder.eval()

@@ -7,11 +7,15 @@ from typing import Any
 
 from limbeck.errors import LimbeckError
 
+SINGLE = "single_label_classification"
+"""What transformers calls a model whose logits are of classes of which each text has one."""
+
 
 def name_classes(config: Any, classes: Sequence[str]) -> None:
-    """Put the classes' names, in the order of the logits, into a model's config: `id2label` and `label2id`."""
+    """Put the classes' names, in the order of the logits, into a model's config, and that a text has one of them."""
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: number for number, name in enumerate(classes)}
+    config.problem_type = SINGLE
 
 
 def labels_of(config: Any) -> tuple[str, ...] | None:
@@ -20,6 +24,20 @@ def labels_of(config: Any) -> tuple[str, ...] | None:
     labels = tuple(named[number] for number in sorted(named))
     nameless = all(label == f"LABEL_{number}" for number, label in enumerate(labels))
     return None if nameless or len(set(labels)) < len(labels) else labels
+
+
+def check_problem(config: Any, where: str) -> None:
+    """Refuse a teacher whose answers are no probabilities of classes of which each text has one.
+
+    Raises:
+        LimbeckError: it is made for several labels a text, or for a quantity.
+    """
+    problem = config.problem_type
+    if problem not in (None, SINGLE):
+        raise LimbeckError(
+            f'{where}: its config.json says problem_type = "{problem}", and here a text has one class: take '
+            "a teacher of that sort, or fine-tune it"
+        )
 
 
 def class_order(config: Any, classes: Sequence[str], where: str) -> tuple[int, ...]:

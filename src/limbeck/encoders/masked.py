@@ -29,6 +29,10 @@ class MaskedEncoder(nn.Module):
         tokens: its tokenizer.
         answers: for which tokens it answers: those to be predicted; all but padding, as in the code of DistilBERT's
             authors for the soft targets unless it is told otherwise; or none, where only its states are wanted.
+
+    Attributes:
+        pooler: of the encoder that it comes from, where that has one: no answer depends on it, but it is saved along,
+            for a classifier to begin with.
     """
 
     kind = "masked-encoder"
@@ -38,12 +42,13 @@ class MaskedEncoder(nn.Module):
         self.network = network
         self.tokens = tokens
         self.answers = answers
+        self.pooler: nn.Module | None = None
         self._states: StateCapture | None = None
 
     @property
     def parameter_count(self) -> int:
         """All of its numbers, each once, whether they are being trained or not."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def show_projections(self, shown: bool = True) -> None:
         """Whether outputs have the last layer's queries, keys and values; they always have its hidden states."""

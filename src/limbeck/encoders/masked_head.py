@@ -18,6 +18,7 @@ from limbeck.encoders.kinds import without_head
 from limbeck.encoders.masked import MaskedEncoder
 from limbeck.encoders.masked_batches import MaskedBatches, MaskedLabels
 from limbeck.encoders.masked_text import TextSettings, masked_batches, tokens_of
+from limbeck.encoders.pooling import pooler_of
 from limbeck.encoders.tokens import TextTokens
 from limbeck.errors import UsageError
 from limbeck.objectives import Objective
@@ -73,7 +74,9 @@ def train_masked_head(
     history = fit_head(
         network, tokens, batches, train_settings, seed, checkpoint=checkpoint, progress=progress, title="masked-LM head"
     )
-    return MaskedEncoder(network, tokens).eval(), history
+    encoder = MaskedEncoder(network, tokens)
+    encoder.pooler = pooler_of(folder)
+    return encoder.eval(), history
 
 
 def fit_head(

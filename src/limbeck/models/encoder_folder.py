@@ -92,14 +92,17 @@ def open_encoder(
         max_length: tokens to which texts are cut; by default as many as it takes.
 
     Raises:
-        LimbeckError: there is no such model, tokenizer and model do not fit, or it has other classes.
+        LimbeckError: there is no such model, tokenizer and model do not fit, it has other classes, or such that do not
+            exclude each other.
     """
     from limbeck.encoders.finding import load_classifier, read_config
-    from limbeck.encoders.labels import class_order, labels_of
+    from limbeck.encoders.labels import check_problem, class_order, labels_of
     from limbeck.encoders.tokens import TextTokens
 
+    config = read_config(folder, any_type=True)
+    check_problem(config, str(folder))
     if classes is not None:
-        class_order(read_config(folder, any_type=True), classes, str(folder))
+        class_order(config, classes, str(folder))
     network, fresh = load_classifier(folder, classes, None, any_type=True)
     if fresh:
         for_classes = f" for {len(classes)} classes" if classes else ""
