@@ -108,6 +108,15 @@ def test_plain_text_has_a_row_in_each_line_that_holds_something(written):
     assert data.train.ids.tolist() == [0, 1]
 
 
+def test_white_space_around_a_text_is_left_out_whatever_the_file(written):
+    for content, name, reading in (
+        (b'{"text": " it rains\\n"}\n', "data.jsonl", {}),
+        (b'text\n"\tit rains "\n', "data.csv", {"text": ("text",)}),
+        (b" it rains \n", "data.txt", {}),
+    ):
+        assert unpacked(loaded(written(content, name), **reading).train.inputs) == ["it rains"]
+
+
 def test_empty_texts_are_left_out_and_counted(written):
     rows = [ROWS[0], {"text": " ", "label": "bad"}, ROWS[1], {"text": None, "label": "bad"}]
     data = loaded(written(rows), label="label")
@@ -274,6 +283,19 @@ def test_a_test_row_among_unlabelled_texts_is_refused(written, like):
     rows = [like.take(np.array([row])) for row in (0, 1, 3)]
     with pytest.raises(LimbeckError, match=r"1 of its 2 rows is also a test row \(row 1\): take them out"):
         check_held_out(part, Split(*rows))
+
+
+def test_a_test_row_in_other_case_and_with_other_space_is_the_same_text(written):
+    texts = loaded(written([{"text": "It  rains\tin May"}, {"text": "it rains."}, {"text": "It"}]))
+    others = loaded(written([{"text": "it rains in may"}, {"text": "it rains"}], "more.jsonl"))
+    assert shared_rows(texts.train, others.train).tolist() == [0]
+    assert shared_rows(others.train, texts.train).tolist() == [0]
+    pairs, moved = (
+        loaded(written([{"a": a, "b": b}], "pairs.jsonl"), text=("a", "b")).train
+        for a, b in (("it rains", "now"), ("it", "rains now"))
+    )
+    assert shared_rows(pairs, pairs).tolist() == [0]
+    assert shared_rows(pairs, moved).tolist() == []
 
 
 def test_a_recipe_names_one_column_of_texts_or_two():

@@ -16,6 +16,7 @@ from small import TEXTS, seeded, tiny_folder, tiny_tokenizer
 from limbeck import LimbeckError, UsageError
 from limbeck.encoders.finding import encoder_digest, found_encoder, load_classifier, load_masked, read_config
 from limbeck.encoders.labels import class_order, labels_of
+from limbeck.models.encoder_folder import open_encoder
 
 KINDS = ("bert", "roberta", "distilbert")
 
@@ -348,6 +349,18 @@ def test_classes_without_names_are_taken_as_they_come(folder):
         'teacher t: it tells 2 classes apart, and the data have 3 ("a", "b", "c"): take a teacher of these classes, or '
         "fine-tune it on them"
     )
+
+
+@pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
+def test_a_teacher_whose_answers_are_no_choice_of_one_class_is_refused(folder, problem):
+    configure(folder, problem_type=problem)
+    for classes in (None, ("neg", "pos")):
+        assert refused(open_encoder, folder, classes) == (
+            f'{folder}: its config.json says problem_type = "{problem}", and here a text has one class: take a teacher '
+            "of that sort, or fine-tune it"
+        )
+    network, _ = load_classifier(folder, ("neg", "pos"))  # as a beginning it will do
+    assert network.config.problem_type == "single_label_classification"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 from small import TEXTS, tiny_folder
 
@@ -48,9 +48,11 @@ def head_of(folder):
 
 @pytest.mark.parametrize("objective", [STATES, Objective(soft=0, hard=1, hidden=1)])
 def test_the_pooler_is_the_teacher_s_with_a_head_for_masked_words_and_without(bert, texts, tmp_path, objective):
+    from transformers import AutoModel
+
     folder = distilled(bert, texts, tmp_path / "made", objective=objective)
     theirs = load_classifier(bert, None)[0].bert.pooler.dense
-    for ours in (head_of(folder).bert.pooler.dense, transformers.AutoModel.from_pretrained(folder).pooler.dense):
+    for ours in (head_of(folder).bert.pooler.dense, AutoModel.from_pretrained(folder).pooler.dense):
         assert torch.equal(ours.weight, theirs.weight)
         assert torch.equal(ours.bias, theirs.bias)
     # And through another saving.
