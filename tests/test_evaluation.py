@@ -4,7 +4,16 @@ import torch
 from scipy.stats import binomtest
 from torch import nn
 
-from limbeck.evaluation import measure_cost, multiply_adds, result_row, serving_form
+from limbeck import evaluation
+from limbeck.evaluation import (
+    Asked,
+    measure_cost,
+    measure_costs,
+    median_seconds,
+    multiply_adds,
+    result_row,
+    serving_form,
+)
 from limbeck.models import MLP, ConvNet
 from limbeck.rows import model_id
 
@@ -127,6 +136,33 @@ def test_cost_is_that_of_the_model_and_leaves_it_as_it_is(digits):
     assert cost.latency_ms > 0
     assert cost.examples_per_second > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_models_that_stand_beside_each_other_are_timed_in_turns(digits, monkeypatch):
+    nets = {"small": MLP((8, 8), 10, [16]), "large": MLP((8, 8), 10, [64])}
+    opened = []
+
+    def asked(name):
+        return Asked(lambda: opened.append(name) or nets[name], 10, digits.inputs[:7])
+
+    # A machine that is ten times slower for a while: in two rounds of five, for both models.
+    seconds = {"small": 0.001, "large": 0.003}
+    slow = iter([1] * 4 + [10] * 8 + [1] * 8)
+    monkeypatch.setattr(evaluation, "median_seconds", lambda work, *limits, **least: seconds[opened[-1]] * next(slow))
+    small, large = measure_costs([asked("small"), asked("large")])
+    assert opened == ["small", "large"] * 5
+    assert (small.latency_ms, large.latency_ms) == (1, 3)
+    assert small.examples_per_second == pytest.approx(3 * large.examples_per_second, rel=1e-3)
+    assert (small.parameters, large.parameters) == (64 * 16 + 16 + 170, 64 * 64 + 64 + 650)
+
+
+def test_work_is_repeated_as_often_as_there_is_time_for():
+    times = []
+    median_seconds(lambda: times.append(0), repeats=50, at_most=10)
+    assert len(times) == 5 + 50
+    times.clear()
+    median_seconds(lambda: times.append(0), repeats=50, at_most=0, least=1)
+    assert len(times) == 5 + 1
 
 
 def test_the_serving_form_folds_what_can_be_folded():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -21,6 +21,10 @@ from limbeck.models.encoder import Encoder
 from limbeck.models.mean import MeanModel
 
 Array = npt.NDArray[Any]
+
+
+_ROUNDS = 5  # in which models are timed in turns
+_BATCH = 500  # inputs, for the speed of many
 
 
 @dataclass(frozen=True)
@@ -93,28 +97,57 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int | None:
 
 
 def measure_cost(model: nn.Module, file_bytes: int, inputs: Array) -> Cost:
-    """Size and speed of a model, in its serving form and in float32, warmed up, medians of many repeats.
+    """Size and speed of one model; see `measure_costs`."""
+    return measure_costs([Asked(lambda: model, file_bytes, inputs)])[0]
 
-    Args:
-        model: any module that takes raw inputs.
+
+@dataclass(frozen=True)
+class Asked:
+    """A model that is to be measured.
+
+    Attributes:
+        opened: gives it, once for each round.
         file_bytes: size of its file.
         inputs: raw inputs to run it on, shape (n, …); of texts, one is that of median length.
     """
+
+    opened: Callable[[], nn.Module]
+    file_bytes: int
+    inputs: Array
+
+
+def measure_costs(models: Sequence[Asked]) -> list[Cost]:
+    """Size and speed of models that are to stand beside each other, in their serving form and in float32.
+
+    They are timed in turns, some repeats of each in every round, so that a machine that is slower for a while is so for
+    all of them; what is said is the median of the rounds' medians.
+    """
+    sizes: list[tuple[int, int | None]] = []
+    speeds = np.zeros((_ROUNDS, len(models), 2))
+    for number in range(_ROUNDS):
+        for place, asked in enumerate(models):
+            model, inputs = asked.opened(), asked.inputs
+            if isinstance(model, Encoder):
+                inputs = np.concatenate([inputs[[_median_text(inputs)]], inputs])
+            if not number:
+                sizes.append((parameter_count(model), multiply_adds(model, inputs)))
+            speeds[number, place] = _seconds(model, inputs)
+    found = []
+    for asked, (parameters, products), (latency, batch) in zip(models, sizes, np.median(speeds, axis=0), strict=True):
+        rate = round(_BATCH / float(batch), 1)
+        found.append(Cost(parameters, asked.file_bytes, products, round(float(latency) * 1000, 4), rate))
+    return found
+
+
+def _seconds(model: nn.Module, inputs: Array) -> tuple[float, float]:
+    """How long a model takes for the first input, and for a batch of them; a round's part of the repeats."""
     served = serving_form(model)
-    if isinstance(model, Encoder):
-        inputs = np.concatenate([inputs[[_median_text(inputs)]], inputs])
     one = brought(torch.from_numpy(np.require(inputs[:1], requirements=["C", "W"])), model)
-    many = brought(torch.from_numpy(np.resize(inputs[:500], (500, *inputs.shape[1:]))), model)
+    many = brought(torch.from_numpy(np.resize(inputs[:_BATCH], (_BATCH, *inputs.shape[1:]))), model)
     with torch.inference_mode():
-        latency = median_seconds(lambda: logits_of(served(one)).cpu(), repeats=200, at_most=1.0)
-        batch = median_seconds(lambda: logits_of(served(many)).cpu(), repeats=20, at_most=1.0)
-    return Cost(
-        parameters=parameter_count(model),
-        bytes=file_bytes,
-        multiply_adds=multiply_adds(model, inputs),
-        latency_ms=round(latency * 1000, 4),
-        examples_per_second=round(len(many) / batch, 1),
-    )
+        latency = median_seconds(lambda: logits_of(served(one)).cpu(), 200 // _ROUNDS, 1.0 / _ROUNDS, least=1)
+        batch = median_seconds(lambda: logits_of(served(many)).cpu(), 20 // _ROUNDS, 1.0 / _ROUNDS, least=1)
+    return latency, batch
 
 
 def _median_text(inputs: Array) -> int:
@@ -128,13 +161,20 @@ def parameter_count(model: nn.Module) -> int:
     return known if isinstance(known, int) else sum(parameter.numel() for parameter in model.parameters())
 
 
-def median_seconds(work: Callable[[], object], repeats: int, at_most: float) -> float:
-    """How long some work takes: warmed up, the median of so many repeats, or of those that the seconds allow."""
+def median_seconds(work: Callable[[], object], repeats: int, at_most: float, least: int = 3) -> float:
+    """How long some work takes: warmed up, the median of so many repeats, or of those that the seconds allow.
+
+    Args:
+        work: to be timed.
+        repeats: of it.
+        at_most: seconds, warming up among them.
+        least: repeats whatever the seconds.
+    """
     began = time.perf_counter()
-    for _ in range(max(2, repeats // 10)):
+    for _ in range(max(least - 1, 1, repeats // 10)):
         work()
     taken: list[float] = []
-    while len(taken) < 3 or (len(taken) < repeats and time.perf_counter() - began < at_most):
+    while len(taken) < least or (len(taken) < repeats and time.perf_counter() - began < at_most):
         start = time.perf_counter()
         work()
         taken.append(time.perf_counter() - start)

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from limbeck.courses import Course, Entry
 from limbeck.data import Part, TableForm
 from limbeck.derived_making import form_numbers, is_tree, raised_by, tree_size
 from limbeck.devices import CPU, on_device
-from limbeck.evaluation import ROW_FIELDS, Cost, measure_cost, result_row
+from limbeck.evaluation import ROW_FIELDS, Asked, Cost, measure_costs, result_row
 from limbeck.files import DamagedFileError, read_tensors, write_bytes, write_json, write_tensors
 from limbeck.general_facts import general_rows
 from limbeck.given_teacher import PredictionsModel
@@ -96,7 +97,7 @@ class Outcome:
         same = {key: before.get(key) for key in self.about} == self.about
         known = {row_id(row): row for row in before["models"] if same}
         predictions = {entry.id: self._predictions(entry) for entry in entries if self._has_test(entry)}
-        costs = {entry.id: self._cost(entry, known) for entry in entries}
+        costs = self._costs(entries, known)
         curves = {entry.id: curve for entry in entries if (curve := self._curve(entry))}
         of_stage = {entry.stage.identity.key: predictions[entry.id] for entry in entries if entry.id in predictions}
         rows = []
@@ -274,14 +275,20 @@ class Outcome:
             self.workshop.progress.line(f"{stage.title}: {cut}")
         return predict_log_probs(on_device(model), test.inputs)
 
-    def _cost(self, entry: Entry, known: Mapping[str, Mapping[str, Any]]) -> Cost | None:
-        if not _can_be_asked(entry.stage):
-            return None
-        row = known.get(entry.id)
-        if row is not None:
-            return Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
-        stage = entry.stage
-        return measure_cost(self.workshop.model(stage), self.workshop.file_bytes(stage), entry.test.inputs)
+    def _costs(self, entries: Sequence[Entry], known: Mapping[str, Mapping[str, Any]]) -> dict[str, Cost | None]:
+        """By id; None of what cannot be asked. What was measured before is known."""
+        costs: dict[str, Cost | None] = {}
+        asked: dict[str, Asked] = {}
+        for entry in entries:
+            stage, row = entry.stage, known.get(entry.id)
+            if not _can_be_asked(stage):
+                costs[entry.id] = None
+            elif row is not None:
+                costs[entry.id] = Cost(**{name: row[name] for name in Cost.__dataclass_fields__})
+            else:
+                opened = partial(self.workshop.model, stage)
+                asked[entry.id] = Asked(opened, self.workshop.file_bytes(stage), entry.test.inputs)
+        return costs | dict(zip(asked, measure_costs(list(asked.values())), strict=True))
 
 
 def _can_be_asked(stage: ModelStage) -> bool:
