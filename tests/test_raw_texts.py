@@ -77,14 +77,20 @@ def test_a_text_itself_is_a_row():
     assert len(read("a fine film " * 500).inputs) == 1  # longer than a file's name may be
     assert refused("  ") == "the text is empty, expected one with a word in it: give another"
     assert refused("a fine film", label="y") == "a text by itself has no column of labels: leave label out"
+    for text in ("dull", "太好看了", "Great!"):
+        found = read(text)
+        assert unpacked(found.inputs) == [text]
+        assert found.notes == [f'"{text}" is no file and no data set: it is taken as the text itself']
     pairs = TextForm(("a", "b"))
     assert refused("a fine film", pairs) == "model takes pairs of texts: give a file with a and b"
 
 
 def test_rows_of_another_kind_are_refused(tmp_path):
     np.save(tmp_path / "rows.npy", np.zeros((2, 3), np.uint8))
-    takes = "model takes a file of texts (.jsonl, .csv, .parquet, .txt), or a text with a space in it, and"
+    takes = "model takes a file of texts (.jsonl, .csv, .parquet, .txt), or a text itself, and"
     assert refused(tmp_path / "rows.npy") == f"{takes} {tmp_path}/rows.npy is none of these"
     assert refused(tmp_path / "gone.npy") == f"{takes} {tmp_path}/gone.npy does not exist"
+    for name in ("gone.npy", "texts/gone", "gone.html"):
+        assert "does not exist" in refused(name) or "unknown data source" in refused(name)
     assert refused(tmp_path / "my gone.jsonl").endswith("does not exist, expected a file of texts: check the path")
     assert refused("digits") == "digits holds no texts, but model takes texts: give other rows"

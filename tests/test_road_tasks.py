@@ -239,7 +239,7 @@ def test_the_encoder_is_distilled_once_from_a_teacher_that_was_given_a_head(two_
     assert inspect(folder).facts["held out"].startswith("40 texts: masked tokens right ")
 
 
-def test_the_distilled_folder_is_a_masked_language_model_that_transformers_reads(over_tasks):
+def test_the_distilled_folder_is_a_masked_language_model_that_transformers_reads(two_tasks, over_tasks):
     import transformers
 
     folder = (over_tasks / "models" / "general" / "distilled").resolve()
@@ -248,6 +248,13 @@ def test_the_distilled_folder_is_a_masked_language_model_that_transformers_reads
     assert model.config.num_hidden_layers == 2
     with pytest.raises(LimbeckError, match="tells no classes apart: fine-tune it first"):
         open_model(folder)
+    table = without("general")
+    table["teacher"] = [{"name": "big", "from": str(folder)}]
+    table["student"][0]["model"]["from"] = str(folder)
+    table.pop("data")
+    (two_tasks.parent / "given.toml").write_text(dump_recipe(parse_recipe(table, "given.toml")))
+    with pytest.raises(LimbeckError, match="tells no classes apart: fine-tune it first"):
+        Road.open(two_tasks.parent / "given.toml", over_tasks.parent / "given")
 
 
 def test_fine_tuning_begins_with_the_distilled_weights(two_tasks, over_tasks):

@@ -91,7 +91,13 @@ def test_a_start_is_known_by_what_is_in_the_folder(folder, tmp_path):
     ("asked", "layers"), [(None, [0, 1, 2, 3]), (4, [0, 1, 2, 3]), (2, [0, 3]), (1, [0]), ([1, 2], [1, 2])]
 )
 def test_layers_are_known_by_number(asked, layers):
-    model = resolved(Encoder(**{"from": "base", "layers": asked}), Start("key", 4), "student.half.model")
+    model = resolved(Encoder(**{"from": "base", "layers": asked}), Start("key", 4), "student.half.model", smaller=False)
+    assert model["layers"] == layers
+
+
+@pytest.mark.parametrize(("of", "layers"), [(1, [0]), (3, [0, 2]), (6, [0, 2, 4]), (12, [0, 2, 4, 6, 8, 10])])
+def test_a_student_takes_every_other_layer_by_default(of, layers):
+    model = resolved(Encoder(), Start("key", of), "student.half.model", smaller=True)
     assert model["layers"] == layers
     assert "from_" not in model
     assert "from" not in model

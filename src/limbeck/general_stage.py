@@ -116,7 +116,7 @@ class GeneralPlanner:
         objective = Objective(**part.distill.model_dump())
         if objective.uses_teacher and _is_headless(start.folder):
             training = replace(training, head=self._head(part, texts, start, training))
-        settings = resolved(part.model, start, where)
+        settings = resolved(part.model, start, where, smaller=True)
         model = {key: settings[key] for key in ("layers", "architecture", "initial", "dropout")}
         stage = self._stage(part, texts, start, training, model, objective)
         check_start(stage)

@@ -21,9 +21,9 @@ from limbeck.models.estimator_file import load_estimator
 from limbeck.models.mean import MeanModel
 from limbeck.models.onnx_file import file_digest
 from limbeck.models.onnx_model import OnnxModel
-from limbeck.models.opening import mean_members
+from limbeck.models.opening import mean_members, without_classes
 from limbeck.models.outputs import Outputs
-from limbeck.models.saving import DESCRIPTION, WEIGHTS
+from limbeck.models.saving import DESCRIPTION, MASKED, WEIGHTS
 from limbeck.recipe import Teacher
 from limbeck.teachers import Predictions, read_predictions
 
@@ -156,6 +156,8 @@ def _from_folder(name: str, folder: Path, rows: Rows) -> ModelStage:
 
 def _folder_identity(folder: Path, rows: Rows) -> Identity:
     description = read_description(folder)
+    if description["kind"] == MASKED:
+        raise without_classes(folder)
     if tuple(description["classes"]) != rows.train.classes:
         raise LimbeckError(
             f"{folder} has the classes {', '.join(description['classes'][:12])}, but the data has "

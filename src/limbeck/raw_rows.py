@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from limbeck.data import Form, ImageForm, Part, TableForm, TextForm, load_dataset
 from limbeck.data.file_kind import kind_of
 from limbeck.data.reading import Reading
+from limbeck.data.sources import is_source
 from limbeck.data.table_file import is_table
 from limbeck.data.text_file import is_plain, is_texts
 from limbeck.errors import LimbeckError
@@ -69,9 +71,9 @@ def rows_for(
         classes: the names of its classes.
         inputs: a table (.csv, .parquet) where the model was taught with one; an image or a folder of images where it
             was taught with such; JSON lines, a table or plain text where it was taught with texts, or one text itself,
-            which has a space in it; an idx, .npy or .npz file; a data set's name, "idx:FOLDER" or "images:FOLDER", for
-            its test rows (all rows of one that has no test rows of its own); or a run's folder, for the test rows of
-            that run. Labels are known of these last ones, where their classes are the model's.
+            which is no path and no data set's name; an idx, .npy or .npz file; a data set's name, "idx:FOLDER" or
+            "images:FOLDER", for its test rows (all rows of one that has no test rows of its own); or a run's folder,
+            for the test rows of that run. Labels are known of these last ones, where their classes are the model's.
         where: the model's path, for messages.
         label: of a table or JSON lines, the column of labels.
         rows: only the first so many.
@@ -83,7 +85,7 @@ def rows_for(
     path, form = Path(inputs), model.form
     if isinstance(form, TextForm) and not inputs:
         raise LimbeckError("the text is empty: give one, or a file of texts")
-    if isinstance(form, TextForm) and " " in inputs and not (_exists(path) or is_texts(inputs) or is_table(inputs)):
+    if isinstance(form, TextForm) and _is_text_itself(inputs):
         return _text_itself(inputs, form, where, label)
     if path.is_dir() and RunFolder(path).is_run():
         return _of_part(run_test_rows(path, where), model, classes, inputs, where, rows)
@@ -112,6 +114,13 @@ def rows_for(
     return _first(RawRows(raw, labels, [str(number) for number in range(len(raw))]), rows)
 
 
+def _is_text_itself(inputs: str) -> bool:
+    """Whether it is no name: of a file or a folder, whether it is there or not, or of a data set."""
+    if _exists(Path(inputs)) or is_texts(inputs) or is_table(inputs):
+        return False
+    return " " in inputs or not (is_source(inputs) or re.search(r"[/\\]|\.[A-Za-z]\w{0,7}$", inputs))
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -129,7 +138,8 @@ def _text_itself(text: str, form: TextForm, where: Path, label: str | None) -> R
         raise LimbeckError("the text is empty, expected one with a word in it: give another")
     if label is not None:
         raise LimbeckError("a text by itself has no column of labels: leave label out")
-    return RawRows(packed([text]), None, ["0"])
+    notes = [] if " " in text else [f'"{text}" is no file and no data set: it is taken as the text itself']
+    return RawRows(packed([text]), None, ["0"], notes)
 
 
 def _texts(path: Path, form: TextForm, classes: tuple[str, ...], label: str | None, rows: int | None) -> RawRows:
@@ -152,8 +162,7 @@ def _check_sort(path: Path, form: Form | None, where: Path) -> None:
     if isinstance(form, TextForm):
         found = "is none of these" if path.exists() else "does not exist"
         raise LimbeckError(
-            f"{where} takes a file of texts (.jsonl, .csv, .parquet, .txt), or a text with a space in it, and {path} "
-            f"{found}"
+            f"{where} takes a file of texts (.jsonl, .csv, .parquet, .txt), or a text itself, and {path} {found}"
         )
     if not path.is_file() or (kind := kind_of(path)) == "arrays":
         return

@@ -135,10 +135,11 @@ class Encoder(Table):
     """A transformer encoder that classifies texts; needs the extra `transformers`.
 
     `from`: the folder of a Hugging Face model, the name of one on the hub, or "minilm"; a student without it takes its
-    teacher's. `layers`: how many of its layers, evenly spaced, or which, by number from 0. `initial`: their weights
-    are taken, or drawn at `random`. `architecture`: the same, or `distilbert`, which has no token types and no pooler
-    (Sanh et al. 2019). `vocabulary`: all pieces of text, or those that the texts of the `transfer` set use, beside the
-    ones that spell everything else. Texts are cut to `max_length` tokens. `dropout`: of hidden states and attention.
+    teacher's. `layers`: how many of its layers, evenly spaced, or which, by number from 0; of a student by default
+    every other one, else all. `initial`: their weights are taken, or drawn at `random`. `architecture`: the same, or
+    `distilbert`, which has no token types and no pooler (Sanh et al. 2019). `vocabulary`: all pieces of text, or those
+    that the texts of the `transfer` set use, beside the ones that spell everything else. Texts are cut to `max_length`
+    tokens. `dropout`: of hidden states and attention.
     """
 
     kind: Literal["encoder"] = "encoder"

@@ -18,6 +18,7 @@ from limbeck.files import DamagedFileError
 from limbeck.inspection import artifact_damages
 from limbeck.knowledge import Knowledge, Recording, check_knowledge, combined, extract, repair, spot_check
 from limbeck.model_stage import ModelStage
+from limbeck.models.encoder import Encoder, truncation
 from limbeck.models.mean import MeanModel
 from limbeck.progress import Progress, Share
 from limbeck.rows import row_label
@@ -66,6 +67,9 @@ class Recordings:
             extract(asked, recording, self.store, pixels=partial(recording.pixels, self.cache), progress=share)
             done += len(recording.part)
         self.progress.end()
+        rows = [(f'texts of "{one.part.name}"', one.part.inputs) for one in missing if not one.view]
+        if isinstance(asked.model, Encoder) and (said := truncation(asked.model, rows)) is not None:
+            self.progress.line(f"knowledge of {_called(teacher)}: {said}")
 
     def opened(self, recording: Recording, teacher: ModelStage) -> Knowledge:
         """A recording, made or completed if it is not whole; its shards are checked when they are read."""

@@ -45,15 +45,23 @@ def stage_start(teacher: ModelStage) -> Start | None:
     return Start(teacher.identity.key, len(teacher.model["layers"]), stage=teacher)
 
 
-def resolved(settings: EncoderSettings, start: Start, where: str) -> dict[str, Any]:
+def resolved(settings: EncoderSettings, start: Start, where: str, *, smaller: bool) -> dict[str, Any]:
     """A stage's model: the settings with layers by number, and without where they come from, which is the start's.
+
+    Args:
+        settings: of the recipe.
+        start: what it begins with.
+        where: they stand in the recipe, for messages.
+        smaller: whether it is a student of what it begins with: by default it takes every other layer then (Sanh et al.
+            2019, sec. 3), else all.
 
     Raises:
         UsageError: layers that there are not.
     """
     from limbeck.encoders.layers import chosen_layers
 
-    asked = start.layers if settings.layers is None else settings.layers
+    by_default = list(range(0, start.layers, 2 if smaller else 1))
+    asked = by_default if settings.layers is None else settings.layers
     try:
         layers = list(chosen_layers(asked, start.layers)) if isinstance(asked, int) else asked
     except LimbeckError as error:

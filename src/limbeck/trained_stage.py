@@ -64,7 +64,7 @@ def trained_stage(
     if isinstance(part.model, Encoder):
         assert start is not None
         check_texts(rows.train, f"{role}.{part.name}.model")
-        model = resolved(part.model, start, f"{role}.{part.name}.model")
+        model = resolved(part.model, start, f"{role}.{part.name}.model", smaller=part.model.from_ is None)
     else:
         check_no_texts(rows.train, part.model.kind, f"{role}.{part.name}.model")
         model = part.model.model_dump()

@@ -91,6 +91,11 @@ def load_dataset(
     raise _unknown(source, beside)
 
 
+def is_source(source: str) -> bool:
+    """Whether it names a data set, or a folder of idx files or images."""
+    return source in _NAMES or source.startswith(tuple(f"{kind}:" for kind in _FOLDERS))
+
+
 def _of_named(source: str) -> tuple[str, ...]:
     """The settings of a reading that apply to a source that has a name."""
     if source in FETCHED:

@@ -52,10 +52,7 @@ def open_model(
     if kind == MeanModel.kind:
         return _open_mean(path)
     if kind == MASKED:
-        raise LimbeckError(
-            f"{path} is an encoder that was distilled without a task, and tells no classes apart: fine-tune it first, "
-            'as a teacher or reference with model = { kind = "encoder", from = … }'
-        )
+        raise without_classes(path)
     if kind in (*OWN_KINDS, "estimator"):
         estimator, names = load_estimator_model(path)
         estimator.own_rows = _own_rows(path, estimator.classes)
@@ -176,3 +173,11 @@ def _open_mean(folder: Path) -> tuple[MeanModel, tuple[str, ...]]:
     except UsageError as error:
         raise DamagedFileError(folder / DESCRIPTION, str(error)) from None
     return mean.eval(), names
+
+
+def without_classes(path: Path) -> LimbeckError:
+    """What is said of an encoder that was distilled without a task, where a classifier is wanted."""
+    return LimbeckError(
+        f"{path} is an encoder that was distilled without a task, and tells no classes apart: fine-tune it first, "
+        'as a teacher or reference with model = { kind = "encoder", from = … }'
+    )
