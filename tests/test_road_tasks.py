@@ -257,6 +257,21 @@ def test_the_distilled_folder_is_a_masked_language_model_that_transformers_reads
         Road.open(two_tasks.parent / "given.toml", over_tasks.parent / "given")
 
 
+def test_the_card_says_where_a_model_begins_and_what_it_learnt_from(over_tasks, tmp_path):
+    from limbeck.exporting import export_huggingface
+
+    (student,) = (over_tasks / "models" / "student").glob("distilled-*task=praise*")
+    text = export_huggingface(student, tmp_path / "praise").card.read_text()
+    assert "- began with: bert, distilled on plain text first, its layers 0, 1\n" in text
+    rows = len(run_split(over_tasks, "praise").train)
+    assert f"- what its teacher said was learnt of: {rows} rows of train\n" in text
+    assert "base_model" not in text  # a folder of that name
+    (baseline,) = (over_tasks / "models" / "reference").glob("undistilled-*task=praise*")
+    text = export_huggingface(baseline, tmp_path / "baseline").card.read_text()
+    assert "- began with: bert, its layers 0, 3\n" in text
+    assert "was learnt of" not in text
+
+
 def test_fine_tuning_begins_with_the_distilled_weights(two_tasks, over_tasks):
     import torch
 

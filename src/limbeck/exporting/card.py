@@ -197,6 +197,9 @@ def _data(origin: Origin | None, description: Mapping[str, Any]) -> list[str]:
             f"- rows: {whole(len(split.train))} to train on, {whole(len(split.validation))} to choose by, "
             f"{whole(len(split.test))} to test on",
         ]
+        if origin.learnt_from:
+            parts = ", ".join(f"{whole(rows)} rows of {plain(part)}" for part, rows in origin.learnt_from)
+            lines.append(f"- what its teacher said was learnt of: {parts}")
     trained_on = _identity(description).get("inputs", {}).get("train")
     if isinstance(trained_on, str):
         lines.append(f"- training part: {code(trained_on)} (SHA-256)")
@@ -212,6 +215,10 @@ def _made(origin: Origin | None, source: Source) -> list[str]:
     if isinstance(loss := objective.get("loss"), str):
         at = f", temperature {objective['temperature']:g}" if loss == "soft_targets" else ""
         lines.append(f"- learnt by: {plain(loss.replace('_', ' '))}{at}")
+    if origin is not None and origin.begun_with is not None:
+        layers = (identity.get("settings") or {}).get("model", {}).get("layers")
+        which = f", its layers {', '.join(map(str, layers))}" if isinstance(layers, list) else ""
+        lines.append(f"- began with: {plain(origin.begun_with)}{which}")
     if identity.get("seed") is not None:
         lines.append(f"- seed: {plain(identity['seed'])}")
     if source.key is not None:

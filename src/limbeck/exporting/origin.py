@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import numpy.typing as npt
 from limbeck.artifacts import Identity
 from limbeck.data import Split
 from limbeck.errors import LimbeckError
-from limbeck.recipe import load_recipe
+from limbeck.recipe import Recipe, Reference, Student, Teacher, load_recipe
+from limbeck.recipe_general import GENERAL
+from limbeck.recipe_settings import Encoder
 from limbeck.rows import Row, row_id
 from limbeck.run_folder import RECIPE, RunFolder, place_of
 
@@ -32,6 +34,8 @@ class Origin:
         row: of results.json, if there is one.
         rows: all of them.
         run: what run.json says.
+        learnt_from: of a student, the parts of its transfer set and how many rows each has.
+        begun_with: of an encoder, whose layers it began with, as the recipe names it.
     """
 
     folder: RunFolder
@@ -41,6 +45,8 @@ class Origin:
     row: Row | None
     rows: list[Row]
     run: Mapping[str, Any]
+    learnt_from: tuple[tuple[str, int], ...] = ()
+    begun_with: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,42 @@ def origin_of(model: Path) -> Origin | None:
     from limbeck.road import run_split
 
     recipe, data = load_recipe(shown / RECIPE), None
-    rows = (folder.results() or {"models": []})["models"]
+    results = folder.results() or {"models": []}
+    rows = results["models"]
     row = next((row for row in rows if row_id(row) == name), None)
     source = recipe.data.source
     if recipe.task is not None and row is not None:
         data = row["data"]
         rows = [other for other in rows if other["data"] == data]
         source = next(task.data.source for task in recipe.task if task.name == data)
-    return Origin(folder, name, run_split(shown, data), source, row, rows, run)
+    learnt_from = () if row is None else _learnt_from(row, results.get("parts") or ())
+    begun_with = None if row is None else _begun_with(row, recipe)
+    return Origin(folder, name, run_split(shown, data), source, row, rows, run, learnt_from, begun_with)
+
+
+def _learnt_from(row: Row, parts: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    """The parts of a student's transfer set, by what results.json says of them."""
+    if row["role"] != "student":
+        return ()
+    return tuple({one["part"]: one["rows"] for one in parts if one["transfer"] == row["transfer"]}.items())
+
+
+def _begun_with(row: Row, recipe: Recipe) -> str | None:
+    """Whose layers an encoder began with: a folder, a name on the hub, or "minilm"; None of another model."""
+    section: Sequence[Teacher | Student | Reference] = recipe.teacher
+    if row["role"] != "teacher":
+        section = recipe.reference if row["role"] == "reference" else recipe.student
+    part = next((one for one in section if one.name == row["name"]), None)
+    if part is None or not isinstance(part.model, Encoder):
+        return None
+    given = row["variant"].get("from") or part.model.from_
+    if given is None and isinstance(part, Student):
+        teacher = next(one for one in recipe.teacher if one.name == part.teacher)
+        given = teacher.from_ or (teacher.model.from_ if isinstance(teacher.model, Encoder) else None)
+    if given is not None and given.startswith(GENERAL):
+        general = next(one for one in recipe.general or () if one.name == given.removeprefix(GENERAL))
+        return f"{general.model.from_}, distilled on plain text first"
+    return None if given is None else str(given)
 
 
 def key_of_artifact(description: Mapping[str, Any]) -> str | None:
