@@ -90,16 +90,18 @@ def origin_of(model: Path) -> Origin | None:
         data = row["data"]
         rows = [other for other in rows if other["data"] == data]
         source = next(task.data.source for task in recipe.task if task.name == data)
-    learnt_from = () if row is None else _learnt_from(row, results.get("parts") or ())
+    learnt_from = () if row is None else _learnt_from(row, rows, results.get("parts") or ())
     begun_with = None if row is None else _begun_with(row, recipe)
     return Origin(folder, name, run_split(shown, data), source, row, rows, run, learnt_from, begun_with)
 
 
-def _learnt_from(row: Row, parts: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
-    """The parts of a student's transfer set, by what results.json says of them."""
+def _learnt_from(row: Row, rows: Sequence[Row], parts: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    """The parts of a student's transfer set, by what results.json says of them and of its teacher."""
     if row["role"] != "student":
         return ()
-    return tuple({one["part"]: one["rows"] for one in parts if one["transfer"] == row["transfer"]}.items())
+    teachers = {row_id(other) for other in rows if other["role"] == "teacher" and other["name"] == row["teacher"]}
+    asked = [one for one in parts if one["transfer"] == row["transfer"] and one["teacher"] in teachers]
+    return tuple({one["part"]: one["rows"] for one in asked}.items())
 
 
 def _begun_with(row: Row, recipe: Recipe) -> str | None:
