@@ -183,6 +183,7 @@ def test_tokenizer_and_model_that_do_not_belong_together(folders):
     for config, said in (
         ({"vocab_size": size - 1, "pad_token_id": 0}, f"has {size} pieces, the model knows {size - 1}"),
         ({"vocab_size": 30522, "pad_token_id": 0}, f"has only {size} pieces of the model's 30522"),
+        ({"vocab_size": size + 129, "pad_token_id": 0}, f"has only {size} pieces of the model's {size + 129}"),
         ({"vocab_size": size, "pad_token_id": 1}, "padding is 0 to the tokenizer and 1 to the model"),
     ):
         with pytest.raises(LimbeckError, match=f"do not belong together: .*{said}"):

@@ -27,6 +27,7 @@ MEMO_BYTES = 64 * 2**20
 CHUNK = 4096
 """Rows that are encoded at once where a whole part is looked through."""
 
+_ROUNDED_UP = 128  # pieces, or a hundredth of them: what a model may have beyond those of its tokenizer
 _VOCABULARIES = (
     "tokenizer.json",
     "vocab.txt",
@@ -241,8 +242,8 @@ class TextTokens:
             raise LimbeckError(
                 f"{apart}: the tokenizer has {self.vocabulary_size} pieces, the model knows {rows}: {mend}"
             )
-        # Models round their vocabulary up to a handy number, but not to twice its size.
-        if 2 * self.vocabulary_size < rows:
+        # Models round their vocabulary up to a handy number, but by no more.
+        if rows - self.vocabulary_size > max(_ROUNDED_UP, rows // 100):
             raise LimbeckError(
                 f"{apart}: the tokenizer has only {self.vocabulary_size} pieces of the model's {rows}: {mend}"
             )
