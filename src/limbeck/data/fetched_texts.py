@@ -16,6 +16,7 @@ from typing import Any
 
 from limbeck.data.fetch_clients import by_apt, by_pip, of_tar, only
 from limbeck.data.public import Public
+from limbeck.data.texts import wording
 from limbeck.errors import LimbeckError
 
 _SOURCE = "vaderSentiment==3.3.2"
@@ -38,7 +39,7 @@ def _download_source(folder: Path) -> Path:
 
 
 def _snippets(name: str, member: str, file: Path) -> dict[str, bytes]:
-    """Snippets whose mean rating is not zero, each text once; `id` is the line in the published file."""
+    """Snippets whose mean rating is not zero, each wording once; `id` is the line in the published file."""
     archive = of_tar(file, f"vaderSentiment-3.3.2/additional_resources/{_SNIPPETS}.tar.gz", file.name, _ARCHIVE)
     content = of_tar(archive, f"{_SNIPPETS}/{member}_GroundTruth.txt", file.name, _ARCHIVE)
     rows, seen = [], set[str]()
@@ -48,8 +49,8 @@ def _snippets(name: str, member: str, file: Path) -> dict[str, bytes]:
                 continue
             _, rating, given = line.split("\t")
             text, label = html.unescape(given).strip(), "positive" if float(rating) > 0 else "negative"
-            if float(rating) and text not in seen:  # a test row that is also a training row would be known
-                seen.add(text)
+            if float(rating) and wording(text) not in seen:  # a test row that is also a training row would be known
+                seen.add(wording(text))
                 rows.append({"id": number, "text": text, "label": label, "rating": float(rating)})
     except ValueError as error:
         reason = " ".join(str(error).split())[:120]
@@ -117,7 +118,7 @@ TEXTS = {
     "reviews": _rated(
         "reviews", "movieReviewSnippets", "48bb635aa1c42713db739e9bc47866d906ada49099ba7effc5c320d2425cd75a"
     ),
-    "tweets": _rated("tweets", "tweets", "7baeb58b5e212eef79526a49e551036d69beb6bb4def55499baae311468a1f48"),
+    "tweets": _rated("tweets", "tweets", "43d269331d4d46e946024cb7c632ed14c9e7affea148af0ee67d5f814d648f0c"),
     "products": _rated(
         "products", "amazonReviewSnippets", "5e995281b037d19cf28570a059ea9ed027421ea141d5da2ec9ed052a8040668c"
     ),

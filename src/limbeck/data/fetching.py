@@ -41,7 +41,7 @@ def fetch(name: str, given: Path | None = None, *, say: Callable[[str], None] | 
       recognition using Holland-style adaptive classifiers (1991); from R's mlbench as Debian has it, by apt-get.
     - "diamonds": 53,940 rows, 6 numbers of a diamond's size and price beside its depth, colour and clarity, 5 classes
       of cut (`cut`); from the package plotnine as PyPI has it, by pip.
-    - "reviews", "tweets", "products": 10,566 snippets of film reviews, 4,196 tweets and 3,600 snippets of product
+    - "reviews", "tweets", "products": 10,566 snippets of film reviews, 4,136 tweets and 3,600 snippets of product
       reviews as JSON lines, "positive" or "negative" by the mean of twenty people's ratings (those of mean zero are
       left out); from the source archive of vaderSentiment, by pip.
     - "glosses": WordNet's definitions of nouns as JSON lines, 25 classes: which of its lexicographer files each is in;

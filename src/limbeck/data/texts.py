@@ -44,10 +44,14 @@ def unpacked(rows: npt.NDArray[Any]) -> list[str]:
     return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in np.asarray(rows)]
 
 
+def wording(text: str) -> str:
+    """A text, or a pair with `BETWEEN` in the middle, without what case and white space add to it."""
+    return BETWEEN.join(" ".join(one.casefold().split()) for one in text.split(BETWEEN))
+
+
 def wording_hash(text: str) -> int:
-    """A 64-bit hash of a text, or of a pair with `BETWEEN` in the middle, but for case and white space."""
-    worded = BETWEEN.join(" ".join(one.casefold().split()) for one in text.split(BETWEEN))
-    return int.from_bytes(hashlib.blake2b(worded.encode(), digest_size=8).digest(), "little")
+    """A 64-bit hash of a text's wording."""
+    return int.from_bytes(hashlib.blake2b(wording(text).encode(), digest_size=8).digest(), "little")
 
 
 def byte_lengths(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
