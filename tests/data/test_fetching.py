@@ -418,7 +418,7 @@ def test_the_real_tables_are_fetched_whole(name, shape, counts, classes, monkeyp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "counts"),
-    [("reviews", [5325, 5241]), ("tweets", [1299, 2897]), ("products", None), ("glosses", [6641, 7270, 11568])],
+    [("reviews", [5325, 5241]), ("tweets", [1269, 2867]), ("products", None), ("glosses", [6641, 7270, 11568])],
 )
 def test_the_real_texts_are_fetched_whole(name, counts, monkeypatch):
     monkeypatch.setattr(fetching, "_PUBLIC", REAL)
