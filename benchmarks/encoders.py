@@ -139,6 +139,7 @@ def entries(size: Size | None = None, *, repeats: int = 5) -> list[Entry]:
             lambda: epoch(student, inputs, stored, precision="bfloat16"),
             lambda: epoch(without, inputs, stored, precision="bfloat16"),
             lambda: _by_the_library(lambda: epoch(without, inputs, stored, precision="bfloat16")),
+            lambda: _by_the_library(lambda: epoch(student, inputs, stored, precision="bfloat16")),
         ]
     turns = in_turns(*actions, repeats=repeats)
 
@@ -151,12 +152,13 @@ def entries(size: Size | None = None, *, repeats: int = 5) -> list[Entry]:
              f"{turns.median(0):.2f} s for {len(inputs)} texts from knowledge"),
         line(f"texts a second, {half} / all", 4, 5, FASTER_GOAL, f"{len(inputs) / turns.median(5):.0f} a second"),
         line("an epoch of plain batches / of batches by length", 2, 0, None, _padding(student, inputs)),
-        line("an epoch with dropout, attention written out / left to PyTorch", 3, 0, None),
+        line("an epoch with dropout, the library's attention written out / left to PyTorch", 3, 0, None),
     ]  # fmt: skip
     if has_bfloat16():
         found += [
             line("an epoch in float32 / in bfloat16", 0, 6, None),
             line("an epoch in bfloat16 without dropout, attention in bfloat16 / in float32", 8, 7, None),
+            line("an epoch in bfloat16 with dropout, attention by the library / written out", 9, 6, None),
         ]
     return found
 
