@@ -17,8 +17,8 @@ from limbeck.report.page import embedded_json
 from limbeck.retention import MEANING, retention_lines
 
 _TEMPLATE = """\
-{%- macro table(head, body) -%}
-<div class="wide" tabindex="0" role="region"><table class="plain numbers">
+{%- macro table(head, body, kind="plain numbers") -%}
+<div class="wide" tabindex="0" role="region"><table class="{{ kind }}">
 <thead><tr>{% for title in head %}<th scope="col">{{ title }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for line in body %}
@@ -57,7 +57,7 @@ _TEMPLATE = """\
 {% if claims %}
 <section>
 <h2>Claims</h2>
-{{ table(claim_head, claims) }}
+{{ table(claim_head, claims, "plain claims") }}
 </section>
 {% endif %}
 </main>
