@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from limbeck.data.texts import byte_lengths
 from limbeck.devices import brought
 from limbeck.models import ConvNet, logits_of
 from limbeck.models.encoder import Encoder
+from limbeck.models.estimator_size import summed
 from limbeck.models.mean import MeanModel
 
 Array = npt.NDArray[Any]
@@ -68,11 +69,11 @@ def multiply_adds(model: nn.Module, inputs: Array) -> int | None:
         model: any module.
         inputs: at least one raw input, shape (n, …).
     """
-    if hasattr(model, "multiply_adds"):
-        return cast("int | None", model.multiply_adds)
+    known = getattr(model, "multiply_adds", ...)
+    if known is None or isinstance(known, int):
+        return known
     if isinstance(model, MeanModel):
-        members = [multiply_adds(member, inputs) for member in model.asked]
-        return None if None in members else sum(count for count in members if count is not None)
+        return summed([multiply_adds(member, inputs) for member in model.asked])
     count = 0
 
     def counted(layer: nn.Module, _: Any, output: Tensor) -> None:

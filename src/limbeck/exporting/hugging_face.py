@@ -17,7 +17,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.exporting.card import MARK, Source, page
 from limbeck.exporting.exported import cut_short, read_given
 from limbeck.exporting.markdown import quoted
-from limbeck.exporting.origin import Origin, Rows, checking_rows, key_of_artifact, origin_of
+from limbeck.exporting.origin import Rows, checking_rows, key_of_artifact, origin_of
 from limbeck.exporting.placing import place
 from limbeck.exporting.text_card import transformers_code
 from limbeck.models.encoder import Encoder
@@ -32,7 +32,6 @@ from limbeck.training import predict_log_probs
 CARD = "README.md"
 """The card, which the hub shows."""
 
-_ON_THE_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}
 _CHECKED = 256  # rows
 _TOGETHER = 32
 _TOLERANCE = 1e-4  # of a probability: padding is another in another batch
@@ -143,17 +142,10 @@ def _front_matter(source: Source) -> str:
         "pipeline_tag: text-classification",
         "tags:",
         *(f"- {quoted(tag)}" for tag in tags),
-        *([f"base_model: {quoted(base)}"] if (base := _base_model(source.origin)) is not None else []),
         *(["metrics:", "- accuracy"] if source.origin is not None and source.origin.row is not None else []),
         "---",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _base_model(origin: Origin | None) -> str | None:
-    """Whose layers it began with, by its name on the hub, where that is certain: a recipe's name may be a folder's."""
-    begun_with = None if origin is None else origin.begun_with
-    return None if begun_with is None else _ON_THE_HUB.get(begun_with.partition(",")[0])
 
 
 def _is_taught(source: Source) -> bool:

@@ -18,7 +18,7 @@ from limbeck.data.form import Form
 from limbeck.errors import LimbeckError
 from limbeck.models.estimator_classes import align_classes, classes_of, one_hot
 from limbeck.models.estimator_rows import as_fitted, column_names, features_of
-from limbeck.models.estimator_size import multiply_adds_of, parameters_of
+from limbeck.models.estimator_size import multiply_adds_of, parameters_of, summed
 from limbeck.models.hard_labels import FLOOR
 from limbeck.models.outputs import Outputs
 
@@ -111,8 +111,7 @@ class Estimator(nn.Module):
     @property
     def multiply_adds(self) -> int | None:
         """Of the members' coefficients; 0 of trees, which compare; None where that is not known."""
-        counts = [multiply_adds_of(member) for member in self.members]
-        return None if None in counts else sum(count for count in counts if count is not None)
+        return summed([multiply_adds_of(member) for member in self.members])
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Raw inputs (batch, *input_shape) to log-probabilities (batch, classes), float32."""

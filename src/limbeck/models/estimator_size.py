@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,13 @@ def multiply_adds_of(estimator: Any) -> int | None:
     if hasattr(estimator, "coefs_"):
         return sum(int(np.size(one)) for one in estimator.coefs_)
     parts = [multiply_adds_of(one) for one in _parts(estimator)]
-    counted = [count for count in parts if count is not None]
-    return sum(counted) if parts and len(counted) == len(parts) else None
+    return summed(parts) if parts else None
+
+
+def summed(counts: Sequence[int | None]) -> int | None:
+    """The sum; None where one is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def numbers_in(text: str) -> int:
