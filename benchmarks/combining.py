@@ -16,11 +16,11 @@ from lesson import SOFT_TARGETS, Lesson
 from limbeck.artifacts import ArtifactStore, Identity
 from limbeck.data import Part, ViewCache, ViewSettings
 from limbeck.knowledge import Recording, extract
-from limbeck.model_stage import ModelStage, Rows
 from limbeck.models import ConvNet, Standardize
 from limbeck.models.mean import MeanModel
+from limbeck.plan.model_stage import ModelStage, Rows
 from limbeck.progress import Silent
-from limbeck.recordings import Recordings
+from limbeck.stages.recordings import Recordings
 from limbeck.teachers import FunctionTeacher, TorchTeacher
 from measuring import Entry, in_turns, seconds_of
 

@@ -10,7 +10,8 @@ import torch
 from limbeck import __version__
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.models import build_model, save_model
-from limbeck.recipe import bundled_recipes, read_recipe
+from limbeck.recipe import read_recipe
+from limbeck.recipes import bundled_recipes
 
 OUT_OF_MEMORY = "out of memory: close other programs, or take a smaller network, a smaller batch or fewer views"
 
@@ -23,7 +24,7 @@ def fails(monkeypatch):
         def raises():
             raise error
 
-        monkeypatch.setattr("limbeck.recipe.bundled_recipes", raises)
+        monkeypatch.setattr("limbeck.recipe.reading.bundled_recipes", raises)
 
     return end
 

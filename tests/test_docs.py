@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from limbeck.comparison import comparison_table, read_results
 from limbeck.recipe import (
     BoostedTrees,
     Claim,
@@ -34,12 +33,13 @@ from limbeck.recipe import (
     parse_recipe,
     settings_key,
 )
-from limbeck.recipe_errors import keys_of
-from limbeck.recipe_general import General, GeneralDistill, Mask
-from limbeck.recipe_settings import Encoder
-from limbeck.recipe_task import Task
-from limbeck.recipe_toml import toml_value
-from limbeck.recipe_transfer import Confidence
+from limbeck.recipe.errors import keys_of
+from limbeck.recipe.general import General, GeneralDistill, Mask
+from limbeck.recipe.settings import Encoder
+from limbeck.recipe.task import Task
+from limbeck.recipe.toml import toml_value
+from limbeck.recipe.transfer import Confidence
+from limbeck.results.comparison import comparison_table, read_results
 from limbeck.rows import row_label
 
 ROOT = Path(__file__).parent.parent

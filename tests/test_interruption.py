@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from walks import artifacts
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from limbeck.metrics import agreement, errors
 from limbeck.recipe import parse_recipe
 from limbeck.training import predict_log_probs

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import limbeck
-from limbeck.inspection import inspect, verify
+from limbeck.inspection.facts import inspect
+from limbeck.inspection.verification import verify
 from limbeck.recipe import Regression
 from limbeck.regression import LinearNet, PowerLoss, RegressionStage, load_task, steps_to, walk
 

@@ -14,7 +14,8 @@ import pytest
 import limbeck
 from limbeck.data import Split
 from limbeck.errors import LimbeckError
-from limbeck.inspection import inspect, verify
+from limbeck.inspection.facts import inspect
+from limbeck.inspection.verification import verify
 from limbeck.road import Road
 from walks import artifacts, said
 

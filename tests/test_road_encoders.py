@@ -13,7 +13,7 @@ import torch
 
 import limbeck
 from limbeck.artifacts import TIMES
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from limbeck.models.encoder import Encoder
 from limbeck.models.opening import open_model
 from limbeck.progress import Lines, Silent

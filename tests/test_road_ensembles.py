@@ -14,7 +14,8 @@ from scipy.special import log_softmax, logsumexp, softmax
 import limbeck
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import read_tensors
-from limbeck.inspection import inspect, verify
+from limbeck.inspection.facts import inspect
+from limbeck.inspection.verification import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
 from limbeck.road import Road, run_split

@@ -9,7 +9,7 @@ import pytest
 import limbeck
 from limbeck.artifacts import TIMES
 from limbeck.errors import LimbeckError
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
 from limbeck.precision import resolve_precision

@@ -8,7 +8,7 @@ import pytest
 
 import limbeck
 from limbeck.errors import LimbeckError
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from limbeck.models.opening import open_model
 from limbeck.recipe import parse_recipe
 from limbeck.road import Road, run_split

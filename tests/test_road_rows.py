@@ -11,8 +11,9 @@ import pytest
 import limbeck
 from limbeck.data import Split
 from limbeck.files import read_tensors
-from limbeck.inspection import inspect, verify
-from limbeck.parts import planned_parts
+from limbeck.inspection.facts import inspect
+from limbeck.inspection.verification import verify
+from limbeck.results.parts import planned_parts
 from limbeck.road import Road
 from limbeck.rows import model_id
 

@@ -8,17 +8,18 @@ import tomllib
 import pytest
 
 from limbeck.artifacts import SUMS
-from limbeck.comparison import comparison_table
 from limbeck.data import shared_rows
 from limbeck.dry_run import describe_plan
 from limbeck.errors import LimbeckError
 from limbeck.exporting.origin import origin_of
-from limbeck.inspection import inspect, verify
+from limbeck.inspection.facts import inspect
+from limbeck.inspection.verification import verify
 from limbeck.models.opening import open_model
-from limbeck.paired import paired_table
 from limbeck.progress import Silent
 from limbeck.recipe import dump_recipe, parse_recipe
-from limbeck.retention import retention_lines
+from limbeck.results.comparison import comparison_table
+from limbeck.results.paired import paired_table
+from limbeck.results.retention import retention_lines
 from limbeck.road import Road, run, run_split
 from limbeck.terminal import tasks_tables, verdict_sentences
 

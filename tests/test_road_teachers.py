@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 import limbeck
 from limbeck.errors import UsageError
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from limbeck.knowledge import Knowledge
 from limbeck.models.opening import open_model
 from limbeck.road import Road, run_split

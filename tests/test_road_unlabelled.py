@@ -14,13 +14,13 @@ from scipy.special import softmax
 import limbeck
 from limbeck.data import load_dataset
 from limbeck.errors import LimbeckError
-from limbeck.inspection import verify
+from limbeck.inspection.verification import verify
 from limbeck.knowledge import Knowledge
-from limbeck.lessons import lesson_of
 from limbeck.models.opening import open_model
 from limbeck.progress import Silent
 from limbeck.recipe import parse_recipe
 from limbeck.road import Road
+from limbeck.stages.lessons import lesson_of
 from limbeck.training import predict_log_probs
 from walks import artifacts, dated_artifacts, folders, made, parts, results, said
 

@@ -9,22 +9,22 @@ import torch
 from sklearn.datasets import load_wine
 
 from limbeck.artifacts import ArtifactStore
+from limbeck.at_once.trees import fit_threshold_tree
 from limbeck.data import Column, Part, Split, SyntheticSettings, TableForm, ViewCache, load_dataset, synthetic_rows
 from limbeck.dry_run import plan as planned
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.inspection import inspect
+from limbeck.inspection.facts import inspect
 from limbeck.knowledge import LabelTargets
 from limbeck.knowledge.checks import check_agreement
-from limbeck.plan import Planner
+from limbeck.plan.planner import Planner
 from limbeck.progress import Silent
 from limbeck.recipe import dump_recipe, load_recipe, parse_recipe, settings_key
-from limbeck.recipe_rows import planned_rows
-from limbeck.recipe_transfer import SYNTHETIC, TransferViews
+from limbeck.recipe.rows import planned_rows
+from limbeck.recipe.transfer import SYNTHETIC, TransferViews
 from limbeck.road import Road
 from limbeck.run_folder import RunFolder
-from limbeck.stages import Workshop, new_model
+from limbeck.stages.workshop import Workshop, new_model
 from limbeck.teachers import TorchTeacher, log_probabilities
-from limbeck.tree_fitting import fit_threshold_tree
 
 WINE = """
 title = "Wine"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from limbeck.data import Dataset, Part, Split, ViewSettings, load_dataset
     from limbeck.distillation import Distilled, distill, evaluate, extract, teach
     from limbeck.exporting import Exported, export, export_module, export_onnx
-    from limbeck.initial_recipe import write_recipe
+    from limbeck.initial.recipe import write_recipe
     from limbeck.knowledge import Knowledge
     from limbeck.models import MLP, ConvNet, SoftDecisionTree, build_model, load_model, save_model
     from limbeck.objectives import Objective
@@ -38,7 +38,7 @@ _HOMES = {
     "export": "limbeck.exporting",
     "export_module": "limbeck.exporting",
     "export_onnx": "limbeck.exporting",
-    "write_recipe": "limbeck.initial_recipe",
+    "write_recipe": "limbeck.initial.recipe",
     "Knowledge": "limbeck.knowledge",
     "MLP": "limbeck.models",
     "ConvNet": "limbeck.models",

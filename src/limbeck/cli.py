@@ -176,7 +176,8 @@ def report(
 @app.command()
 def recipes() -> None:
     """What recipes there are, and how long each takes."""
-    from limbeck.recipe import bundled_recipes, load_recipe
+    from limbeck.recipe import load_recipe
+    from limbeck.recipes import bundled_recipes
 
     names = bundled_recipes()
     for name in names:
@@ -215,7 +216,7 @@ def init(
     ] = False,
 ) -> None:
     """A recipe for a table or texts of one's own, filled in and commented, to run as it stands."""
-    from limbeck.initial_recipe import write_recipe
+    from limbeck.initial.recipe import write_recipe
 
     for line in write_recipe(table, label, out, text=text or (), teacher=teacher, trust=trust).lines():
         typer.echo(line)
@@ -229,17 +230,17 @@ def inspect(
     verify: Annotated[bool, typer.Option("--verify", help="Exit 0 if whole, 1 if damaged, each file named.")] = False,
 ) -> None:
     """What an artifact or a run is."""
-    from limbeck import inspection
+    from limbeck.inspection import facts, verification
 
     if verify:
-        found = inspection.verify(path)
+        found = verification.verify(path)
         for damage in found:
             typer.echo(str(damage), err=True)
         if found:
             raise typer.Exit(1)
         typer.echo(f"{path} is whole")
         return
-    described = inspection.inspect(path)
+    described = facts.inspect(path)
     typer.echo(f"{described.path}: {described.kind}")
     width = max(map(len, described.facts))
     for name, value in described.facts.items():
@@ -371,8 +372,8 @@ def compare(
     ] = False,
 ) -> None:
     """Runs or seeds beside each other: median and spread of each row."""
-    from limbeck.comparison import comparison_table
-    from limbeck.paired import paired_table
+    from limbeck.results.comparison import comparison_table
+    from limbeck.results.paired import paired_table
 
     tables = [comparison_table(runs, markdown=markdown), *([paired_table(runs, markdown=markdown)] if paired else [])]
     typer.echo("\n\n".join(tables))

@@ -21,7 +21,6 @@ from limbeck.errors import UsageError
 from limbeck.evaluation import measure_cost, result_row
 from limbeck.files import content_digest, key_of
 from limbeck.fitting import check_part, check_seed, check_validation, prepare, probe
-from limbeck.inspection import artifact_damages
 from limbeck.knowledge import (
     CombinedTargets,
     Knowledge,
@@ -43,6 +42,7 @@ from limbeck.teachers import (
 )
 from limbeck.train_settings import TrainSettings
 from limbeck.training import History, predict_log_probs, train
+from limbeck.wholeness import artifact_damages
 
 
 @dataclass(frozen=True)

@@ -10,28 +10,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from limbeck.at_once import fit_at_once
+from limbeck.at_once.fit import fit_at_once
 from limbeck.batches import FreshBatches, StoredBatches
 from limbeck.checkpoints import snapshot_epochs
 from limbeck.data import Part
-from limbeck.derived import derived
 from limbeck.devices import on_device
 from limbeck.files import DamagedFileError
-from limbeck.fit_measuring import measured_fit
-from limbeck.general_measuring import general_bytes, general_seconds, unmade_start
-from limbeck.given_teacher import PredictionsModel
 from limbeck.knowledge import CombinedTargets, LabelTargets, Recording, StoredTargets, TargetSource
-from limbeck.model_stage import BiasCorrection, ModelStage
 from limbeck.models import ThresholdTree, TreeEnsemble
 from limbeck.models.opening import open_model
-from limbeck.plan import Planner, StudentPlan
+from limbeck.plan.derived import derived
+from limbeck.plan.given_teacher import PredictionsModel
+from limbeck.plan.model_stage import BiasCorrection, ModelStage
+from limbeck.plan.planner import Planner, StudentPlan
+from limbeck.plan.starting import new_encoder
 from limbeck.progress import duration
-from limbeck.recipe_settings import FITTED_AT_ONCE
-from limbeck.recordings import teacher_of
+from limbeck.recipe.settings import FITTED_AT_ONCE
 from limbeck.regression import RegressionStage, walk
 from limbeck.road import STAGES, Road
-from limbeck.stages import new_model
-from limbeck.starting import new_encoder
+from limbeck.stages.fit_measuring import measured_fit
+from limbeck.stages.general_measuring import general_bytes, general_seconds, unmade_start
+from limbeck.stages.recordings import teacher_of
+from limbeck.stages.workshop import new_model
 from limbeck.teachers import TorchTeacher, log_probabilities
 from limbeck.terminal import plain_table
 from limbeck.training import predict_log_probs, train

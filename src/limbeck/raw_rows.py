@@ -17,7 +17,7 @@ from limbeck.data.sources import is_source
 from limbeck.data.table_file import is_table
 from limbeck.data.text_file import is_plain, is_texts
 from limbeck.errors import LimbeckError
-from limbeck.recipe_task import TASK
+from limbeck.recipe.task import TASK
 from limbeck.row_files import fitting, read_rows
 from limbeck.rows import row_id
 from limbeck.run_folder import RunFolder, place_of

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.artifacts import ArtifactStore
-from limbeck.courses import Course, Entry
 from limbeck.data import Part, Split, ViewCache
 from limbeck.devices import AUTO, asked_device, using_device
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.extraction_warnings import OTHER_ROWS, split_warnings
 from limbeck.fitting import check_seed
-from limbeck.general_stage import GeneralPlanner
-from limbeck.inspection import artifact_damages
-from limbeck.model_stage import ModelStage
-from limbeck.outcome import Outcome, versions
-from limbeck.parts import general_parts, run_parts, shown_parts
-from limbeck.plan import Planner
+from limbeck.plan.general_stage import GeneralPlanner
+from limbeck.plan.model_stage import ModelStage
+from limbeck.plan.planner import Planner
 from limbeck.progress import Progress, Silent
 from limbeck.recipe import Recipe, load_recipe, recipe_name, settings_key
-from limbeck.recipe_task import Task, of_task
+from limbeck.recipe.task import Task, of_task
 from limbeck.regression import walked
+from limbeck.results.outcome import Outcome, versions
+from limbeck.results.parts import general_parts, run_parts, shown_parts
 from limbeck.run_data import opened_split, opened_texts, run_split
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
-from limbeck.stages import Workshop
+from limbeck.stages.courses import Course, Entry
+from limbeck.stages.extraction_warnings import OTHER_ROWS, split_warnings
+from limbeck.stages.workshop import Workshop
 from limbeck.threads import use_available_cores
+from limbeck.wholeness import artifact_damages
 
 CACHE = "cache"
 STAGES = ("teach", "extract", "distill", "evaluate", "report")

@@ -14,7 +14,7 @@ from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset
 from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Data, Recipe, load_recipe
-from limbeck.recipe_errors import no_such_part
+from limbeck.recipe.errors import no_such_part
 from limbeck.run_folder import RECIPE, RunFolder
 
 Say = Callable[[str], None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limbeck.claims import HEAD, claim_lines
 from limbeck.general_lines import HEAD as GENERAL_HEAD
 from limbeck.general_lines import general_lines
-from limbeck.retention import MEANING, of_one_task, retention_lines
+from limbeck.report.claims import HEAD, claim_lines
+from limbeck.results.retention import MEANING, of_one_task, retention_lines
 from limbeck.rows import row_label
 
 

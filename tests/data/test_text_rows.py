@@ -14,7 +14,7 @@ from limbeck.data import text_rows as reading_of_texts
 from limbeck.data.texts import BETWEEN, byte_lengths, packed, unpacked, widened
 from limbeck.data.unlabelled import check_held_out, unlabelled_part
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.recipe_data import Data
+from limbeck.recipe.data import Data
 
 ROWS = [
     {"text": "a fine film", "label": "good", "id": 7, "stars": 5},

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from limbeck import Objective, Part, build_model
-from limbeck.boosting_fitting import fit_tree_ensemble
+from limbeck.at_once.boosting import fit_tree_ensemble
+from limbeck.at_once.trees import fit_threshold_tree
 from limbeck.data import Column, TableForm
-from limbeck.tree_fitting import fit_threshold_tree
 
 FORM = TableForm(
     (

@@ -8,7 +8,8 @@ import torch
 from limbeck.artifacts import ArtifactStore, damages
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import DamagedFileError, write_json
-from limbeck.inspection import inspect, verify
+from limbeck.inspection.facts import inspect
+from limbeck.inspection.verification import verify
 from limbeck.knowledge.sparse_extraction import extract_sparse, repair_sparse
 from limbeck.knowledge.sparse_store import SparseKnowledge, SparseRecording
 from limbeck.knowledge.sparse_targets import top_and_tails

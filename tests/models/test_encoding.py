@@ -10,9 +10,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from limbeck import Objective, Part, build_model, load_model, predict_log_probs, save_model
+from limbeck.at_once.trees import fit_threshold_tree
 from limbeck.data import Column, TableForm
 from limbeck.models import TableEncoding, encoded, learn_preprocessing
-from limbeck.tree_fitting import fit_threshold_tree
 
 FORM = TableForm(
     (

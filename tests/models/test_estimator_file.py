@@ -17,10 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from limbeck.artifacts import write_sums
+from limbeck.at_once.estimators import fit_estimator
 from limbeck.data import Part
 from limbeck.data.form import Column, TableForm
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.estimator_fitting import fit_estimator
 from limbeck.files import DamagedFileError, sha256_hex
 from limbeck.models import Estimator, load_estimator, load_estimator_model, save_estimator, save_estimator_model
 
@@ -108,7 +108,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_estimator_file import SMALL, WINES, wine_part
-from limbeck.estimator_fitting import fit_estimator
+from limbeck.at_once.estimators import fit_estimator
 from limbeck.models import save_estimator_model
 for kind in SMALL:
     model = fit_estimator(kind, SMALL[kind], wine_part(), 0, threads=int(sys.argv[3])).model

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy.special import log_softmax
 
+from limbeck.at_once.estimators import fit_estimator
 from limbeck.data import ImageForm
 from limbeck.errors import LimbeckError, UsageError
-from limbeck.estimator_fitting import fit_estimator
 from limbeck.evaluation import multiply_adds, parameter_count
 from limbeck.exporting import export_module
 from limbeck.files import DamagedFileError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from limbeck.at_once.estimators import fit_estimator
 from limbeck.errors import LimbeckError
-from limbeck.estimator_fitting import fit_estimator
 from limbeck.files import DamagedFileError
 from limbeck.models import build_model, save_model
 from limbeck.models.estimator_file import save_estimator_model

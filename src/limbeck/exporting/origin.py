@@ -14,8 +14,8 @@ from limbeck.artifacts import Identity
 from limbeck.data import Split
 from limbeck.errors import LimbeckError
 from limbeck.recipe import Recipe, Reference, Student, Teacher, load_recipe
-from limbeck.recipe_general import GENERAL
-from limbeck.recipe_settings import Encoder
+from limbeck.recipe.general import GENERAL
+from limbeck.recipe.settings import Encoder
 from limbeck.rows import Row, row_id
 from limbeck.run_folder import RECIPE, RunFolder, place_of
 

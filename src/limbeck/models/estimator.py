@@ -25,7 +25,7 @@ from limbeck.models.outputs import Outputs
 Array = npt.NDArray[Any]
 
 OWN_KINDS = ("random-forest", "gradient-boosting", "lightgbm")
-"""The kinds that `limbeck.estimator_fitting` fits: their classes are numbers of labels, and they take NaN."""
+"""The kinds that `limbeck.at_once.estimators` fits: their classes are numbers of labels, and they take NaN."""
 
 _FEW_ROWS = 64  # below this, handing rows to workers takes longer than answering
 

@@ -22,7 +22,7 @@ Criterion = Literal["gini", "entropy"]
 class ThresholdTree(nn.Module):
     """A binary tree whose inner nodes ask whether one raw feature is above a threshold, as scikit-learn grows them.
 
-    No gradient trains it and it needs no preprocessing: `limbeck.tree_fitting.fit_threshold_tree` gives a tree that is
+    No gradient trains it and it needs no preprocessing: `limbeck.at_once.trees.fit_threshold_tree` gives a tree that is
     fitted, of as many nodes as that took. Until then it is one leaf, which has all classes alike.
 
     Questions are numbered from the root, 0, each before those below it. Where a turn leads to a leaf, `left` or `right`

@@ -23,7 +23,7 @@ _WALKS = 1 << 20  # of a row down a tree, taken together, so that a large batch 
 class TreeEnsemble(nn.Module):
     """Gradient boosting as scikit-learn grows it: a logit is a start and the sum of its class's trees.
 
-    No gradient of ours trains it: `limbeck.boosting_fitting.fit_tree_ensemble` gives an ensemble that is fitted, of as
+    No gradient of ours trains it: `limbeck.at_once.boosting.fit_tree_ensemble` gives an ensemble that is fitted, of as
     many trees and nodes as that took. Until then it has none, and all classes alike.
 
     Questions are numbered tree by tree, each before those below it, and so are leaves. Where a turn leads to a leaf,

@@ -15,9 +15,9 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from limbeck.claims import claim_lines
 from limbeck.data import Form, TextForm
 from limbeck.familiarity import DIFFERENT_CONFIDENCE, FAR_AUC
+from limbeck.report.claims import claim_lines
 from limbeck.report.descents import Descent, descent_figures
 from limbeck.report.disagreements import Disagreements, find_disagreements, is_image
 from limbeck.report.ensemble_figure import ensemble_figure

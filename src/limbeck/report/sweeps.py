@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from limbeck.recipe_rows import OF_THE_TEACHER
+from limbeck.recipe.rows import OF_THE_TEACHER
 from limbeck.report.ensembles import MEMBER, Ensemble
 from limbeck.report.figures import DASHES, MARKERS, plain_label, plain_ticks
 from limbeck.report.models import Model, finite

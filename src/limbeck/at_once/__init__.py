@@ -1,0 +1,1 @@
+"""Models that are fitted at once, without epochs."""

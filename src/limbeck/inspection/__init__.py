@@ -1,0 +1,1 @@
+"""What an artifact or a run is, and whether it is whole."""
