@@ -1,5 +1,6 @@
 import errno
 import re
+import shutil
 import subprocess
 import sys
 
@@ -83,6 +84,13 @@ def test_an_artifact_is_described_line_by_line(limbeck, finished):
     assert code == 0
     assert shown.splitlines()[0] == f"{model}: teacher"
     assert limbeck("inspect", model, "--verify")[:2] == (0, f"{model} is whole\n")
+
+
+def test_a_run_that_is_not_finished_is_not_called_whole(limbeck, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run", symlinks=True)
+    (run / "SHA256SUMS").unlink()
+    assert limbeck("inspect", finished, "--verify")[:2] == (0, f"{finished} is whole\n")
+    assert limbeck("inspect", run, "--verify")[:2] == (0, f"{run} is whole so far: the run is not finished\n")
 
 
 def test_a_tree_s_answer_is_explained_and_the_tree_written(limbeck, refused, tmp_path, digits):

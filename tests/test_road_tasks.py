@@ -19,7 +19,7 @@ from limbeck.progress import Silent
 from limbeck.recipe import dump_recipe, parse_recipe
 from limbeck.results.comparison import comparison_table
 from limbeck.results.paired import paired_table
-from limbeck.results.retention import retention_lines
+from limbeck.results.retention import retention_lines, task_rows
 from limbeck.road import Road, run, run_split
 from limbeck.terminal import tasks_tables, verdict_sentences
 
@@ -375,11 +375,22 @@ def test_the_end_of_a_run_and_compare_say_what_is_kept(over_tasks):
 def test_several_seeds_show_the_median_and_the_spread_of_what_is_kept():
     def one(macro):
         model = {"role": "student", "name": "s", "variant": {}, "by_task": {"a": macro}, "macro": macro, "share": macro}
-        return {"test_rows": {"a": 10}, "models": [model]}
+        return {"models": [{"data": "a"}], "tasks": {"test_rows": {"a": 10}, "models": [model]}}
 
     head, lines = retention_lines([one(0.5), one(0.7), one(0.6)])
     assert head == ["role", "model", "macro", "kept", "a"]
     assert lines == [["student", "s", *["60.00% (50.00% to 70.00%)"] * 3]]
+
+
+def test_tasks_are_shown_in_the_order_of_the_recipe():
+    model = {"role": "student", "name": "s", "variant": {}, "by_task": {"a": 0.5, "b": 1}, "macro": 0.75, "share": 1}
+    tasks = {"test_rows": {"a": 10, "b": 20}, "models": [model]}  # by the alphabet, as a results.json is written
+    results = {"models": [{"data": "b"}, {"data": "a"}], "tasks": tasks}
+    assert task_rows(results) == {"b": 20, "a": 10}
+    assert list(task_rows(results)) == ["b", "a"]
+    head, lines = retention_lines([results])
+    assert head[-2:] == ["b", "a"]
+    assert lines[0][-2:] == ["100.00%", "50.00%"]
 
 
 def test_the_rows_of_a_task_are_asked_for_by_name(over_tasks):
@@ -436,6 +447,24 @@ def test_general_distillation_of_texts_that_have_labels_needs_no_tasks(two_tasks
     assert general.rows.train is road.split.train
     assert general.general.held_out is road.split.validation
     assert road.courses[0].task is None
+
+
+@pytest.mark.parametrize(
+    ("distill", "initial", "given"),
+    [
+        ({}, "layers", True),
+        ({"soft": 0}, "layers", True),
+        ({"hard": 0}, "layers", True),
+        ({}, "random", True),
+        ({"soft": 0}, "random", False),
+        ({"soft": 0, "hard": 0}, "layers", False),
+    ],
+)
+def test_a_head_is_trained_where_it_is_asked_or_begun_with(two_tasks, tmp_path, distill, initial, given):
+    sets = [f"general.distilled.distill.{name}={weight}" for name, weight in distill.items()]
+    sets += [f'general.distilled.model.initial="{initial}"']
+    (stage,) = Road.open(two_tasks, tmp_path / "runs" / "heads", sets=sets).generals
+    assert (stage.general.head is not None) == given
 
 
 def test_general_distillation_takes_some_of_the_texts_and_fewer_are_among_more(two_tasks, tmp_path):

@@ -231,6 +231,7 @@ def inspect(
 ) -> None:
     """What an artifact or a run is."""
     from limbeck.inspection import facts, verification
+    from limbeck.run_folder import RunFolder
 
     if verify:
         found = verification.verify(path)
@@ -238,7 +239,8 @@ def inspect(
             typer.echo(str(damage), err=True)
         if found:
             raise typer.Exit(1)
-        typer.echo(f"{path} is whole")
+        unfinished = RunFolder(path).is_run() and not RunFolder(path).is_sealed()
+        typer.echo(f"{path} is whole so far: the run is not finished" if unfinished else f"{path} is whole")
         return
     described = facts.inspect(path)
     typer.echo(f"{described.path}: {described.kind}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from limbeck.batches import held_out_order
-from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset
+from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset, shared_rows
 from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Data, Recipe, load_recipe
@@ -46,13 +46,26 @@ def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Spl
     without = np.flatnonzero(dataset.train.labels < 0)
     if len(without):  # those that data.labels takes labels from are training rows, whatever they are like
         check_held_out(dataset.train.take(without).named(f"{data.source}, rows without labels"), split)
+    if say is not None and (known := _seen_in_training(split)):
+        say(
+            f"{data.source}: {known} are training rows, too, and say nothing about new ones: leave repeated rows "
+            "out of the file"
+        )
     return split
+
+
+def _seen_in_training(split: Split) -> str:
+    parts = {"validation": split.validation, "test": split.test}
+    counts = {name: (len(shared_rows(part, split.train)), len(part)) for name, part in parts.items()}
+    return " and ".join(f"{shared:,} of the {rows:,} {name} rows" for name, (shared, rows) in counts.items() if shared)
 
 
 def opened_texts(
     data: Data, beside: Path | None, say: Say | None = None, tasks: Sequence[Split] = ()
 ) -> tuple[Part, Part]:
-    """Rows to distil on without a task, and rows held out to measure on; labels are not looked at.
+    """Rows to distil on without a task, and rows held out to measure on, which are none of the others repeated.
+
+    Labels are not looked at.
 
     Args:
         data: of the recipe.
@@ -72,7 +85,11 @@ def opened_texts(
             "on: ask for fewer"
         )
     order = held_out_order(data.split_seed, len(rows))
+    held_out = rows.take(np.sort(order[:count])).named("validation")
     train = rows.take(np.sort(order[count:]))
+    train = train.take(np.setdiff1d(np.arange(len(train)), shared_rows(train, held_out)))
+    if not len(train):
+        raise LimbeckError(f"{data.source}: all texts are those held out, repeated: give others")
     if tasks:
         whole, train = train, without_held_out(train.named(f"data.source = {data.source}"), tasks).named(train.name)
         if say is not None and len(train) < len(whole):
@@ -80,7 +97,7 @@ def opened_texts(
                 f"{len(whole) - len(train):,} of the {len(whole):,} texts of {data.source} are validation or test rows "
                 "of a task: left out of general distillation"
             )
-    return train, rows.take(np.sort(order[:count])).named("validation")
+    return train, held_out
 
 
 def run_split(folder: Path, task: str | None = None) -> Split:

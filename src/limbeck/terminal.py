@@ -8,7 +8,7 @@ from typing import Any
 from limbeck.general_lines import HEAD as GENERAL_HEAD
 from limbeck.general_lines import general_lines
 from limbeck.report.claims import HEAD, claim_lines
-from limbeck.results.retention import MEANING, of_one_task, retention_lines
+from limbeck.results.retention import MEANING, of_one_task, retention_lines, task_rows
 from limbeck.rows import row_label
 
 
@@ -68,18 +68,18 @@ def tasks_tables(results: Mapping[str, Any]) -> list[str]:
     tables = []
     if general := results.get("general"):
         tables.append(plain_table(GENERAL_HEAD, general_lines(general)))
-    if tasks := results.get("tasks"):
-        tables.append(f"{MEANING}\n{plain_table(*retention_lines([tasks]))}")
+    if results.get("tasks"):
+        tables.append(f"{MEANING}\n{plain_table(*retention_lines([results]))}")
     return tables
 
 
 def verdict_sentences(results: dict[str, Any], test_rows: int) -> list[str]:
     """What became of each student, a sentence each, as at the top of the report; of several tasks, for each of them."""
-    if (tasks := results.get("tasks")) is None:
+    if results.get("tasks") is None:
         return _sentences(results, test_rows)
     return [
         f"{task}: {sentence}"
-        for task, rows in tasks["test_rows"].items()
+        for task, rows in task_rows(results).items()
         for sentence in _sentences(of_one_task(results, task), rows)
     ]
 

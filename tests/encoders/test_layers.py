@@ -103,13 +103,15 @@ def test_a_distilbert_takes_chosen_layers_of_a_bert_and_has_fewer_parameters(fol
     assert not any("token_type" in name for name in student.state_dict())
 
 
-def test_a_distilbert_masked_language_model_has_its_berts_head(folders):
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_distilbert_masked_language_model_has_its_berts_head(folders, tied):
     config = transformers.BertConfig.from_pretrained(folders["bert"])
+    config.tie_word_embeddings = tied
     of = seeded(transformers.BertForMaskedLM(config)).eval()
     texts = batch(folders["bert"])
     student = student_network(of, range(4), "distilbert")
     torch.testing.assert_close(student(**untyped(texts)).logits, of(**texts).logits, atol=1e-4, rtol=1e-4)
-    assert student.vocab_projector.weight is student.distilbert.embeddings.word_embeddings.weight
+    assert (student.vocab_projector.weight is student.distilbert.embeddings.word_embeddings.weight) == tied
 
 
 @pytest.mark.parametrize("pooler", [True, False])

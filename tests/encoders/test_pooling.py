@@ -78,6 +78,13 @@ def test_a_distilbert_has_it_as_its_classifier_s_first_map_and_no_types_of_token
         "input_ids",
         "attention_mask",
     ]
+    # And through another saving, and another distillation.
+    save_masked(tmp_path / "again", load_masked_encoder(folder))
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    given = GeneralSettings(text=TextSettings(24), objective=STATES)
+    encoder, _ = distilled_encoder(folder, (1,), texts, given, TRAIN, seed=0)
+    save_masked(tmp_path / "twice", encoder)
+    assert torch.equal(head_of(tmp_path / "twice").pre_classifier.weight, directly.pre_classifier.weight)
 
 
 def test_random_layers_take_no_pooler(bert, texts, tmp_path):
@@ -86,6 +93,11 @@ def test_random_layers_take_no_pooler(bert, texts, tmp_path):
 
 @pytest.mark.parametrize("kind", ["roberta", "distilbert"])
 def test_what_has_none_is_saved_without(texts, tmp_path, kind):
+    from transformers import AutoModel
+
     teacher = tiny_folder(tmp_path, kind)
+    AutoModel.from_pretrained(
+        teacher, **({} if kind == "distilbert" else {"add_pooling_layer": False})
+    ).save_pretrained(teacher)
     assert pooler_of(teacher) is None
     assert pooler_of(distilled(teacher, texts, tmp_path / "made")) is None

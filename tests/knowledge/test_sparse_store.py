@@ -252,3 +252,12 @@ def test_what_is_no_sparse_knowledge_is_said(store, tmp_path):
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         recording(**changes)
+
+
+def test_what_another_version_packed_is_not_read(store, monkeypatch):
+    monkeypatch.setattr("limbeck.knowledge.sparse_store.VERSION", 1)
+    folder = made(store).folder
+    monkeypatch.undo()
+    expected = rf"^{folder} holds sparse knowledge of version 1, and only version 2 is read: record it again$"
+    with pytest.raises(LimbeckError, match=expected):
+        SparseKnowledge.open(folder)

@@ -153,4 +153,6 @@ def test_roberta_s_positions_begin_behind_its_padding(tmp_path):
 
     config = transformers.RobertaConfig(max_position_embeddings=66, pad_token_id=1)
     assert positions_of(config) == 64
+    for kin in (transformers.CamembertConfig, transformers.XLMRobertaConfig, transformers.MPNetConfig):
+        assert positions_of(kin(max_position_embeddings=66, pad_token_id=1)) == 64
     assert positions_of(transformers.BertConfig(max_position_embeddings=66)) == 66

@@ -184,6 +184,26 @@ def load_body(folder: Path) -> tuple[Any, bool]:
     return _load("AutoModel", folder, read_config(folder), 0)
 
 
+def saved_tensors(folder: Path, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Those of these tensors that the safetensors of a Hugging Face folder hold, in this order.
+
+    Raises:
+        LimbeckError: a file is missing or cannot be read.
+    """
+    from safetensors import safe_open
+
+    there: dict[str, torch.Tensor] = {}
+    for path in _weights(folder):
+        if path.name == _INDEX:
+            continue
+        try:
+            with safe_open(path, "pt") as file:
+                there.update({name: file.get_tensor(name) for name in set(names).intersection(file.keys())})
+        except Exception as error:  # its own SafetensorError, or the system's
+            raise LimbeckError(f"{path} cannot be read ({_said(error)}): get the model again") from None
+    return {name: there[name] for name in names if name in there}
+
+
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
     """Draw from a generator of this seed and leave the global one as it was; with None, draw from the global one."""

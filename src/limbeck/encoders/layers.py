@@ -183,6 +183,7 @@ def _distilbert(teacher: Any) -> tuple[Any, Any]:
         seq_classif_dropout=of_head,
         initializer_range=of.initializer_range,
         pad_token_id=of.pad_token_id,
+        tie_word_embeddings=of.tie_word_embeddings,
         id2label=dict(of.id2label),
         label2id=dict(of.label2id),
         problem_type=of.problem_type,

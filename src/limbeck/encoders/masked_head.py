@@ -45,8 +45,9 @@ def train_masked_head(
 ) -> tuple[MaskedEncoder, History]:
     """Give a frozen encoder a head: a linear map, normalisation and a bias; its matrix is that of the embeddings.
 
-    Only these few numbers are learnt, with the masked tokens as labels; the encoder, its embeddings among it, stays as
-    it is and has no dropout. The bias begins as the logarithm of how often each token occurs, which is the best that a
+    Where the config ties the two, that is, as nearly all do: else the head has a matrix of its own. Only the head's
+    numbers are learnt, with the masked tokens as labels; the encoder, its embeddings among it, stays as it is and has
+    no dropout. The bias begins as the logarithm of how often each token occurs, which is the best that a
     head can do without looking.
 
     Args:

@@ -47,8 +47,8 @@ def _tables(path: Path) -> dict[str, str]:
     with suppress(KeyError, TypeError, ValueError, AttributeError):  # results of another version
         if general := results.get("general"):
             found["distilled without a task"] = plain_table(GENERAL_HEAD, general_lines(general))
-        if tasks := results.get("tasks"):
-            found[MEANING] = plain_table(*retention_lines([tasks]))
+        if results.get("tasks"):
+            found[MEANING] = plain_table(*retention_lines([results]))
         if parts := results.get("parts"):
             found["what the teachers know of the transfer sets"] = "\n".join(_sentences(parts))
         if ensembles := results.get("ensembles"):

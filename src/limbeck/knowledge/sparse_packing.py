@@ -1,10 +1,11 @@
 """Sparse targets in few bytes: what is rounded, and to what.
 
-Values are kept as their distance d ≤ 0 below the row's highest. In 8 bits (or 6) there are L = 256 (64) levels:
-round(L · (1 − e^(d/4))), at most L − 1, so that e^(d/4) is known within 1 / 2L. That is even in the fourth root of the
-probability: finest where probability is, and coarser by a factor of e only every 4 nats, because a higher temperature
-makes low values count. In 16 bits: the float16 of −d, as the integer of the same bits. All rise along a row, and their
-steps are what is coded.
+Values are kept as their distance d ≤ 0 below the row's highest. In 8 bits (or 6) as levels, L = 256 (64):
+round(L · (1 − e^(d/4))), so that e^(d/4) is known within 1 / 2L. That is even in the fourth root of the probability:
+finest where probability is, and coarser by a factor of e only every 4 nats, because a higher temperature makes low
+values count. From level L − 8 on, where these would be more than half a nat apart (d = −4 ln (L/8): 13.9 nats down, or
+8.3), each half nat is a level: there the values of a very sure teacher lie. In 16 bits: the float16 of −d, as the
+integer of the same bits. All rise along a row, and their steps are what is coded.
 
 Tails t are rounded to 1/512 and lie between −64 and 64. At T = 2, 4 and 10, t is the tail's log-sum-exp; at T = 1 it is
 the tail's log-odds. As all probabilities are one together, the odds also say where the top values lie, so that none of
@@ -99,7 +100,9 @@ def _value_codes(values: Array, bits: Bits) -> npt.NDArray[np.int64]:
     if bits == 16:
         codes: Array = np.minimum(np.abs(below), np.finfo(np.float16).max).astype(np.float16).view(np.uint16)
     else:
-        codes = np.minimum(np.rint(-np.expm1(below / 4) * 2**bits), 2**bits - 1)
+        last, lowest = _last_root(bits)
+        further = np.rint(np.clip(2 * (lowest - below), 0, MOST_CLASSES - 2**bits))
+        codes = np.minimum(np.rint(-np.expm1(below / 4) * 2**bits), last) + further
     return codes.astype(np.int64)
 
 
@@ -107,8 +110,16 @@ def _below(codes: npt.NDArray[np.int64], bits: Bits) -> npt.NDArray[np.float32]:
     """Distances below the highest value; the inverse of `_value_codes`."""
     if bits == 16:
         return -codes.astype(np.uint16).view(np.float16).astype(np.float32)
-    distances: npt.NDArray[np.float32] = (4 * np.log1p(-np.arange(2**bits) / 2**bits)).astype(np.float32)
-    return distances[codes]
+    last, _ = _last_root(bits)
+    distances: npt.NDArray[np.float32] = (4 * np.log1p(-np.arange(last + 1) / 2**bits)).astype(np.float32)
+    further = np.maximum(codes - last, 0)
+    return distances[codes - further] - further.astype(np.float32) / 2
+
+
+def _last_root(bits: Bits) -> tuple[int, float]:
+    """The last level that is even in the fourth root of the probability, and its distance below the highest value."""
+    last = 2**bits - 8
+    return last, 4 * float(np.log1p(-last / 2**bits))
 
 
 def _tail_codes(values: Array, tails: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -25,7 +25,7 @@ from limbeck.knowledge.sparse_packing import MOST_CLASSES, Bits, PackedRows, nar
 from limbeck.knowledge.sparse_targets import TEMPERATURES, SparseTargets
 from limbeck.knowledge.store import SPARSE, read_knowledge, shard_name, shard_ranges
 
-VERSION = 1
+VERSION = 2
 
 OUTPUTS = "outputs.safetensors"
 
@@ -142,12 +142,18 @@ class SparseKnowledge:
             held: how many shards stay in memory.
 
         Raises:
-            LimbeckError: if there is none, it is unfinished, its description is damaged or another's.
+            LimbeckError: if there is none, it is unfinished or of another version, or its description is damaged or
+                another's.
         """
         folder = Path(folder)
         description = read_knowledge(folder, identity, "record the same again")
         if not is_sparse(description):
             raise LimbeckError(f"{folder} holds dense knowledge, not sparse: open it as limbeck.knowledge.Knowledge")
+        if (version := description["identity"]["version"]) != VERSION:
+            raise LimbeckError(
+                f"{folder} holds sparse knowledge of version {version}, and only version {VERSION} is read: record it "
+                "again"
+            )
         read_checked(folder, OUTPUTS)
         counts = read_tensors(folder / OUTPUTS)[0]["counts"]
         plan = json.loads(read_checked(folder, PLAN))

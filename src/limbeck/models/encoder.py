@@ -17,6 +17,7 @@ from limbeck.models.outputs import Outputs
 if TYPE_CHECKING:
     from limbeck.encoders.tokens import Encoded, TextTokens
 
+_KIN_OF_ROBERTA = ("camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "xmod")
 BUCKET = 64
 """Texts that are answered for together: of many, those of about a length, so that little of a batch is padding."""
 
@@ -122,9 +123,9 @@ def truncation(encoder: Encoder, parts: Sequence[tuple[str, Any]]) -> str | None
 
 
 def positions_of(config: Any) -> int | None:
-    """How many tokens a model has positions for; RoBERTa's begin behind that of its padding."""
+    """How many tokens a model has positions for; RoBERTa's, and its kin's, begin behind that of its padding."""
     positions = getattr(config, "max_position_embeddings", None)
     if positions is None:
         return None
-    behind = int(config.pad_token_id) + 1 if "roberta" in str(config.model_type) else 0
-    return int(positions) - behind
+    kin = "roberta" in str(config.model_type) or config.model_type in _KIN_OF_ROBERTA
+    return int(positions) - (int(config.pad_token_id) + 1 if kin else 0)

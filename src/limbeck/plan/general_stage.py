@@ -22,7 +22,7 @@ from limbeck.plan.starting import check_start, folder_start, resolved
 from limbeck.recipe import Recipe
 from limbeck.recipe.general import General
 
-GENERAL_VERSION = 6
+GENERAL_VERSION = 7
 ROLE = "general"
 MAX_LENGTH = 128
 """Tokens in a row, where the recipe does not say."""
@@ -114,7 +114,9 @@ class GeneralPlanner:
         max_length = _max_length(part, start.folder, where)
         training = GeneralTraining(start.folder, part, self.held_out, max_length)
         objective = Objective(**part.distill.model_dump())
-        if objective.uses_teacher and _is_headless(start.folder):
+        # A student that predicts masked words begins with a head, too, whether or not its teacher is asked about them.
+        begins = objective.uses_labels and part.model.initial == "layers"
+        if (objective.uses_teacher or begins) and _is_headless(start.folder):
             training = replace(training, head=self._head(part, texts, start, training))
         settings = resolved(part.model, start, where, smaller=True)
         model = {key: settings[key] for key in ("layers", "architecture", "initial", "dropout")}

@@ -63,7 +63,7 @@ class General(Table):
     random; `data.split_seed` decides which, and a larger number has those of a smaller one among them. Texts longer
     than its `max_length` (128) are cut into pieces; with `packed` short ones are joined up to it. `everywhere`: soft
     targets for all tokens, and not for the masked ones alone. `head`: how a masked-LM head is trained on the teacher,
-    which stays as it is, where it has none and soft targets need one.
+    which stays as it is, where it has none and words are masked: students begin with it, and soft targets ask it.
     """
 
     name: Name

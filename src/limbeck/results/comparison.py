@@ -155,7 +155,7 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         f"{results[0]['recipe']}, seeds {seeds}: {of}" if len(results) > 1 else f"{results[0]['recipe']}, seed {seeds}"
     )
     tables = [plain_table(head, body, markdown=markdown)]
-    if of_tasks := [found["tasks"] for found in results if found.get("tasks")]:
+    if of_tasks := [found for found in results if found.get("tasks")]:
         tables.append(f"{MEANING}\n\n{plain_table(*retention_lines(of_tasks), markdown=markdown)}")
     if claims := claim_lines([found.get("claims", []) for found in results]):
         tables.append(plain_table(HEAD, claims, markdown=markdown))

@@ -51,14 +51,20 @@ def _teacher_of(model: Row, models: Sequence[Row]) -> Row | None:
     return next(iter(named or teachers), None)
 
 
-def retention_lines(runs: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def task_rows(results: Mapping[str, Any]) -> dict[str, int]:
+    """How many test rows each task has, in the order of the recipe, which results.json shows by its models alone."""
+    known = results["tasks"]["test_rows"]
+    return {task: known[task] for task in dict.fromkeys(row["data"] for row in results["models"]) if task in known}
+
+
+def retention_lines(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """A head and a line for each model; of several runs the median, the lowest and the highest.
 
     Args:
-        runs: what `retention` gave, of runs that differ in seed alone.
+        results: contents of results.json, of runs over several tasks that differ in seed alone.
     """
-    first = runs[0]
-    tasks = list(first["test_rows"])
+    runs = [found["tasks"] for found in results]
+    first, tasks = runs[0], list(task_rows(results[0]))
     lines = []
     for number, model in enumerate(first["models"]):
         same = [run["models"][number] for run in runs if len(run["models"]) == len(first["models"])]

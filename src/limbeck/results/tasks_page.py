@@ -14,7 +14,7 @@ from limbeck.general_lines import general_lines
 from limbeck.report.claims import HEAD as CLAIM_HEAD
 from limbeck.report.claims import claim_lines
 from limbeck.report.page import embedded_json
-from limbeck.results.retention import MEANING, retention_lines
+from limbeck.results.retention import MEANING, retention_lines, task_rows
 
 _TEMPLATE = """\
 {%- macro table(head, body, kind="plain numbers") -%}
@@ -75,13 +75,13 @@ def tasks_page(results: Mapping[str, Any], pages: Mapping[str, str]) -> str:
         pages: each task's page, beside this one, by the task's name.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    head, kept = retention_lines([results["tasks"]])
+    head, kept = retention_lines([results])
     general: Sequence[Sequence[str]] = general_lines(results.get("general") or [])
     return environment.from_string(_TEMPLATE).render(
         style=Markup(files("limbeck.report").joinpath("page.css").read_text(encoding="utf-8")),
         results=results,
         tasks=list(pages.items()),
-        test_rows=results["tasks"]["test_rows"],
+        test_rows=task_rows(results),
         meaning=MEANING[0].upper() + MEANING[1:],
         kept_head=[head[1], head[0], *head[2:]],
         kept=[[line[1], line[0], *line[2:]] for line in kept],

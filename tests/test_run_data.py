@@ -1,0 +1,60 @@
+import json
+
+import numpy as np
+import pytest
+
+from limbeck.data import shared_rows
+from limbeck.errors import LimbeckError
+from limbeck.recipe import Data
+from limbeck.run_data import opened_split, opened_texts
+
+SPLIT = {"validation": 10, "test": 0.25}
+
+
+def sentences(count):
+    return [f"text number {number} is {'good' if number % 2 else 'bad'}" for number in range(count)]
+
+
+def labelled(folder, texts):
+    lines = [json.dumps({"text": text, "label": "pos" if "good" in text else "neg"}) for text in texts]
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    return Data(source="rows.jsonl", label="label", **SPLIT)
+
+
+def plain(folder, texts):
+    (folder / "plain.txt").write_text("\n".join(texts) + "\n")
+    return Data(source="plain.txt", validation=30)
+
+
+def test_rows_that_are_in_training_too_are_counted_and_said(tmp_path):
+    heard = []
+    split = opened_split(labelled(tmp_path, sentences(60) * 2), tmp_path, heard.append)
+    counts = [len(shared_rows(part, split.train)) for part in (split.validation, split.test)]
+    assert 0 < counts[0] < 10
+    assert 10 < counts[1] < 30
+    assert heard == [
+        f"rows.jsonl: {counts[0]} of the 10 validation rows and {counts[1]} of the 30 test rows are training rows, too, "
+        "and say nothing about new ones: leave repeated rows out of the file"
+    ]
+
+
+def test_rows_that_differ_are_not_spoken_of(tmp_path):
+    heard = []
+    opened_split(labelled(tmp_path, sentences(120)), tmp_path, heard.append)
+    assert heard == []
+
+
+def test_texts_that_are_held_out_are_left_out_wherever_they_are_repeated(tmp_path):
+    data = plain(tmp_path, sentences(60) + [text.upper() for text in sentences(60)])
+    train, held_out = opened_texts(data, tmp_path)
+    assert len(held_out) == 30
+    assert len(shared_rows(train, held_out)) == 0
+    assert 60 <= len(train) < 90
+    once, held_out = opened_texts(plain(tmp_path, sentences(120)), tmp_path)
+    assert (len(once), len(held_out)) == (90, 30)
+    assert np.intersect1d(once.ids, held_out.ids).size == 0
+
+
+def test_where_all_texts_are_one_it_is_said(tmp_path):
+    with pytest.raises(LimbeckError, match=r"^plain\.txt: all texts are those held out, repeated: give others$"):
+        opened_texts(plain(tmp_path, ["the same"] * 60), tmp_path)
