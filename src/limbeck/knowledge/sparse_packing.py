@@ -113,7 +113,7 @@ def _below(codes: npt.NDArray[np.int64], bits: Bits) -> npt.NDArray[np.float32]:
     last, _ = _last_root(bits)
     distances: npt.NDArray[np.float32] = (4 * np.log1p(-np.arange(last + 1) / 2**bits)).astype(np.float32)
     further = np.maximum(codes - last, 0)
-    return distances[codes - further] - further.astype(np.float32) / 2
+    return distances[codes - further] - further.astype(np.float32) / np.float32(2)
 
 
 def _last_root(bits: Bits) -> tuple[int, float]:
