@@ -198,6 +198,14 @@ def init(
             show_default=False,
         ),
     ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Test rows with the same columns [default: a share of the rows is held out].",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="The recipe [default: beside the table].", show_default=False),
@@ -218,7 +226,8 @@ def init(
     """A recipe for a table or texts of one's own, filled in and commented, to run as it stands."""
     from limbeck.initial.recipe import write_recipe
 
-    for line in write_recipe(table, label, out, text=text or (), teacher=teacher, trust=trust).lines():
+    written = write_recipe(table, label, out, text=text or (), test=test, teacher=teacher, trust=trust)
+    for line in written.lines():
         typer.echo(line)
 
 

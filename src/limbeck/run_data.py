@@ -11,6 +11,7 @@ import numpy as np
 
 from limbeck.batches import held_out_order
 from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset, shared_rows
+from limbeck.data.test_file import with_test_file
 from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Data, Recipe, load_recipe
@@ -32,7 +33,7 @@ def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Spl
         LimbeckError: they cannot be read, have fewer than two classes, or rows to choose or to measure on that have no
             label or are among those without.
     """
-    dataset = _dataset(data, beside, say)
+    dataset = _labelled(data, beside, say)
     if len(dataset.classes) < 2:
         has = f"one class, {dataset.classes[0]}" if dataset.classes else "no labels"
         unnamed = not dataset.classes and data.label is None and isinstance(dataset.train.form, TableForm | TextForm)
@@ -116,7 +117,7 @@ def run_split(folder: Path, task: str | None = None) -> Split:
     data = _data_of(load_recipe(path), folder, task)
     command = shlex.split(RunFolder(folder).run_json().get("command", ""))
     given = Path(command[2]) if len(command) > 2 else path
-    return _split(_dataset(data, given.parent if given.suffix == ".toml" else folder), data)
+    return _split(_labelled(data, given.parent if given.suffix == ".toml" else folder), data)
 
 
 def _data_of(recipe: Recipe, folder: Path, task: str | None) -> Data:
@@ -134,7 +135,15 @@ def _data_of(recipe: Recipe, folder: Path, task: str | None) -> Data:
 
 
 def _split(dataset: Dataset, data: Data) -> Split:
-    return dataset.split(validation=data.validation, test=data.test, seed=data.split_seed, labels=data.labels)
+    test = None if isinstance(data.test, str) else data.test
+    return dataset.split(validation=data.validation, test=test, seed=data.split_seed, labels=data.labels)
+
+
+def _labelled(data: Data, beside: Path | None, say: Say | None = None) -> Dataset:
+    dataset = _dataset(data, beside, say)
+    if isinstance(data.test, str) and dataset.classes:
+        return with_test_file(dataset, data.test, data.reading(), beside=beside, say=say)
+    return dataset
 
 
 def _dataset(data: Data, beside: Path | None, say: Say | None = None) -> Dataset:

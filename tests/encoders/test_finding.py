@@ -351,6 +351,15 @@ def test_classes_without_names_are_taken_as_they_come(folder):
     )
 
 
+def test_classes_that_have_one_name_are_refused(folder):
+    config = read_config(folder)
+    config.id2label = {0: "pos", 1: "pos"}
+    assert refused(class_order, config, ("neg", "pos"), "teacher t") == (
+        'teacher t: its config.json calls several classes "pos", and nobody can tell which is which: mend id2label and '
+        "label2id there"
+    )
+
+
 @pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
 def test_a_teacher_whose_answers_are_no_choice_of_one_class_is_refused(folder, problem):
     configure(folder, problem_type=problem)

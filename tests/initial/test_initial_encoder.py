@@ -10,6 +10,7 @@ from limbeck.errors import LimbeckError, UsageError
 from limbeck.initial.encoder import Shape, TextSizes
 from limbeck.initial.sizes import Sizes
 from limbeck.recipe import load_recipe
+from limbeck.road import Road
 from tiny_texts import learnable_folder, written_texts
 
 torch = pytest.importorskip("torch")
@@ -100,6 +101,49 @@ def test_a_teacher_of_which_there_are_answers_alone_leaves_its_students_to_begin
     assert problem(tmp_path, "mine.jsonl", teacher=tmp_path / "no.onnx") == (
         "teacher no.onnx does not exist: give a saved model's folder or file, or predictions"
     )
+
+
+def test_what_to_know_of_a_teacher_is_said_before_it_teaches(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    written_texts(tmp_path / "data" / "mine.jsonl", count=60)
+    written_texts(tmp_path / "data" / "test.jsonl", count=20)
+    nameless = learnable_folder(tmp_path / "nameless", layers=4, classifier=2).relative_to(tmp_path)
+    found = write_recipe("data/mine.jsonl", "label", "data/one.toml", teacher=nameless)
+    assert found.notes == (
+        "nameless: its classes have no names, and are taken in the data's order, "
+        'LABEL_0 for "neg", LABEL_1 for "pos": where that is wrong, mend id2label and label2id in its config.json',
+        "test rows are a share of mine.jsonl: if nameless was fitted to these, numbers say too much of it and of all that "
+        "begins with it: give others with --test FILE",
+    )
+    named = learnable_folder(tmp_path / "named", layers=4, classifier=2, names=["neg", "pos"])
+    given = {"teacher": named.relative_to(tmp_path), "test": "data/test.jsonl"}
+    found = write_recipe("data/mine.jsonl", "label", "data/two.toml", **given)
+    assert found.notes == ()
+    recipe = load_recipe(found.path)
+    assert (recipe.data.test, recipe.teacher[0].from_) == ("file:test.jsonl", "../named")
+    monkeypatch.chdir(tmp_path / "data")
+    assert limbeck_run_is_planned("two.toml", tmp_path)
+
+
+def limbeck_run_is_planned(recipe, folder):
+    road = Road.open(recipe, folder / "runs" / "x")
+    return (len(road.split.test), len(road.split.train)) == (20, 60 - len(road.split.validation))
+
+
+def test_a_teacher_of_another_type_says_what_students_begin_with(tmp_path):
+    import transformers
+
+    written_texts(tmp_path / "mine.jsonl", count=60)
+    folder = learnable_folder(tmp_path / "bert", layers=2, classifier=2, names=["neg", "pos"])
+    config = transformers.ElectraConfig(
+        vocab_size=201, hidden_size=32, embedding_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1},
+    )  # fmt: skip
+    transformers.ElectraForSequenceClassification(config).save_pretrained(folder)
+    found = write_recipe(tmp_path / "mine.jsonl", "label", teacher=folder, test=tmp_path / "mine.jsonl")
+    assert found.notes == (f"{folder}: students cannot begin with its layers, and begin with MiniLM's",)
+    assert [one.model.from_ for one in load_recipe(found.path).student] == ["minilm", "minilm"]
 
 
 def test_names_of_columns_and_files_stay_within_their_line(tmp_path):

@@ -39,7 +39,9 @@ def test_a_hugging_face_folder_says_what_it_is(tmp_path, kind, limbeck):
     assert facts["parameters"] == f"{encoder.parameter_count:,}"
     assert facts["head"] == "classifies texts"
     assert facts["bytes"] == f"{(folder / 'model.safetensors').stat().st_size:,}"
-    assert facts["as a teacher"] == f'yes: model = {{ kind = "encoder", from = "{folder}" }}'
+    assert facts["as a teacher"] == (
+        f'as it is: from = "{folder}"; fine-tuned anew: model = {{ kind = "encoder", from = "{folder}" }}'
+    )
     assert verify(folder) == []
 
 
@@ -53,9 +55,12 @@ def test_why_a_folder_is_no_teacher(tmp_path):
     folder = tiny_folder(tmp_path)
     changed(folder, auto_map={"AutoModel": "mine.Model"})
     assert inspect(folder).facts["as a teacher"].startswith("no: it wants code of its own")
-    changed(folder, model_type="gpt2")
-    assert inspect(folder).facts["as a teacher"].startswith("no: ")
+    changed(folder, model_type="gpt2", auto_map=None)
+    assert inspect(folder).facts["as a teacher"] == (
+        f'as it is: from = "{folder}"; students cannot begin with its layers'
+    )
     (folder / "model.safetensors").unlink()
+    assert inspect(folder).facts["as a teacher"].startswith("no: write its weights as .safetensors")
     assert inspect(folder).facts["bytes"] == "no weights (.safetensors)"
 
 

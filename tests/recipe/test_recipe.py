@@ -166,7 +166,19 @@ def test_unknown_keys_come_first_and_everything_is_on_one_line() -> None:
         ("minutes", -1, "minutes: found -1, expected 0 or more"),
         ("data", "digits", 'data: found "digits", expected a table'),
         ("data/source", "", 'data.source: found "", expected a string that is not empty'),
-        ("data/test", 1, "data.test: found 1, expected a number below 1"),
+        *(
+            (
+                "data/test",
+                test,
+                f"data.test: found {shown}, expected a fraction (between 0 and 1), or a file of test {end}",
+            )
+            for test, shown, end in (
+                (1, "1", 'rows ("file:PATH")'),
+                (1.5, "1.5", 'rows ("file:PATH")'),
+                ("test.csv", '"test.csv"', 'rows ("file:PATH")'),
+                ("file:", '"file:"', 'rows ("file:PATH")'),
+            )
+        ),
         ("teacher", {}, "teacher: found {}, expected tables, each under its own [[teacher]]"),
         (
             "teacher/0/model/kind",

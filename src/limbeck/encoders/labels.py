@@ -55,6 +55,12 @@ def class_order(config: Any, classes: Sequence[str], where: str) -> tuple[int, .
         LimbeckError: the teacher has other classes, or another number of them.
     """
     labels = labels_of(config)
+    named = list(map(str, config.id2label.values()))
+    if twice := next((name for name in named if named.count(name) > 1), None):
+        raise LimbeckError(
+            f'{where}: its config.json calls several classes "{twice}", and nobody can tell which is which: mend '
+            "id2label and label2id there"
+        )
     if labels is None:
         if config.num_labels != len(classes):
             raise LimbeckError(

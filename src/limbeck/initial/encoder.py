@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,13 @@ class Shape:
         layers: how many.
         width: of its hidden states.
         reused: whether students can begin with its layers; otherwise they begin with MiniLM's.
+        is_nameless: whether its classes have no names, so that they are taken in the data's order.
     """
 
     layers: int = 6
     width: int = 384
     reused: bool = True
+    is_nameless: bool = False
 
     @property
     def cost(self) -> float:
@@ -92,6 +95,7 @@ def encoder_shape(teacher: GivenTeacher, dataset: Dataset, sizes: Sizes, beside:
     """
     from limbeck.encoders.finding import read_config  # what follows loads torch
     from limbeck.encoders.kinds import KINDS
+    from limbeck.encoders.labels import labels_of
     from limbeck.plan.given_teacher import given_teacher
     from limbeck.plan.model_stage import Rows
     from limbeck.plan.starting import stage_start
@@ -107,7 +111,21 @@ def encoder_shape(teacher: GivenTeacher, dataset: Dataset, sizes: Sizes, beside:
         return Shape(reused=False)
     config = read_config(stage.path, any_type=True)
     layers, width = int(config.num_hidden_layers), int(config.hidden_size)
-    return Shape(layers, width, reused=str(config.model_type) in KINDS)
+    return Shape(layers, width, str(config.model_type) in KINDS, is_nameless=labels_of(config) is None)
+
+
+def teacher_notes(teacher: GivenTeacher, shape: Shape, classes: Sequence[str]) -> list[str]:
+    """What to know of a teacher that exists before it teaches, a line each."""
+    notes = []
+    if not shape.reused:
+        notes.append(f"{teacher.path}: students cannot begin with its layers, and begin with MiniLM's")
+    if shape.is_nameless:
+        taken = ", ".join(f'LABEL_{number} for "{name}"' for number, name in enumerate(classes))
+        notes.append(
+            f"{teacher.path}: its classes have no names, and are taken in the data's order, {taken}: where that is "
+            "wrong, mend id2label and label2id in its config.json"
+        )
+    return notes
 
 
 def encoder_recipe_text(
@@ -147,7 +165,7 @@ def encoder_recipe_text(
         "[data]",
         *_data(source_of(path, target), reading, sizes.sizes),
         "",
-        *(_trained(sizes) if teacher is None else given_lines(teacher)),
+        *(_trained(sizes) if teacher is None else given_lines(teacher, target)),
         "",
         *wrapped("What the teacher is asked about, and students learn from." + (_MORE if can_ask else "")),
         "[[transfer]]",
@@ -176,8 +194,7 @@ def _data(source: str, reading: Reading, sizes: Sizes) -> list[str]:
         f"text = {toml_value(text if pair else text[0])}  # the {'columns of pairs' if pair else 'column'} of texts",
         f"label = {toml_value(reading.label)}  # the column of classes",
         '# id = "…"  # a column of whole numbers, each once; without it rows are numbered from 0',
-        f"validation = {sizes.validation}  # share of the rows not tested on: every choice is made on them",
-        f"test = {sizes.test}  # share of all rows that is looked at once, at the end",
+        *sizes.cut_lines(),
     ]
 
 
@@ -200,11 +217,12 @@ def _student(name: str, sizes: TextSizes, more: str = "") -> list[str]:
     whole = 2 * shape.layers
     # Every other one, as long as none is left over.
     layers = list(range(0, whole, 2)) if whole == (teacher.layers if teacher.reused else 6) else shape.layers
+    meaning = "numbered from 0" if isinstance(layers, list) else "how many"
     rate = "5e-5" if shape.width > _LARGE else "2e-4"
     return [
         "[[student]]",
         f'name = "{name}"',
-        f'model = {{ kind = "encoder", {begins}layers = {toml_value(layers)}{more} }}  # numbered from 0',
+        f'model = {{ kind = "encoder", {begins}layers = {toml_value(layers)}{more} }}  # {meaning}',
         "distill = { temperature = 2 }  # higher is softer",
         f"train = {{ epochs = {sizes.epochs + 1}, batch_size = {_BATCH}, learning_rate = {rate}, warmup = 0.1 }}",
     ]

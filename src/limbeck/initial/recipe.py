@@ -16,14 +16,15 @@ from limbeck.data.part import Part
 from limbeck.data.reading import Reading
 from limbeck.data.table import describe_table, load_table
 from limbeck.data.table_file import TABLE_SUFFIXES, is_table
+from limbeck.data.test_file import with_test_file
 from limbeck.data.text_file import JSON_SUFFIXES, is_plain, is_texts
 from limbeck.data.text_rows import load_texts, read_text_rows
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import write_bytes
 from limbeck.initial.columns import column_uses
-from limbeck.initial.encoder import Shape, TextSizes, encoder_recipe_text, encoder_shape, pieces_of
+from limbeck.initial.encoder import Shape, TextSizes, encoder_recipe_text, encoder_shape, pieces_of, teacher_notes
 from limbeck.initial.sizes import Sizes
-from limbeck.initial.text import GivenTeacher, recipe_text
+from limbeck.initial.text import GivenTeacher, recipe_text, source_of
 from limbeck.recipe import Recipe, parse_recipe
 
 FEWEST = 5
@@ -70,6 +71,7 @@ def write_recipe(
     out: Path | str | None = None,
     *,
     text: str | Sequence[str] = (),
+    test: Path | str | None = None,
     teacher: Path | str | None = None,
     trust: bool = False,
 ) -> InitialRecipe:
@@ -81,6 +83,7 @@ def write_recipe(
         out: the recipe, which ends in .toml; by default beside the table, and called as it is.
         text: the column of texts, or the two of pairs of texts, which an encoder is to learn from; of JSON lines "text"
             by default. Other columns are left aside.
+        test: a file of test rows, with the same columns; by default a share of the rows is held out.
         teacher: one that exists: a saved model's folder, an .onnx or .skops file, or a file of predictions; of texts
             also the folder of a Hugging Face model, or its name on the hub. By default a forest and gradient boosting
             are fitted, and their mean teaches; of texts MiniLM is fine-tuned.
@@ -105,12 +108,13 @@ def write_recipe(
     if trust and teacher is None:
         raise UsageError("trust is about the types in a .skops file: give one as the teacher")
     target = _target(path, out)
+    tested = None if test is None else Path(test)
     if reads_texts:
-        return _for_texts(path, target, Reading(label=label, text=columns), teacher, trust)
-    return _for_table(path, target, label, None if teacher is None else _given(Path(teacher), trust))
+        return _for_texts(path, target, Reading(label=label, text=columns), tested, teacher, trust)
+    return _for_table(path, target, label, tested, None if teacher is None else _given(Path(teacher), trust))
 
 
-def _for_table(path: Path, target: Path, label: str, given: GivenTeacher | None) -> InitialRecipe:
+def _for_table(path: Path, target: Path, label: str, test: Path | None, given: GivenTeacher | None) -> InitialRecipe:
     uses = column_uses(path, describe_table(path), label)
     texts = [one.name for one in uses if one.use == "ignore" and "data.text" in (one.column.reason or "")]
     if texts and not any(one.use in ("input", "categorical") for one in uses):
@@ -124,19 +128,31 @@ def _for_table(path: Path, target: Path, label: str, given: GivenTeacher | None)
         ignore=tuple(one.name for one in uses if one.use == "ignore"),
         categorical=tuple(one.name for one in uses if one.use == "categorical"),
     )
-    dataset = load_table(path, str(path), reading)
+    notes: list[str] = []
+    dataset = _with_test(load_table(path, str(path), reading), test, reading, notes)
     counts = _counts(path, reading, dataset.train)
-    sizes = Sizes(len(dataset.train), len(counts))
+    sizes = Sizes(len(dataset.train), len(counts), None if test is None else source_of(test, target))
     recipe_toml = recipe_text(path, target, uses, reading, counts, sizes, given)
     recipe = parse_recipe(tomllib.loads(recipe_toml), str(target))
     if given is not None and (given.trust or not given.untrusted):  # what nobody trusts is not opened
         _check_teacher(recipe, dataset, target.parent)
     write_bytes(target, recipe_toml.encode())
-    return InitialRecipe(target, len(dataset.train), dataset.train.inputs.shape[1], counts, sizes.minutes)
+    if given is not None:
+        notes += _seen_by_teacher(given, path, test)
+    if texts:
+        notes.append(
+            f"left out, for these are texts: {', '.join(texts)} (an encoder reads them: --text {shlex.quote(texts[0])})"
+        )
+    columns = dataset.train.inputs.shape[1]
+    return InitialRecipe(target, len(dataset.train), columns, counts, sizes.minutes, tuple(notes))
 
 
-def _for_texts(path: Path, target: Path, reading: Reading, teacher: Path | str | None, trust: bool) -> InitialRecipe:
+def _for_texts(
+    path: Path, target: Path, reading: Reading, test: Path | None, teacher: Path | str | None, trust: bool
+) -> InitialRecipe:
     dataset = load_texts(path, str(path), reading, asked_by="--text")
+    notes = list(dataset.notes)
+    dataset = _with_test(dataset, test, reading, notes)
     form = dataset.train.form
     assert isinstance(form, TextForm)
     counts = _counts(path, reading, dataset.train, lambda row: read_text_rows(path, form, reading.label).places[row])
@@ -145,14 +161,30 @@ def _for_texts(path: Path, target: Path, reading: Reading, teacher: Path | str |
         _given(given.path, trust)
     if trust:
         raise UsageError("trust is about the types in a .skops file, which reads no texts: leave trust out")
-    plain = Sizes(len(dataset.train), len(counts))
+    plain = Sizes(len(dataset.train), len(counts), None if test is None else source_of(test, target))
     shape = Shape() if given is None else encoder_shape(given, dataset, plain, target.parent)
+    if given is not None:
+        notes += teacher_notes(given, shape, dataset.classes)
+        notes += _seen_by_teacher(given, path, test)
     sizes = TextSizes(plain, pieces_of(dataset), shape, trained=given is None)
     recipe_toml = encoder_recipe_text(path, target, dataset, reading, counts, sizes, given)
     parse_recipe(tomllib.loads(recipe_toml), str(target))
     write_bytes(target, recipe_toml.encode())
     inputs = max(1, len(reading.text))
-    return InitialRecipe(target, len(dataset.train), inputs, counts, sizes.minutes, dataset.notes)
+    return InitialRecipe(target, len(dataset.train), inputs, counts, sizes.minutes, tuple(notes))
+
+
+def _seen_by_teacher(given: GivenTeacher, path: Path, test: Path | None) -> list[str]:
+    if test is not None:
+        return []
+    return [
+        f"test rows are a share of {path.name}: if {given.path} was fitted to these, numbers say too much of it and of "
+        "all that begins with it: give others with --test FILE"
+    ]
+
+
+def _with_test(dataset: Dataset, test: Path | None, reading: Reading, notes: list[str]) -> Dataset:
+    return dataset if test is None else with_test_file(dataset, str(test), reading, say=notes.append)
 
 
 def _given(path: Path, trust: bool) -> GivenTeacher:
@@ -173,7 +205,8 @@ def _check_teacher(recipe: Recipe, dataset: Dataset, beside: Path) -> None:
     from limbeck.plan.model_stage import Rows
 
     data = recipe.data
-    split = dataset.split(validation=data.validation, test=data.test, seed=data.split_seed)
+    test = data.test if isinstance(data.test, float) else None
+    split = dataset.split(validation=data.validation, test=test, seed=data.split_seed)
     given_teacher(recipe.teacher[0], Rows(split.train, split.validation), beside)
 
 

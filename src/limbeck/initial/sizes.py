@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limbeck.recipe.settings import FILE
+from limbeck.recipe.toml import toml_value
+
 _ROWS_TO_LABEL = 100_000  # synthetic ones, about, that a teacher labels in seconds
 _ROWS_TO_SHOW = 1_500_000  # that a student sees in all epochs together
 _MOST_TO_MUNGE = 150_000  # MUNGE compares every pair of rows: two minutes
@@ -16,13 +19,30 @@ class Sizes:
     Attributes:
         rows: of the table.
         classes: of its label.
+        test_file: of the test rows, where these have a file of their own.
     """
 
     rows: int
     classes: int
+    test_file: str | None = None
 
     @property
-    def test(self) -> float:
+    def test(self) -> float | None:
+        """The share of rows to test on, as data.test has it; None where they are others."""
+        return None if self.test_file is not None else self._tested
+
+    def cut_lines(self) -> list[str]:
+        """The keys of `[data]` that cut the rows, with comments."""
+        test = (
+            f"test = {self.test}  # share of all rows that is looked at once, at the end"
+            if self.test_file is None
+            else f"test = {toml_value(FILE + self.test_file)}  # rows that are looked at once, at the end"
+        )
+        choices = f"validation = {self.validation}  # share of the rows not tested on: every choice is made on them"
+        return [choices, test]
+
+    @property
+    def _tested(self) -> float:
         """The share of rows to test on: of few rows more, or no difference can be told."""
         return 0.3 if self.rows < 1000 else 0.2 if self.rows < 200_000 else 0.1
 
@@ -34,7 +54,7 @@ class Sizes:
     @property
     def training(self) -> float:
         """About how many rows are left to train on."""
-        return self.rows * (1 - self.test) * (1 - self.validation)
+        return self.rows * (1 - (self.test or 0)) * (1 - self.validation)
 
     @property
     def trees(self) -> int:

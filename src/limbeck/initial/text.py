@@ -75,7 +75,7 @@ def recipe_text(
         "[data]",
         *_data(source_of(path, target), uses, reading, sizes),
         "",
-        *(_teachers(sizes) if teacher is None else given_lines(teacher)),
+        *(_teachers(sizes) if teacher is None else given_lines(teacher, target)),
         "",
         *_transfer(sizes, can_ask),
         "",
@@ -163,8 +163,7 @@ def _data(source: str, uses: Sequence[ColumnUse], reading: Reading, sizes: Sizes
         lines.append('# categorical = ["…"]  # columns of numbers that are names, such as postcodes')
     return [
         *lines,
-        f"validation = {sizes.validation}  # share of the rows not tested on: every choice is made on them",
-        f"test = {sizes.test}  # share of all rows that is looked at once, at the end",
+        *sizes.cut_lines(),
     ]
 
 
@@ -195,8 +194,10 @@ def _teachers(sizes: Sizes) -> list[str]:
     ]
 
 
-def given_lines(teacher: GivenTeacher) -> list[str]:
-    """The teacher that exists."""
+def given_lines(teacher: GivenTeacher, target: Path) -> list[str]:
+    """The teacher that exists, for a recipe that lies at `target`."""
+    moves = teacher.path.exists() and not teacher.path.is_absolute()  # the name of one on a hub does not
+    where = source_of(teacher.path, target) if moves else str(teacher.path)
     lines = [
         *wrapped(
             "The teacher that you have. What is measured of it is only true of rows that it was not fitted to: leave "
@@ -204,7 +205,7 @@ def given_lines(teacher: GivenTeacher) -> list[str]:
         ),
         "[[teacher]]",
         'name = "given"',
-        f"from = {toml_value(str(teacher.path))}  # from where the command is called",
+        f"from = {toml_value(where)}  # looked for beside this file first",
     ]
     if teacher.untrusted:
         why = "  # types in the file that skops does not know to be safe, and that may be loaded"

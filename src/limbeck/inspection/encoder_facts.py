@@ -43,7 +43,8 @@ def huggingface_facts(path: Path) -> dict[str, str]:
     if isinstance(positions := config.get("max_position_embeddings"), int):
         facts["positions"] = f"{positions:,}"
     facts["bytes"] = f"{sum(file.stat().st_size for file in weights):,}" if weights else "no weights (.safetensors)"
-    return facts | {"as a teacher": _as_teacher(path, config, bool(weights))}
+    fine_tuned = any(_is_classifier(name) for name in shapes)
+    return facts | {"as a teacher": _as_teacher(path, config, bool(weights), fine_tuned)}
 
 
 def encoder_sizes(path: Path) -> dict[str, str]:
@@ -110,19 +111,22 @@ def _head(shapes: Mapping[str, list[int]]) -> str:
 
 
 def _is_classifier(name: str) -> bool:
-    return name.startswith(("classifier.", "pre_classifier."))
+    return name.startswith("classifier.")
 
 
-def _as_teacher(path: Path, config: Mapping[str, Any], has_weights: bool) -> str:
-    try:
-        check_type(config["model_type"], str(path / CONFIG))
-    except LimbeckError as error:
-        return f"no: {error}"
+def _as_teacher(path: Path, config: Mapping[str, Any], has_weights: bool, fine_tuned: bool) -> str:
     if config.get("auto_map"):
         return "no: it wants code of its own to be run, and that is never done"
     if not has_weights:
         return "no: write its weights as .safetensors, by transformers' save_pretrained"
-    return f'yes: model = {{ kind = "encoder", from = {json.dumps(str(path), ensure_ascii=False)} }}'
+    given = json.dumps(str(path), ensure_ascii=False)
+    anew = f'model = {{ kind = "encoder", from = {given} }}'
+    as_it_is = f"from = {given}"
+    try:
+        check_type(config["model_type"], str(path / CONFIG))
+    except LimbeckError as error:
+        return f"as it is: {as_it_is}; students cannot begin with its layers" if fine_tuned else f"no: {error}"
+    return f"as it is: {as_it_is}; fine-tuned anew: {anew}" if fine_tuned else f"yes, to be fine-tuned: {anew}"
 
 
 def _shapes(file: Path) -> dict[str, list[int]]:

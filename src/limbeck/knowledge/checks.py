@@ -81,18 +81,22 @@ def check_agreement(
     chance = float(table.sum(axis=1) @ table.sum(axis=0))
     # One class everywhere agrees exactly as chance would: nothing can be told from that.
     deviation = float(np.sqrt(max(chance * (1 - chance), 1e-12) / n))
-    if chance < 1 - 1e-9 and agreement <= chance + 2 * deviation and agreement < 1 - 1e-9:
-        raise LimbeckError(
-            f"{where}: the teacher agrees with the labels on {agreement:.1%} of {n} rows, and chance would give "
-            f"{chance:.1%}: rows or classes are misaligned, this is no teacher for these data, or it has learnt nothing"
-        )
+    by_chance = chance < 1 - 1e-9 and agreement <= chance + 2 * deviation and agreement < 1 - 1e-9
     renamed, original = linear_sum_assignment(-table)
     best = float(table[renamed, original].sum())
-    if best > agreement + max(CLEARLY, 3 * deviation):
+    # Of rows out of order, and of a teacher that has learnt nothing, some naming agrees better than another, too.
+    explains = not by_chance or best > (1 + table.sum(axis=0).max()) / 2
+    if explains and best > agreement + max(CLEARLY, 3 * deviation):
         moved = [f"{classes[a]}→{classes[b]}" for a, b in zip(renamed, original, strict=True) if a != b]
         raise LimbeckError(
             f"{where}: the teacher agrees with the labels on {agreement:.1%} of {n} rows, but on {best:.1%} if its "
-            f"classes are renamed ({', '.join(moved[:6])}): the order of the classes differs"
+            f"classes are renamed ({', '.join(moved[:6])}): the order of the classes differs; give them in the order "
+            "of its answers (of a Hugging Face model, by id2label and label2id in its config.json)"
+        )
+    if by_chance:
+        raise LimbeckError(
+            f"{where}: the teacher agrees with the labels on {agreement:.1%} of {n} rows, and chance would give "
+            f"{chance:.1%}: rows or classes are misaligned, this is no teacher for these data, or it has learnt nothing"
         )
 
 

@@ -25,9 +25,9 @@ from limbeck.plan.teacher_plan import TeacherPlanner
 from limbeck.plan.trained_stage import trained_stage, view_settings
 from limbeck.recipe import Recipe, Reference, Student, Transfer, TransferViews
 from limbeck.recipe.rows import OF_THE_TEACHER, baseline_variant, reference_variant, setting, student_variant
-from limbeck.recipe.settings import FITTED_AT_ONCE, Encoder
+from limbeck.recipe.settings import FILE, FITTED_AT_ONCE, Encoder
 from limbeck.recipe.task import TASK
-from limbeck.recipe.transfer import FILE, SYNTHETIC
+from limbeck.recipe.transfer import SYNTHETIC
 from limbeck.regression import RegressionStage, load_task
 
 

@@ -18,7 +18,7 @@ from limbeck.data.texts import placed
 from limbeck.errors import UsageError
 from limbeck.plan.model_stage import Rows
 from limbeck.recipe import Select, Transfer
-from limbeck.recipe.transfer import FILE
+from limbeck.recipe.settings import FILE
 
 
 @dataclass(frozen=True)

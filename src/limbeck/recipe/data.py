@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from limbeck.recipe.errors import misfit, shown
-from limbeck.recipe.settings import LARGEST, Count, Table, rows_or_fraction, rows_or_none
+from limbeck.recipe.settings import LARGEST, Count, Table, fraction_or_file, rows_or_fraction, rows_or_none
 
 if TYPE_CHECKING:
     from limbeck.data.reading import Reading
@@ -20,10 +20,11 @@ def _listed(value: object) -> object:
 class Data(Table):
     """Where the rows come from and how they are cut.
 
-    `validation` rows (a count, or a fraction) are cut from the training rows: every choice is made on
-    them. `test` is the fraction held out where the source has no test set of its own. `split_seed`
-    alone moves the cut, so that runs with different seeds validate on the same rows. With `labels` (a count, or a
-    fraction) so many of the training rows keep theirs, drawn by class, and the others are rows without.
+    `validation` rows (a count, or a fraction) are cut from the training rows: every choice is made on them. `test` is
+    the fraction held out where the source has no test set of its own, or "file:" and the path of a file that has the
+    test rows. `split_seed` alone moves the cut, so that runs with different seeds validate on the same rows. With
+    `labels` (a count, or a fraction) so many of the training rows keep theirs, drawn by class, and the others are rows
+    without.
 
     Of a table, `label` is the column of class names, `id` one of row numbers; columns to `ignore`, and to read as
     `numeric` or `categorical` where the file alone would say otherwise. `text` names the column of texts, or the two
@@ -46,7 +47,7 @@ class Data(Table):
     mode: Literal["grey", "colour"] | None = None
     skip_damaged: bool | None = None
     validation: Annotated[int | float, BeforeValidator(rows_or_fraction)] = 0.1
-    test: float | None = Field(default=None, gt=0, lt=1)
+    test: Annotated[float | str | None, BeforeValidator(fraction_or_file)] = None
     labels: Annotated[int | float | None, BeforeValidator(rows_or_none)] = None
     split_seed: int = Field(default=0, ge=0, le=LARGEST)
 

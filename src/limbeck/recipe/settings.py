@@ -17,6 +17,10 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+FILE = "file:"
+"""What begins the name of rows that are read from a file of their own."""
+
+
 def rows_or_fraction(value: object) -> object:
     """Rows by count or by fraction; for pydantic to call."""
     if _is_whole(value, 1) or (isinstance(value, float) and 0 < value < 1):
@@ -27,6 +31,15 @@ def rows_or_fraction(value: object) -> object:
 def rows_or_none(value: object) -> object:
     """The same, or all; for pydantic to call."""
     return None if value is None else rows_or_fraction(value)
+
+
+def fraction_or_file(value: object) -> object:
+    """A fraction of the rows, or a file of others; for pydantic to call."""
+    if value is None or (isinstance(value, float) and 0 < value < 1):
+        return value
+    if isinstance(value, str) and value.startswith(FILE) and value != FILE:
+        return value
+    raise ValueError(found(value, 'a fraction (between 0 and 1), or a file of test rows ("file:PATH")'))
 
 
 def layers_or_count(value: object) -> object:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from limbeck.errors import did_you_mean
 from limbeck.recipe.errors import found, misfit, shown
-from limbeck.recipe.settings import LARGEST, Name, Table, ViewSpec, rows_or_fraction
+from limbeck.recipe.settings import FILE, LARGEST, Name, Table, ViewSpec, rows_or_fraction
 
 SYNTHETIC = {
     "munge": {"swap": 0.5, "spread": 1.0},
@@ -124,8 +124,6 @@ class Confidence(Table):
         return self
 
 
-FILE = "file:"
-"""What the name of a part begins with that is read from a file."""
 _PARTS = ("train", "labelled", "unlabelled")
 
 

@@ -134,14 +134,16 @@ def _cost(family: Family) -> str:
         sentences.append("It is more accurate than its teacher.")
     elif gap is not None and student.row.get("verdict") == "helps":
         sentences.append(f"It recovers {percent(gap, 0)}% of the gap between labels alone and the teacher.")
-    elif gap is None and _no_better(teacher, family.baseline):
-        sentences.append("The teacher itself is no better than labels alone: there is no gap to recover.")
+    elif gap is None and (why := _without_gap(teacher, family.baseline)) is not None:
+        sentences.append(f"The teacher itself is {why} labels alone: there is no gap to recover.")
     return " ".join(sentences)
 
 
-def _no_better(teacher: Model, baseline: Model | None) -> bool:
+def _without_gap(teacher: Model, baseline: Model | None) -> str | None:
     theirs, labels_alone = teacher.number("accuracy"), baseline.number("accuracy") if baseline else None
-    return theirs is not None and labels_alone is not None and theirs <= labels_alone
+    if theirs is None or labels_alone is None or theirs > labels_alone:
+        return None
+    return "no better than" if theirs == labels_alone else "worse than"
 
 
 def _times(ratio: float, less: str, more: str, same: str) -> str:

@@ -188,8 +188,17 @@ class Outcome:
         self.folder.seal(pages)
 
     def _has_test(self, entry: Entry) -> bool:
-        """Whether it can be measured: a file of predictions may have none for the test rows."""
+        """Whether it can be measured: a file of predictions may have none for the test rows.
+
+        It has none where ids say nothing of them: those of a test set of its own mostly count from 0, as the training
+        rows' do, and what the file says of an id is of the training row.
+        """
         files = [asked.given for asked in entry.stage.asked if isinstance(asked.given, PredictionsModel)]
+        if not files:
+            return True
+        rows = entry.stage.rows
+        if np.isin(entry.test.ids, np.concatenate([rows.train.ids, rows.validation.ids])).any():
+            return False
         return all(file.own_rows.answers_for(entry.test)[0].all() for file in files)
 
     def _curve(self, entry: Entry) -> list[tuple[int, int]]:
