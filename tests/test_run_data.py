@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +7,27 @@ import pytest
 from limbeck.data import shared_rows
 from limbeck.errors import LimbeckError
 from limbeck.recipe import Data
-from limbeck.run_data import opened_split, opened_texts
+from limbeck.road import run
+from limbeck.run_data import opened_split, opened_texts, run_split
 
+RECIPE = """
+title = "Wine"
+
+[data]
+source = "wine.csv"
+label = "kind"
+test = 0.25
+
+[[teacher]]
+name = "net"
+model = { kind = "mlp", widths = [4] }
+train = { epochs = 1 }
+
+[[student]]
+name = "mlp"
+model = { kind = "mlp", widths = [2] }
+train = { epochs = 1 }
+"""
 SPLIT = {"validation": 10, "test": 0.25}
 
 
@@ -58,3 +78,22 @@ def test_texts_that_are_held_out_are_left_out_wherever_they_are_repeated(tmp_pat
 def test_where_all_texts_are_one_it_is_said(tmp_path):
     with pytest.raises(LimbeckError, match=r"^plain\.txt: all texts are those held out, repeated: give others$"):
         opened_texts(plain(tmp_path, ["the same"] * 60), tmp_path)
+
+
+def test_a_run_finds_its_data_from_any_folder_and_when_all_has_moved_together(tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    (project / "recipes").mkdir(parents=True)
+    (project / "recipes" / "wine.csv").write_text(
+        "width,kind\n" + "".join(f"{number},{'ab'[number % 2]}\n" for number in range(60))
+    )
+    (project / "recipes" / "wine.toml").write_text(RECIPE)
+    monkeypatch.chdir(project)
+    run("recipes/wine.toml", "runs/wine", until="teach")
+    monkeypatch.chdir(tmp_path)
+    test = run_split(project / "runs" / "wine").test
+    assert len(test) == 15
+    project.rename(tmp_path / "moved")
+    assert run_split(tmp_path / "moved" / "runs" / "wine").test.inputs_hash == test.inputs_hash
+    (tmp_path / "moved" / "recipes" / "wine.csv").unlink()
+    with pytest.raises(LimbeckError, match=r"^the data of moved/runs/wine, wine\.csv, are no longer where they were"):
+        run_split(Path("moved") / "runs" / "wine")

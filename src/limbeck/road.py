@@ -123,6 +123,7 @@ class Road:
             self.recipe.claim,
             self.planner.regressions(),
             self.generals,
+            self.beside,
         )
 
     def _planned_courses(self) -> list[Course]:

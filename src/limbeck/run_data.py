@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from limbeck.batches import held_out_order
 from limbeck.data import Dataset, Part, Split, TableForm, TextForm, load_dataset, shared_rows
+from limbeck.data.sources import is_source
 from limbeck.data.test_file import with_test_file
 from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
@@ -115,9 +115,21 @@ def run_split(folder: Path, task: str | None = None) -> Split:
     if not path.is_file():
         raise LimbeckError(f"{folder} is no run: there is no {RECIPE} in it")
     data = _data_of(load_recipe(path), folder, task)
-    command = shlex.split(RunFolder(folder).run_json().get("command", ""))
-    given = Path(command[2]) if len(command) > 2 else path
-    return _split(_labelled(data, given.parent if given.suffix == ".toml" else folder), data)
+    return _split(_labelled(data, _place_of(data, folder)), data)
+
+
+def _place_of(data: Data, folder: Path) -> Path | None:
+    """The folder beside which a run's data lie; None for what has a name."""
+    if is_source(data.source) and ":" not in data.source:
+        return None
+    source = data.source.rpartition(":")[2]
+    places = [*RunFolder(folder).places(), folder, Path()]
+    place = next((place for place in places if (place / source).exists()), None)
+    if place is None:
+        raise LimbeckError(
+            f"the data of {folder}, {data.source}, are no longer where they were: put them back, or give a file of rows"
+        )
+    return place
 
 
 def _data_of(recipe: Recipe, folder: Path, task: str | None) -> Data:

@@ -244,6 +244,19 @@ class RunFolder:
         forms = {"recipe": str, "settings": str, "seed": int, "command": str, "versions": dict, "parts": dict}
         return value if isinstance(value, dict) and all(isinstance(value.get(k), t) for k, t in forms.items()) else {}
 
+    def ways_to(self, *places: Path) -> list[str]:
+        """From this folder to others: they hold for as long as these move together."""
+        ways = []
+        for place in places:
+            with contextlib.suppress(ValueError):  # another drive
+                ways.append(os.path.relpath(place.resolve(), self.path.resolve()))
+        return list(dict.fromkeys(ways))
+
+    def places(self) -> list[Path]:
+        """Where the run's recipe lay, and where it was called: its data are looked for there."""
+        ways = self.run_json().get("folders")
+        return [self.path / way for way in ways if isinstance(way, str)] if isinstance(ways, list) else []
+
     def link_models(self, folders: Mapping[str, Path]) -> None:
         """Name the models: relative links into artifacts, copies where links fail."""
         for name, folder in folders.items():

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ class Outcome:
         claims: what a paper reports of them.
         regressions: linear nets of several depths.
         generals: encoders that were distilled without a task.
+        beside: the recipe's folder, where it lies in one.
     """
 
     about: dict[str, Any]
@@ -68,6 +70,7 @@ class Outcome:
     claims: Sequence[Claim] = ()
     regressions: Sequence[RegressionStage] = ()
     generals: Sequence[ModelStage] = ()
+    beside: Path | None = None
 
     @property
     def tasks(self) -> list[str]:
@@ -88,6 +91,7 @@ class Outcome:
             "precision": {name: plan["precision"] for name, plan in plans.items()},
             "device": {name: plan["device"] for name, plan in plans.items() if plan["device"] != CPU},
             "parts": dict(parts),
+            "folders": self.folder.ways_to(*(place for place in (self.beside, Path.cwd()) if place is not None)),
         }
         write_json(self.folder.path / RUN, {**self.about, **about})
 
