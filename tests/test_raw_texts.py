@@ -72,6 +72,25 @@ def test_tables_and_plain_text_are_read(tmp_path):
     )
 
 
+def test_a_column_that_is_called_otherwise_is_named(tmp_path, lines):
+    (tmp_path / "rows.csv").write_text("x,said,mood\n1,a b,good\n2,c,bad\n")
+    found = read(tmp_path / "rows.csv", text=["said"], label="mood")
+    assert unpacked(found.inputs) == ["a b", "c"]
+    assert found.labels.tolist() == [1, 0]
+    assert refused(lines, text=["mood"]).endswith('it has "review"; name another column with --text')
+    assert refused(tmp_path / "rows.csv") == (
+        f'the model names the column "review", but {tmp_path}/rows.csv has none of that name, expected one of "x", "said", '
+        '"mood": name it with --text'
+    )
+    assert refused(tmp_path / "rows.csv", text=["sad"]).startswith('--text names the column "sad", but ')
+    assert refused(tmp_path / "rows.csv", text=["said", "mood"]).startswith(
+        "--text: found said, mood, expected a column of texts, as "
+    )
+    assert refused("a fine film", text=["said"]) == (
+        "a fine film has no columns, expected a table or JSON lines: leave --text out"
+    )
+
+
 def test_a_text_itself_is_a_row():
     assert unpacked(read("a fine film").inputs) == ["a fine film"]
     assert len(read("a fine film " * 500).inputs) == 1  # longer than a file's name may be

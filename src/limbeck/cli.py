@@ -41,6 +41,16 @@ Device = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done: stages, rows, bytes, minutes.")]
 
+TextColumn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="COLUMN",
+        help="The column of texts, where the file calls it otherwise than the model's data; twice for pairs.",
+        show_default=False,
+    ),
+]
+
 
 @app.callback(invoke_without_command=True)
 def options(
@@ -144,8 +154,10 @@ def evaluate(
     device: Device = "auto",
     dry_run: DryRun = False,
     label: Annotated[
-        str | None, typer.Option(help="With ROWS that are a table: the column of labels.", show_default=False)
+        str | None,
+        typer.Option(help="With ROWS that are a table or texts: the column of labels.", show_default=False),
     ] = None,
+    text: TextColumn = None,
 ) -> None:
     """The run as far as results.json: every model on the test rows. With ROWS: a saved model on those."""
     if rows is None:
@@ -156,7 +168,7 @@ def evaluate(
     from limbeck.terminal import results_table
 
     with using_device(device):
-        row = measured(Path(recipe), rows, label=label, say=_say)
+        row = measured(Path(recipe), rows, label=label, text=text or (), say=_say)
     typer.echo(results_table([row]))
 
 
@@ -272,6 +284,7 @@ def predict(
             ".txt) or one in quotes, a data set's name, or a run's folder (its test rows)."
         ),
     ],
+    text: TextColumn = None,
     top: Annotated[int, typer.Option(help="Classes to show for each row.", min=1)] = 3,
     rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1, show_default=False)] = None,
     skip_damaged: Annotated[
@@ -281,7 +294,7 @@ def predict(
     """Classes with probabilities, a line for each row of the inputs."""
     from limbeck.prediction import predictions
 
-    for line in predictions(model, inputs, top=top, rows=rows, skip_damaged=skip_damaged, say=_say):
+    for line in predictions(model, inputs, text=text or (), top=top, rows=rows, skip_damaged=skip_damaged, say=_say):
         typer.echo(line)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def predictions(
     model: Path,
     inputs: str,
     *,
+    text: Sequence[str] = (),
     top: int = 3,
     rows: int | None = None,
     skip_damaged: bool = False,
@@ -32,6 +33,7 @@ def predictions(
     Args:
         model: a folder with a saved model, or an ONNX file.
         inputs: as for `limbeck.raw_rows.rows_for`.
+        text: likewise.
         top: classes in a line.
         rows: only the first so many.
         skip_damaged: leave out damaged images, in place of an error.
@@ -41,7 +43,7 @@ def predictions(
         LimbeckError: if the model or the inputs cannot be read or do not fit each other.
     """
     loaded, classes = open_model(model)
-    found = rows_for(loaded, classes, inputs, model, rows=rows, skip_damaged=skip_damaged)
+    found = rows_for(loaded, classes, inputs, model, text=text, rows=rows, skip_damaged=skip_damaged)
     _tell([*found.notes, *_cut(loaded, found.inputs)], say)
     return _lines(found.names, np.exp(predict_log_probs(loaded, found.inputs)), classes, top)
 
@@ -67,21 +69,27 @@ def _lines(
 
 
 def measured(
-    model: Path, inputs: str, *, label: str | None = None, say: Callable[[str], None] | None = None
+    model: Path,
+    inputs: str,
+    *,
+    label: str | None = None,
+    text: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """A saved model measured on labelled rows: a row as in results.json.
 
     Args:
         model: a folder with a saved model, or an ONNX file.
         inputs: as for `limbeck.raw_rows.rows_for`; rows without a label are left out.
-        label: of a table, the column of labels.
+        label: of a table or JSON lines, the column of labels.
+        text: as for `rows_for`.
         say: told what was met that the model has never seen.
 
     Raises:
         LimbeckError: if the model or the inputs cannot be read or do not fit each other, or there are no labels.
     """
     loaded, classes = open_model(model)
-    found = rows_for(loaded, classes, inputs, model, label=label)
+    found = rows_for(loaded, classes, inputs, model, label=label, text=text)
     _tell([*found.notes, *_cut(loaded, found.inputs)], say)
     if found.labels is None or not (found.labels >= 0).any():
         raise LimbeckError(

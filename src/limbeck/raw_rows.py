@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from limbeck.data.file_kind import kind_of
 from limbeck.data.reading import Reading
 from limbeck.data.sources import is_source
 from limbeck.data.table_file import is_table
-from limbeck.data.text_file import is_plain, is_texts
+from limbeck.data.text_file import MODEL, is_plain, is_texts
 from limbeck.errors import LimbeckError
 from limbeck.recipe.task import TASK
 from limbeck.row_files import fitting, read_rows
@@ -61,6 +62,7 @@ def rows_for(
     where: Path,
     *,
     label: str | None = None,
+    text: Sequence[str] = (),
     rows: int | None = None,
     skip_damaged: bool = False,
 ) -> RawRows:
@@ -76,6 +78,7 @@ def rows_for(
             for the test rows of that run. Labels are known of these last ones, where their classes are the model's.
         where: the model's path, for messages.
         label: of a table or JSON lines, the column of labels.
+        text: of these, the column of texts, or the two of pairs; by default called as in the data of the model.
         rows: only the first so many.
         skip_damaged: of an image or a folder of images, leave out damaged ones, each with a note, in place of an error.
 
@@ -83,6 +86,8 @@ def rows_for(
         LimbeckError: the rows cannot be read, or do not fit the model.
     """
     path, form = Path(inputs), model.form
+    if text:
+        form = _with_columns(form, text, inputs, where)
     if isinstance(form, TextForm) and not inputs:
         raise LimbeckError("the text is empty: give one, or a file of texts")
     if isinstance(form, TextForm) and _is_text_itself(inputs):
@@ -96,7 +101,7 @@ def rows_for(
         names = [str(number) for number in range(len(found.inputs))]
         return _first(RawRows(found.inputs, found.labels, names, found.notes), rows)
     if isinstance(form, TextForm) and (is_table(inputs) or is_texts(inputs)):
-        return _texts(path, form, classes, label, rows)
+        return _texts(path, form, classes, label, rows, "--text" if text else MODEL)
     if label is not None:
         raise LimbeckError(f"{inputs} is no table with columns: leave label out")
     if isinstance(form, ImageForm) and path.exists() and (path.is_dir() or kind_of(path) == "image"):
@@ -112,6 +117,18 @@ def rows_for(
     raw, labels = read_rows(inputs)
     raw = fitting(raw, model.input_shape, inputs, where, rows)
     return _first(RawRows(raw, labels, [str(number) for number in range(len(raw))]), rows)
+
+
+def _with_columns(form: Form | None, text: Sequence[str], inputs: str, where: Path) -> TextForm:
+    """The form of a model of texts, which are called otherwise in the file."""
+    if not isinstance(form, TextForm):
+        raise LimbeckError(f"{where} takes no texts: leave --text out")
+    if not (is_table(inputs) or is_texts(inputs)) or is_plain(inputs):
+        raise LimbeckError(f"{inputs} has no columns, expected a table or JSON lines: leave --text out")
+    if len(text) != len(form.columns):
+        wants = "a column of texts" if len(form.columns) == 1 else "two columns, of pairs of texts"
+        raise LimbeckError(f"--text: found {', '.join(text)}, expected {wants}, as {where} takes them")
+    return TextForm(tuple(text))
 
 
 def _is_text_itself(inputs: str) -> bool:
@@ -142,13 +159,15 @@ def _text_itself(text: str, form: TextForm, where: Path, label: str | None) -> R
     return RawRows(packed([text]), None, ["0"], notes)
 
 
-def _texts(path: Path, form: TextForm, classes: tuple[str, ...], label: str | None, rows: int | None) -> RawRows:
+def _texts(
+    path: Path, form: TextForm, classes: tuple[str, ...], label: str | None, rows: int | None, asked_by: str
+) -> RawRows:
     """The texts of a file."""
     from limbeck.data.text_rows import labels_of, read_text_rows
 
     if label is not None and is_plain(path.name):
         raise LimbeckError(f"{path} is plain text without a column of labels: leave label out")
-    found = read_text_rows(path, form, label, asked_by="the model", rows=rows)
+    found = read_text_rows(path, form, label, asked_by=asked_by, rows=rows)
     labels = None if label is None else labels_of(found, label, path, classes)
     return RawRows(found.inputs, labels, [str(number) for number in found.ids], list(found.notes))
 

@@ -20,6 +20,8 @@ JSON_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 PLAIN_SUFFIXES = (".txt", ".txt.gz")
 DEFAULT_COLUMN = "text"
 """What JSON lines have their text under where no column is named."""
+MODEL = "the model"
+"""Who names the columns where nobody has named others with --text."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def _of_table(
         if name not in table.names:
             raise UsageError(
                 f'{role} names the column "{name}", but {path} has none of that name'
-                f"{did_you_mean(name, table.names) or f', expected one of {listed(table.names)}: check the name'}"
+                f"{did_you_mean(name, table.names) or f', expected one of {listed(table.names)}: {_mend(role)}'}"
             )
     table.check_usable(list(roles))
     if isinstance(table, CsvTable):
@@ -202,8 +204,13 @@ def _kind(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else f"the number {value}"
 
 
+def _mend(role: str) -> str:
+    return "name it with --text" if role == MODEL else "check the name"
+
+
 def _has(row: dict[str, Any], asked_by: str) -> str:
     if not row:
         return ": it is empty"
-    other = f"; name another column with {asked_by}" if asked_by.startswith(("data.", "--")) else ""
+    by = "--text" if asked_by == MODEL else asked_by
+    other = f"; name another column with {by}" if by.startswith(("data.", "--")) else ""
     return f": it has {listed([quoted(name)[1:-1] for name in row])}{other}"
