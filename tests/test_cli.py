@@ -164,8 +164,8 @@ def test_wrong_usage_is_one_line_and_exit_code_2(refused, arguments, says, tmp_p
     [
         (["inspect", "nowhere"], "nowhere does not exist"),
         (["inspect", "nowhere", "--verify"], "nowhere does not exist"),
-        (["predict", "nowhere", "digits"], "nowhere holds no model"),
-        (["explain", "nowhere", "digits"], "nowhere holds no model"),
+        (["predict", "nowhere", "digits"], "nowhere does not exist: give the folder of a model"),
+        (["explain", "nowhere", "digits"], "nowhere does not exist: give the folder of a model"),
         (["compare", "nowhere"], "nowhere: no such file: finish the run first"),
         (["run", "digits", "--out", "pyproject/x"], "pyproject"),
     ],
@@ -240,7 +240,7 @@ def test_a_batch_too_small_for_batch_normalisation_is_one_line(limbeck, tiny, tm
     [
         (LimbeckError("what, where\nand how to mend it"), 1, "what, where and how to mend it"),
         (UsageError("wrong"), 2, "wrong"),
-        (KeyboardInterrupt(), 130, "interrupted: the same command continues"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command begins anew"),
         (
             OSError(errno.ENOSPC, "No space left on device", "runs/x"),
             1,

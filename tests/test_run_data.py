@@ -64,6 +64,20 @@ def test_rows_that_differ_are_not_spoken_of(tmp_path):
     assert heard == []
 
 
+def test_equal_rows_with_different_labels_are_counted(tmp_path):
+    texts = sentences(120)
+    data = labelled(tmp_path, texts)
+    lines = (tmp_path / "rows.jsonl").read_text().splitlines()
+    lines += [lines[number].replace("pos", "neg") for number in (1, 3, 5)]
+    lines.append(json.dumps({"text": texts[0].upper(), "label": "pos"}))
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    heard = []
+    opened_split(data, tmp_path, heard.append)
+    assert heard[-1] == (
+        "rows.jsonl: 8 rows have the inputs of another row, and another label: no model can be right about both"
+    )
+
+
 def test_texts_that_are_held_out_are_left_out_wherever_they_are_repeated(tmp_path):
     data = plain(tmp_path, sentences(60) + [text.upper() for text in sentences(60)])
     train, held_out = opened_texts(data, tmp_path)

@@ -395,7 +395,7 @@ def compare(
         bool, typer.Option("--paired", help="Also students against baselines over all seeds, test row by test row.")
     ] = False,
 ) -> None:
-    """Runs or seeds beside each other: median and spread of each row."""
+    """Seeds of a recipe beside each other: median and spread of each row."""
     from limbeck.results.comparison import comparison_table
     from limbeck.results.paired import paired_table
 

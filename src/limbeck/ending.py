@@ -12,6 +12,8 @@ from limbeck.errors import LimbeckError, is_out_of_memory
 
 _OUT_OF_MEMORY = "out of memory: close other programs, or take a smaller network, a smaller batch or fewer views"
 
+_WALKS = {"run", "teach", "extract", "distill", "evaluate", "report"}  # commands that go on where they stopped
+
 
 @contextlib.contextmanager
 def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
@@ -26,7 +28,8 @@ def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
     except LimbeckError as error:
         _fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted: the same command continues", 130, debug)
+        again = "continues" if _WALKS.intersection(arguments) else "begins anew"
+        _fail(f"interrupted: the same command {again}", 130, debug)
     except BrokenPipeError:
         sys.exit(1)
     except OSError as error:

@@ -52,7 +52,23 @@ def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Spl
             f"{data.source}: {known} are training rows, too, and say nothing about new ones: leave repeated rows "
             "out of the file"
         )
+    if say is not None and (rows := _contradicting(dataset.train)):
+        say(
+            f"{data.source}: {rows:,} rows have the inputs of another row, and another label: no model can be right "
+            "about both"
+        )
     return split
+
+
+def _contradicting(part: Part) -> int:
+    """How many rows have the inputs of a row of another class."""
+    known = part.take(np.flatnonzero(part.labels >= 0))
+    hashes = known.wording_hashes if isinstance(part.form, TextForm) else known.row_hashes
+    _, group = np.unique(hashes, return_inverse=True)
+    lowest, highest = np.full(len(known), len(part.classes)), np.full(len(known), -1)
+    np.minimum.at(lowest, group, known.labels)
+    np.maximum.at(highest, group, known.labels)
+    return int((lowest[group] < highest[group]).sum())
 
 
 def _seen_in_training(split: Split) -> str:

@@ -126,7 +126,9 @@ def test_missing_files_are_named(folder, tmp_path):
     assert "model.safetensors is damaged: it is missing" in message(folder, DamagedFileError)
     (folder / "model.json").unlink()
     assert "holds no model: expected model.json and model.safetensors in it" in message(folder)
-    assert "holds no model" in message(tmp_path / "nothing")
+    assert message(tmp_path / "nothing").endswith(
+        "does not exist: give the folder of a model, such as one in a run's models/"
+    )
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def _of_json(path: Path, columns: Sequence[str], label: str | None, id: str | No
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            what = error.msg if isinstance(error, json.JSONDecodeError) else short(error)
+            what = error.msg.removesuffix(" at") if isinstance(error, json.JSONDecodeError) else short(error)
             raise LimbeckError(
                 f'{where} is not JSON ({what}), expected an object in every line, such as {{"text": "…"}}: mend it'
             ) from None

@@ -34,7 +34,7 @@ def run_facts(path: Path) -> tuple[dict[str, str], dict[str, str]]:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
         facts |= {name: key for name, key in run["parts"].items() if not name.startswith("knowledge/")}
         recorded = {key for name, key in run["parts"].items() if name.startswith("knowledge/")}
-        facts["knowledge"] = f"{len(recorded)} artifacts"
+        facts["knowledge"] = f"{len(recorded)} artifact{'' if len(recorded) == 1 else 's'}"
     finished = RunFolder(path).is_finished()
     facts["state"] = "complete" if finished else "unfinished: the same command goes on"
     return facts, _tables(path) if run else {}

@@ -124,9 +124,13 @@ def read_description(folder: Path) -> dict[str, Any]:
     """What model.json says, checked against SHA256SUMS where there is one.
 
     Raises:
-        LimbeckError: if there is no model in the folder, or it is of a newer format.
+        LimbeckError: if there is no folder, or no model in it, or it is of a newer format.
     """
     path = folder / DESCRIPTION
+    if not folder.exists():
+        raise LimbeckError(f"{folder} does not exist: give the folder of a model, such as one in a run's models/")
+    if not path.is_file() and (folder / "models").is_dir():
+        raise LimbeckError(f"{folder} holds no model itself: give one in {folder / 'models'}, ROLE/NAME")
     if not path.is_file():
         raise LimbeckError(f"{folder} holds no model: expected {DESCRIPTION} and {WEIGHTS} in it")
     summed = (folder / SUMS).exists()
