@@ -82,7 +82,7 @@ def test_rows_that_it_was_trained_on_are_said_to_be_surer(digits: Answers) -> No
     sure = np.log(np.maximum(np.eye(10)[validation.argmax(axis=1)], 1e-6))
     facts = part_facts(sure, np.full(len(sure), -1), validation=validation)
     assert familiarity(facts) == "surer"
-    assert "surer than of rows that it has not seen" in part_words("labelled", facts)
+    assert "surer than of validation rows" in part_words("labelled", facts)
 
 
 def test_sets_that_are_told_apart_by_thousandths_are_not_far() -> None:

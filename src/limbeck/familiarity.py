@@ -182,7 +182,7 @@ def familiarity_words(facts: dict[str, Any]) -> str | None:
     said = {
         FAR: "far from what it knows",
         UNLIKE: "somewhat unlike the validation rows",
-        SURER: "surer than of rows that it has not seen",
+        SURER: "surer than of validation rows",
         ALIKE: "much like the validation rows",
     }[known]
     if facts["difference"]["class_shares"] - facts["difference"]["class_shares_by_chance"] >= OTHER_PROPORTIONS:

@@ -154,7 +154,7 @@ def test_parts_are_described_and_the_far_ones_marked(ensemble_example: dict[str,
     assert marked
     assert all(words.startswith("far from what it knows") for words in marked)
     assert "much like the validation rows" in text
-    assert "surer than of rows that it has not seen" in text
+    assert "surer than of validation rows" in text
 
 
 def test_parts_without_validation_rows_have_no_yardstick(ensemble_example: dict[str, Any]) -> None:
