@@ -280,6 +280,16 @@ def test_a_teacher_is_asked_once_and_known_by_its_weights(split, teacher, tmp_pa
     assert limbeck.extract(other, split.train, tmp_path).folder != kept.folder
 
 
+def test_means_of_other_weights_and_trees_that_answer_otherwise_are_other_teachers(split, tmp_path):
+    nets = [limbeck.build_model({"kind": "mlp", "widths": [4]}, (8, 8), 10, split.train.inputs) for _ in range(2)]
+    means = [MeanModel(nets, weights=[0.5, 0.5]), MeanModel(nets, weights=[0.6, 0.4]), MeanModel(nets, mean="logits")]
+    path = limbeck.build_model({"kind": "soft-tree", "depth": 2}, (8, 8), 10, split.train.inputs)
+    average = limbeck.build_model({"kind": "soft-tree", "depth": 2, "predict": "average"}, (8, 8), 10)
+    average.load_state_dict(path.state_dict())
+    folders = [limbeck.extract(one, split.train, tmp_path).folder for one in (*means, path, average)]
+    assert len(set(folders)) == len(folders)
+
+
 def test_a_function_is_known_by_the_name_it_is_given(split, teacher, tmp_path):
     def function(inputs):
         return teacher(torch.from_numpy(inputs))

@@ -366,6 +366,16 @@ def test_auc_of_several_classes_is_the_mean_over_those_there_are():
     assert auc(log_probs, labels) == pytest.approx((2 / 3 + 2 / 4 + 1) / 3)
 
 
+def test_auc_tells_apart_what_a_model_is_very_sure_of():
+    logits = np.array([[30.0, 0], [25, 0], [20, 0], [0, 20]], np.float32)
+    log_probs = logits - np.logaddexp(logits[:, :1], logits[:, 1:])
+    assert len(set(log_probs[:3, 0])) == 1  # nothing but zero
+    assert auc(log_probs, np.array([0, 1, 1, 1])) == 1
+    assert auc(log_probs, np.array([1, 0, 1, 1])) == pytest.approx(2 / 3)
+    certain = np.array([[0.0, -np.inf], [np.log(0.5), np.log(0.5)]])
+    assert auc(certain, np.array([0, 1])) == 1
+
+
 def test_auc_of_one_class_is_refused():
     with pytest.raises(LimbeckError, match="all 2 rows are of one class: there is no area under a curve"):
         auc(np.log(np.array([[0.5, 0.5], [0.4, 0.6]])), np.array([1, 1]))

@@ -6,8 +6,11 @@ import pytest
 from sklearn.datasets import load_wine
 
 from limbeck import write_recipe
+from limbeck.errors import LimbeckError, UsageError
 from limbeck.files import read_json
 from limbeck.recipe import load_recipe
+from limbeck.results.comparison import comparison_table
+from limbeck.results.paired import paired_table
 from limbeck.road import run
 from limbeck.run_data import run_split
 
@@ -90,3 +93,52 @@ def test_init_writes_it_into_the_recipe(wine, limbeck):
     with pytest.raises(Exception, match=r"held/none\.csv does not exist"):
         write_recipe(wine / "train.csv", "cultivar", wine / "other.toml", test=wine / "held" / "none.csv")
     assert not (wine / "other.toml").exists()
+
+
+def test_changed_labels_are_noticed_and_other_rows_are_not_compared(wine):
+    (wine / "wine.toml").write_text(RECIPE)
+    said(wine, np.arange((~TEST).sum()), WINE.target[~TEST])
+    out = wine / "runs" / "wine"
+    run(wine / "wine.toml", out)
+    run(wine / "wine.toml", wine / "runs" / "before", seed=1)
+    before = rows(out)["student"]["errors"]
+    table = pandas.read_csv(wine / "test.csv")
+    table["cultivar"] = table["cultivar"].map({"class_0": "class_1", "class_1": "class_2", "class_2": "class_0"})
+    table.to_csv(wine / "test.csv", index=False)
+    run(wine / "wine.toml", out)
+    assert rows(out)["student"]["errors"] != before
+    with pytest.raises(LimbeckError, match=r"wine was made with other rows or labels than .*before: compare runs on"):
+        comparison_table([wine / "runs" / "before", out])
+    with pytest.raises(LimbeckError, match=r"before: its data have other rows or labels by now"):
+        paired_table([wine / "runs" / "before"])
+
+
+def test_ids_of_unlabelled_training_rows_say_nothing_of_test_rows_either(wine):
+    table = pandas.read_csv(wine / "train.csv").sample(frac=1, random_state=0).reset_index(drop=True)
+    classes = table["cultivar"].map({name: number for number, name in enumerate(WINE.target_names)})
+    table.loc[: TEST.sum(), "cultivar"] = None  # those that are numbered as the test rows are
+    table.to_csv(wine / "train.csv", index=False)
+    (wine / "wine.toml").write_text(RECIPE)
+    said(wine, np.arange(len(table)), classes.to_numpy())
+    run(wine / "wine.toml", wine / "runs" / "wine")
+    assert rows(wine / "runs" / "wine")["teacher"]["errors"] is None
+
+
+def test_predictions_know_the_rows_of_a_file_by_ids_of_their_own(wine):
+    train = pandas.read_csv(wine / "train.csv")
+    train["number"] = np.arange(len(train))
+    more = pandas.read_csv(wine / "test.csv").drop(columns="cultivar")[:30]
+    more["number"] = np.arange(30) + 1000
+    train.to_csv(wine / "train.csv", index=False)
+    more.to_csv(wine / "more.csv", index=False)
+    recipe = RECIPE.replace("label =", 'id = "number"\nlabel =').replace('test = "file:test.csv"', "test = 0.2")
+    transfer = '[[transfer]]\nname = "all"\nparts = ["train", "file:more.csv"]\n\n[[student]]'
+    (wine / "wine.toml").write_text(recipe.replace("[[student]]", transfer))
+    ids = np.concatenate([train["number"], more["number"]])
+    said(wine, ids, np.concatenate([WINE.target[~TEST], WINE.target[TEST][:30]]))
+    run(wine / "wine.toml", wine / "runs" / "wine")
+    assert rows(wine / "runs" / "wine")["student"]["errors"] is not None
+    more["number"] = train["number"].tolist()[:30]
+    more.to_csv(wine / "more.csv", index=False)
+    with pytest.raises(UsageError, match=r"file:more\.csv has ids that rows of the data have, too"):
+        run(wine / "wine.toml", wine / "runs" / "other")

@@ -9,6 +9,7 @@ from limbeck.errors import LimbeckError
 from limbeck.recipe import Data
 from limbeck.road import run
 from limbeck.run_data import opened_split, opened_texts, run_split
+from limbeck.stages.extraction_warnings import split_warnings
 
 RECIPE = """
 title = "Wine"
@@ -46,22 +47,18 @@ def plain(folder, texts):
     return Data(source="plain.txt", validation=30)
 
 
-def test_rows_that_are_in_training_too_are_counted_and_said(tmp_path):
-    heard = []
-    split = opened_split(labelled(tmp_path, sentences(60) * 2), tmp_path, heard.append)
-    counts = [len(shared_rows(part, split.train)) for part in (split.validation, split.test)]
-    assert 0 < counts[0] < 10
-    assert 10 < counts[1] < 30
-    assert heard == [
-        f"rows.jsonl: {counts[0]} of the 10 validation rows and {counts[1]} of the 30 test rows are training rows, too, "
-        "and say nothing about new ones: leave repeated rows out of the file"
+def test_rows_that_are_in_two_parts_are_counted_and_said(tmp_path):
+    split = opened_split(labelled(tmp_path, sentences(40) * 3), tmp_path)
+    validation, test = (len(shared_rows(part, split.train)) for part in (split.validation, split.test))
+    both = len(shared_rows(split.validation, split.test))
+    assert 0 < both <= validation < 11
+    assert 10 < test <= 30
+    assert list(split_warnings(split, [])) == [
+        f"{validation} of 10 validation rows are also training rows: choices made on them favour what remembers",
+        f"{test} of 30 test rows are also training rows: test accuracy says more than it should",
+        f"{both} of 10 validation rows are also test rows: what is chosen on them suits the test",
     ]
-
-
-def test_rows_that_differ_are_not_spoken_of(tmp_path):
-    heard = []
-    opened_split(labelled(tmp_path, sentences(120)), tmp_path, heard.append)
-    assert heard == []
+    assert list(split_warnings(opened_split(labelled(tmp_path, sentences(120)), tmp_path), [])) == []
 
 
 def test_equal_rows_with_different_labels_are_counted(tmp_path):
@@ -71,10 +68,8 @@ def test_equal_rows_with_different_labels_are_counted(tmp_path):
     lines += [lines[number].replace("pos", "neg") for number in (1, 3, 5)]
     lines.append(json.dumps({"text": texts[0].upper(), "label": "pos"}))
     (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
-    heard = []
-    opened_split(data, tmp_path, heard.append)
-    assert heard[-1] == (
-        "rows.jsonl: 8 rows have the inputs of another row, and another label: no model can be right about both"
+    assert list(split_warnings(opened_split(data, tmp_path), []))[-1] == (
+        "8 rows have the inputs of another row, and another label: no model can be right about both"
     )
 
 

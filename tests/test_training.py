@@ -581,6 +581,10 @@ def test_a_checkpoint_of_another_training_is_refused_and_stays(part, tmp_path, c
                 checkpoint=tmp_path,
             )  # fmt: skip
         assert contents(tmp_path) == before
+    warmer = Objective(loss="hard_labels", label_smoothing=0.1)
+    with pytest.raises(LimbeckError, match=f"{tmp_path} holds a checkpoint of another training"):
+        train(new(inputs=part.inputs), batches, labels(part), warmer, SETTINGS, seed=3, checkpoint=tmp_path)
+    assert contents(tmp_path) == before
 
 
 def test_seconds_are_counted_over_all_pieces(part, tmp_path, always):

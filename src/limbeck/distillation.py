@@ -303,11 +303,15 @@ def _held_out(
 
 
 def _module_digest(module: nn.Module) -> str:
-    """What tells modules apart: what they are made of, and their weights."""
+    """What tells modules apart: what they are made of, and their weights; of limbeck's own kinds the settings, too."""
     tensors = {name: tensor.detach().cpu().float().numpy() for name, tensor in module.state_dict().items()}
-    return content_digest(
-        tensors, {"type": f"{type(module).__module__}.{type(module).__qualname__}", "as": repr(module)}
-    )
+    settings = {name: getattr(part, "settings", None) for name, part in module.named_modules()}
+    about = {
+        "type": f"{type(module).__module__}.{type(module).__qualname__}",
+        "as": repr(module),
+        "settings": {name: repr(one) for name, one in settings.items() if one is not None},
+    }
+    return content_digest(tensors, about)
 
 
 def _part(inputs: npt.ArrayLike | Part, labels: npt.ArrayLike | None) -> Part:

@@ -155,6 +155,8 @@ def auc(log_probs: Array, labels: Array) -> float:
     Raises:
         LimbeckError: as for `nll`, or all rows are of one class.
     """
+    from scipy.special import logsumexp
+    from scipy.stats import rankdata
     from sklearn.metrics import roc_auc_score  # takes half a second to import
 
     _check_rows(log_probs)
@@ -163,7 +165,11 @@ def auc(log_probs: Array, labels: Array) -> float:
     present = np.unique(labels)
     if len(present) < 2:
         raise LimbeckError(f"all {len(labels)} rows are of one class: there is no area under a curve")
-    return float(np.mean([roc_auc_score(labels == one, log_probs[:, one].astype(np.float64)) for one in present]))
+    # By the odds: next to one, float32 has one and the same log-probability for all that a model is sure of.
+    kept = log_probs.astype(np.float64)
+    others = [logsumexp(np.delete(kept, one, axis=1), axis=1) for one in present]
+    ranks = [rankdata(kept[:, one] - rest) for one, rest in zip(present, others, strict=True)]
+    return float(np.mean([roc_auc_score(labels == one, rank) for one, rank in zip(present, ranks, strict=True)]))
 
 
 def mcnemar_exact(correct_a: Array, correct_b: Array) -> float:

@@ -22,7 +22,7 @@ from limbeck.recipe.task import Task, of_task
 from limbeck.regression import walked
 from limbeck.results.outcome import Outcome, versions
 from limbeck.results.parts import general_parts, run_parts, shown_parts
-from limbeck.run_data import opened_split, opened_texts, run_split
+from limbeck.run_data import opened_split, opened_texts, rows_digest, run_split
 from limbeck.run_folder import ARTIFACTS, RECIPE, RunFolder
 from limbeck.stages.courses import Course, Entry
 from limbeck.stages.extraction_warnings import OTHER_ROWS, split_warnings
@@ -108,6 +108,7 @@ class Road:
             "settings": settings_key(self.recipe),
             "seed": self.seed,
             "versions": versions(self.recipe),
+            "rows": {course.task or "data": rows_digest(course.split) for course in self.courses},
         }
         changes = "".join(f" --set {shlex.quote(change)}" for change in self.sets)
         device = "" if asked_device() == AUTO else f" --device {asked_device()}"

@@ -47,34 +47,7 @@ def opened_split(data: Data, beside: Path | None, say: Say | None = None) -> Spl
     without = np.flatnonzero(dataset.train.labels < 0)
     if len(without):  # those that data.labels takes labels from are training rows, whatever they are like
         check_held_out(dataset.train.take(without).named(f"{data.source}, rows without labels"), split)
-    if say is not None and (known := _seen_in_training(split)):
-        say(
-            f"{data.source}: {known} are training rows, too, and say nothing about new ones: leave repeated rows "
-            "out of the file"
-        )
-    if say is not None and (rows := _contradicting(dataset.train)):
-        say(
-            f"{data.source}: {rows:,} rows have the inputs of another row, and another label: no model can be right "
-            "about both"
-        )
     return split
-
-
-def _contradicting(part: Part) -> int:
-    """How many rows have the inputs of a row of another class."""
-    known = part.take(np.flatnonzero(part.labels >= 0))
-    hashes = known.wording_hashes if isinstance(part.form, TextForm) else known.row_hashes
-    _, group = np.unique(hashes, return_inverse=True)
-    lowest, highest = np.full(len(known), len(part.classes)), np.full(len(known), -1)
-    np.minimum.at(lowest, group, known.labels)
-    np.maximum.at(highest, group, known.labels)
-    return int((lowest[group] < highest[group]).sum())
-
-
-def _seen_in_training(split: Split) -> str:
-    parts = {"validation": split.validation, "test": split.test}
-    counts = {name: (len(shared_rows(part, split.train)), len(part)) for name, part in parts.items()}
-    return " and ".join(f"{shared:,} of the {rows:,} {name} rows" for name, (shared, rows) in counts.items() if shared)
 
 
 def opened_texts(
@@ -132,6 +105,14 @@ def run_split(folder: Path, task: str | None = None) -> Split:
         raise LimbeckError(f"{folder} is no run: there is no {RECIPE} in it")
     data = _data_of(load_recipe(path), folder, task)
     return _split(_labelled(data, _place_of(data, folder)), data)
+
+
+def rows_digest(split: Split) -> str:
+    """What tells a run's rows and labels from others: of all three parts, in hexadecimal."""
+    from limbeck.files import key_of
+
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return key_of({name: [part.inputs_hash, part.labels_hash] for name, part in parts.items()})
 
 
 def _place_of(data: Data, folder: Path) -> Path | None:

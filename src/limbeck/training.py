@@ -112,7 +112,11 @@ def train(
     with repeatable(device, kind):
         torch.manual_seed(seed)
         state = TrainingState()
-        training = {"seed": seed, "settings": settings.as_json(), "rows": batches.rows, "steps": batches.steps}
+        training = {
+            "seed": seed, "settings": settings.as_json(), "rows": batches.rows, "steps": batches.steps,
+            "objective": objective.in_effect() if isinstance(objective, Objective) else repr(objective),
+            "precision": precision,
+        }  # fmt: skip
         if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer, training)) is not None:
             state = found
         state.loss_sum = state.loss_sum.to(device)

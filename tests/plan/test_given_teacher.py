@@ -340,6 +340,23 @@ def test_one_that_is_fitted_here_is_asked_out_of_bag_and_needs_no_warning(given,
     assert "memorised" not in heard
 
 
+def test_a_forest_of_repeated_rows_says_that_their_twins_were_seen(given, tmp_path):
+    here = '[[teacher]]\nname = "given"\nmodel = { kind = "random-forest", trees = 60 }'
+    recipe = given(teachers=here)
+    _, heard = walked(recipe, tmp_path / "runs" / "given", "teach")
+    assert "repeated" not in heard
+    header, *rows = (tmp_path / "grapes.csv").read_text().splitlines()
+    place = header.split(",").index("bottle")  # the ids
+    twins = [
+        [*row[:place], str(int(row[place]) + 10**6), *row[place + 1 :]] for row in (one.split(",") for one in rows)
+    ]
+    (tmp_path / "grapes.csv").write_text("\n".join([header, *rows, *map(",".join, twins)]) + "\n")
+    _, heard = walked(recipe, tmp_path / "twice" / "given", "teach")
+    assert re.search(r"teacher given: \d+ of its rows are repeated, and trees that have not seen a row", heard)
+    _, heard = walked(given(teachers=f"{here}\nfolds = 3"), tmp_path / "folds" / "given", "teach")
+    assert "repeated, and trees" not in heard
+
+
 def test_boosting_without_folds_is_warned_of_with_the_remedy(given, tmp_path):
     here = '[[teacher]]\nname = "given"\nmodel = { kind = "gradient-boosting", iterations = 20, learning_rate = 0.4, leaves = 8, min_samples_leaf = 3 }'
     _, heard = walked(given(teachers=here), tmp_path / "runs" / "given", "extract")

@@ -51,6 +51,21 @@ def test_several_seeds_are_shown_by_median_and_spread(results):
     assert "agreement" not in found  # nothing to show in any row
 
 
+def test_seeds_that_have_no_value_are_counted(results):
+    runs = [results(seed, row(gap_recovered=gap)) for seed, gap in enumerate((None, 0.5, None))]
+    assert "| 50% in 1 of 3 |" in comparison_table(runs, markdown=True)
+    runs = [results(seed, row(gap_recovered=gap), name="b") for seed, gap in enumerate((None, 0.5, 0.75))]
+    assert "| 62% (50% to 75%) in 2 of 3 |" in comparison_table(runs, markdown=True)
+
+
+def test_runs_on_other_data_are_not_compared(results):
+    runs = [results(seed, row(), rows={"data": f"{min(seed, 1)}"}) for seed in range(3)]
+    with pytest.raises(LimbeckError, match=r"tiny-1 was made with other rows or labels than .*tiny-0: compare runs on"):
+        comparison_table(runs)
+    assert comparison_table([runs[1], runs[2]])
+    assert comparison_table([runs[1], results(7, row())])  # of an older version, which says nothing of it
+
+
 def test_one_run_is_shown_as_it_is(results):
     table = comparison_table([results(4, row(verdict="helps", variant={"temperature": 4}))], markdown=True)
     assert "2x16 (temperature 4)" in table

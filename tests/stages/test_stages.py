@@ -150,6 +150,7 @@ def test_rows_that_are_in_two_parts_are_said(tiny, tmp_path, digits):
     assert said.lines == [
         "7 of 7 validation rows are also training rows: choices made on them favour what remembers",
         "7 of 7 test rows are also training rows: test accuracy says more than it should",
+        "7 of 7 validation rows are also test rows: what is chosen on them suits the test",
     ]
 
 

@@ -228,17 +228,18 @@ class Planner:
                     f"transfer.{transfer.name}.views: teacher {asked.name} is a file of predictions, which has none "
                     "for views: leave views out, or give a teacher that can be asked"
                 )
+            ids = np.concatenate([one.ids for one in (self.split.train, self.split.validation, self.split.test)])
             for part in parts if isinstance(asked.given, PredictionsModel) else ():
-                if part.name.startswith(FILE) and np.isin(part.ids, self.split.train.ids).any():
+                if part.name.startswith(FILE) and np.isin(part.ids, ids).any():
                     raise UsageError(
                         f"transfer.{transfer.name}.parts: teacher {asked.name} is a file of predictions, which knows "
-                        f"rows by their ids, and {part.name} has ids that training rows have, too: give it ids of its "
-                        "own (data.id), leave it out, or give a teacher that can be asked"
+                        f"rows by their ids, and {part.name} has ids that rows of the data have, too: give it ids of "
+                        "its own (data.id), leave it out, or give a teacher that can be asked"
                     )
         return tuple(
             Recording(
                 asked.identity.key, part, view, settings if view else ViewSettings(), self.seed if view else 0,
-                transfer.dtype, part.name.startswith(FILE),
+                transfer.dtype, part.name.startswith(FILE) and not isinstance(asked.given, PredictionsModel),
             )
             for asked in teacher.asked
             for part in parts

@@ -115,8 +115,11 @@ def baseline_of(student: Model, models: Sequence[Model]) -> Model | None:
     candidates = [m for m in models if m.role == "baseline" and m.name == student.name]
 
     def misfit(baseline: Model) -> tuple[int, int]:
-        shared = [key for key in baseline.variant if student.variant.get(key) == baseline.variant[key]]
-        return len(baseline.variant) - len(shared), -len(shared)
+        # What a grid chose for each says nothing of which belongs to which.
+        chosen = {path.rpartition(".")[2] for path in baseline.row.get("chosen") or {}}
+        told = [key for key in baseline.variant if key not in chosen]
+        shared = [key for key in told if student.variant.get(key) == baseline.variant[key]]
+        return len(told) - len(shared), -len(shared)
 
     return min(candidates, key=misfit, default=None)
 

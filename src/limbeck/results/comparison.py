@@ -117,7 +117,7 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
         markdown: as a Markdown table.
 
     Raises:
-        LimbeckError: if they are of different recipes or settings, of one seed twice, or have different rows.
+        LimbeckError: if they are of different recipes, settings or data, of one seed twice, or have different rows.
     """
     results = [read_results(path) for path in runs]
     recipes = {found["recipe"] for found in results}
@@ -128,6 +128,10 @@ def comparison_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
             raise LimbeckError(
                 f"{path} was made with other settings than {runs[0]} (their recipe.toml differ): compare runs that "
                 "differ in seed alone"
+            )
+        if None not in (digests := [one.get("rows") for one in (found, results[0])]) and digests[0] != digests[1]:
+            raise LimbeckError(
+                f"{path} was made with other rows or labels than {runs[0]}: compare runs on the same data"
             )
         seeds_before = [before["seed"] for before in results[:number]]
         if found["seed"] in seeds_before:
@@ -184,9 +188,10 @@ def _spread(values: Sequence[float | None], name: str) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "–"
+    of_all = "" if len(known) == len(values) else f" in {len(known)} of {len(values)}"
     if len(known) == 1:
-        return _number(known[0], name)
-    return f"{_number(median(known), name)} ({_number(min(known), name)} to {_number(max(known), name)})"
+        return f"{_number(known[0], name)}{of_all}"
+    return f"{_number(median(known), name)} ({_number(min(known), name)} to {_number(max(known), name)}){of_all}"
 
 
 def _number(value: float, name: str) -> str:

@@ -51,7 +51,7 @@ class Outcome:
     """Writes what came of a run into its folder.
 
     Attributes:
-        about: what results.json says before its rows: recipe, settings, seed, versions.
+        about: what results.json says before its rows: recipe, settings, seed, versions, and a digest of the data.
         command: which makes the run again.
         courses: the data and plans of each task; test rows are read here and nowhere else.
         folder: of the run.
@@ -200,8 +200,8 @@ class Outcome:
         files = [asked.given for asked in entry.stage.asked if isinstance(asked.given, PredictionsModel)]
         if not files:
             return True
-        rows = entry.stage.rows
-        if np.isin(entry.test.ids, np.concatenate([rows.train.ids, rows.validation.ids])).any():
+        split = next(course.split for course in self.courses if course.split.test is entry.test)
+        if np.isin(entry.test.ids, np.concatenate([split.train.ids, split.validation.ids])).any():
             return False
         return all(file.own_rows.answers_for(entry.test)[0].all() for file in files)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from limbeck.recipe import load_recipe
 from limbeck.report.models import baseline_of, read_models
 from limbeck.results.comparison import read_results
 from limbeck.rows import row_id, row_label
-from limbeck.run_data import run_split
+from limbeck.run_data import rows_digest, run_split
 from limbeck.run_folder import RECIPE, RunFolder
 from limbeck.terminal import plain_table
 
@@ -51,7 +51,7 @@ def paired_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
             continue
         task = row["data"] if of_tasks else None
         if task not in tests:
-            tests[task] = run_split(runs[0], task).test
+            tests[task] = _same_rows(runs[0], results[0], task)
         test = tests[task]
         ahead = np.zeros(len(test), dtype=np.int64)
         for path, found in zip(runs, results, strict=True):
@@ -70,6 +70,15 @@ def paired_table(runs: Sequence[Path], *, markdown: bool = False) -> str:
             f"{runs[0]}: no student stands beside a baseline, so that there is nothing to pair: leave it out"
         )
     return plain_table(["student", "ahead on rows", "behind on rows", "p"], body, markdown=markdown)
+
+
+def _same_rows(run: Path, results: Mapping[str, Any], task: str | None) -> Part:
+    """The test rows of a run, as they were when it was made."""
+    split = run_split(run, task)
+    known = (results.get("rows") or {}).get(task or "data")
+    if known is not None and known != rows_digest(split):
+        raise LimbeckError(f"{run}: its data have other rows or labels by now: run `limbeck evaluate` again")
+    return split.test
 
 
 def _log_probs(run: Path, row: Row, test_hash: str) -> npt.NDArray[np.float32]:

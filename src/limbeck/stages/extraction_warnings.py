@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from limbeck.data import Split, TextForm, shared_rows
+import numpy as np
+
+from limbeck.data import Part, Split, TextForm, shared_rows
 from limbeck.knowledge import Recording
 from limbeck.plan.given_teacher import PredictionsModel, gives_hard_labels
 from limbeck.plan.model_stage import ModelStage
@@ -21,14 +23,24 @@ OTHER_TEXTS = (
 
 
 def split_warnings(split: Split, teachers: Sequence[ModelStage]) -> Iterator[str]:
-    """A line about rows that are in two parts of the split, and about each teacher that was trained on other rows."""
-    for part, say in (
-        (split.validation, "validation rows are also training rows: choices made on them favour what remembers"),
-        (split.test, "test rows are also training rows: test accuracy says more than it should"),
+    """A line about rows that are in two parts of the split, and about each teacher that was trained on other rows.
+
+    Also one about equal rows with different labels.
+    """
+    for part, other, say in (
+        (
+            split.validation,
+            split.train,
+            "validation rows are also training rows: choices made on them favour what remembers",
+        ),
+        (split.test, split.train, "test rows are also training rows: test accuracy says more than it should"),
+        (split.validation, split.test, "validation rows are also test rows: what is chosen on them suits the test"),
     ):
-        shared = shared_rows(part, split.train)
+        shared = shared_rows(part, other)
         if len(shared):
             yield f"{len(shared)} of {len(part)} {say}"
+    if count := _contradicting((split.train, split.validation, split.test)):
+        yield f"{count} rows have the inputs of another row, and another label: no model can be right about both"
     for stage in teachers:
         fitted_to = stage.identity.inputs.get("train")
         if stage.path is not None and fitted_to not in (None, stage.rows.hashes["train"]):
@@ -36,6 +48,18 @@ def split_warnings(split: Split, teachers: Sequence[ModelStage]) -> Iterator[str
                 f"teacher {stage.name} was trained on other rows than this run's training rows: if validation or "
                 "test rows were among them, it and its students look better than they are"
             )
+
+
+def _contradicting(parts: Sequence[Part]) -> int:
+    """How many labelled rows have the inputs of a row of another class."""
+    known = [part.take(np.flatnonzero(part.labels >= 0)) for part in parts]
+    labels = np.concatenate([part.labels for part in known])
+    hashes = [part.wording_hashes if isinstance(part.form, TextForm) else part.row_hashes for part in known]
+    _, group = np.unique(np.concatenate(hashes), return_inverse=True)
+    lowest, highest = np.full(len(labels), len(parts[0].classes)), np.full(len(labels), -1)
+    np.minimum.at(lowest, group, labels)
+    np.maximum.at(highest, group, labels)
+    return int((lowest[group] < highest[group]).sum())
 
 
 @dataclass

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from limbeck.artifacts import TIMES
 from limbeck.at_once.estimators import fit_estimator
+from limbeck.data import Part
 from limbeck.files import write_json
 from limbeck.knowledge.weights import FittedWeights, fit_weights
 from limbeck.models.estimator_file import save_estimator_model
@@ -33,7 +35,18 @@ def make_estimator(stage: ModelStage, folder: Path, progress: Progress) -> None:
     save_estimator_model(folder, fitted.model, part.classes, {"identity": stage.identity.as_json()})
     if fitted.own is not None:
         fitted.own.save(folder / OWN_ROWS)
+        if stage.folds is None and (twins := _repeated(part)):
+            progress.line(
+                f"{stage.title}: {twins} of its rows are repeated, and trees that have not seen a row have seen its "
+                "twin: folds = 3 keep equal rows together"
+            )
     write_json(folder / TIMES, {"seconds": round(time.monotonic() - began, 3)})
+
+
+def _repeated(part: Part) -> int:
+    """How many labelled rows are there more than once."""
+    _, counts = np.unique(part.row_hashes[part.labels >= 0], return_counts=True)
+    return int(counts[counts > 1].sum())
 
 
 def mean_of(stage: ModelStage, members: Sequence[nn.Module], weights: Sequence[float] | None = None) -> MeanModel:
