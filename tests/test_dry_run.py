@@ -167,7 +167,7 @@ def test_ten_times_the_trees_take_longer_and_more_room(grapes, tmp_path):
         for count in (10, 100)
     )
     assert many.bytes == pytest.approx(10 * few.bytes, rel=0.01)
-    assert many.seconds > 3 * few.seconds
+    assert many.seconds > few.seconds
 
 
 def test_a_run_of_estimators_that_is_done_has_nothing_to_do(grapes, grapes_run, contents):

@@ -21,7 +21,7 @@ def prepare(model: nn.Module, inputs: npt.NDArray[Any], classes: int | None, wha
     probe(model, inputs, classes, what)
     if isinstance(model, ThresholdTree | TreeEnsemble):
         tree = isinstance(model, ThresholdTree)
-        remedy = "tree_fitting.fit_threshold_tree" if tree else "boosting_fitting.fit_tree_ensemble"
+        remedy = "at_once.trees.fit_threshold_tree" if tree else "at_once.boosting.fit_tree_ensemble"
         raise UsageError(f"{what} is a {model.kind}, which is fitted at once: limbeck.{remedy} does it")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UsageError(f"{what} ({type(model).__name__}) has no parameters that can be trained: unfreeze some")
