@@ -288,6 +288,11 @@ def test_means_of_other_weights_and_trees_that_answer_otherwise_are_other_teache
     average.load_state_dict(path.state_dict())
     folders = [limbeck.extract(one, split.train, tmp_path).folder for one in (*means, path, average)]
     assert len(set(folders)) == len(folders)
+    odd = Own(32)
+    odd.settings = object()  # which says where it lies in memory
+    folder = limbeck.extract(odd, split.train, tmp_path).folder
+    odd.settings = object()
+    assert limbeck.extract(odd, split.train, tmp_path).folder == folder
 
 
 def test_a_function_is_known_by_the_name_it_is_given(split, teacher, tmp_path):

@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.metrics import (
@@ -372,6 +372,12 @@ def test_auc_tells_apart_what_a_model_is_very_sure_of():
     assert len(set(log_probs[:3, 0])) == 1  # nothing but zero
     assert auc(log_probs, np.array([0, 1, 1, 1])) == 1
     assert auc(log_probs, np.array([1, 0, 1, 1])) == pytest.approx(2 / 3)
+    shares = np.random.default_rng(0).multinomial(10, [0.4, 0.3, 0.2, 0.1], size=400) / 10  # of ten neighbours
+    floored = np.maximum(shares, 1e-6)
+    rounded = np.log(floored / floored.sum(axis=1, keepdims=True)).astype(np.float32)
+    several = np.random.default_rng(1).integers(0, 4, 400)
+    exact = np.mean([roc_auc_score(several == one, shares[:, one]) for one in range(4)])
+    assert auc(rounded, several) == pytest.approx(exact, abs=1e-9)
     certain = np.array([[0.0, -np.inf], [np.log(0.5), np.log(0.5)]])
     assert auc(certain, np.array([0, 1])) == 1
 

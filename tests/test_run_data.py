@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from limbeck.data import shared_rows
+from limbeck.data import Reading, load_dataset, shared_rows
 from limbeck.errors import LimbeckError
 from limbeck.recipe import Data
 from limbeck.road import run
@@ -104,5 +104,41 @@ def test_a_run_finds_its_data_from_any_folder_and_when_all_has_moved_together(tm
     project.rename(tmp_path / "moved")
     assert run_split(tmp_path / "moved" / "runs" / "wine").test.inputs_hash == test.inputs_hash
     (tmp_path / "moved" / "recipes" / "wine.csv").unlink()
-    with pytest.raises(LimbeckError, match=r"^the data of moved/runs/wine, wine\.csv, are no longer where they were"):
+    with pytest.raises(LimbeckError, match=r"^wine\.csv, which moved/runs/wine has its data from, is no longer where"):
         run_split(Path("moved") / "runs" / "wine")
+
+
+@pytest.mark.parametrize("source", ["./a:b.csv", "~/wine.csv", "letters"])
+def test_data_are_found_again_whatever_they_are_called(tmp_path, monkeypatch, source):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    project = tmp_path / "project"
+    for folder in (project / "recipes", tmp_path / "home"):
+        folder.mkdir(parents=True)
+    table = "width,kind\n" + "".join(f"{number},{'ab'[number % 2]}\n" for number in range(60))
+    for file in (project / "recipes" / "a:b.csv", tmp_path / "home" / "wine.csv"):
+        file.write_text(table)
+    (project / "test.csv").write_text("width,kind\n0.5,a\n1.5,b\n")
+    recipe = RECIPE.replace('"wine.csv"', f'"{source}"').replace("test = 0.25", 'test = "file:test.csv"')
+    (project / "recipes" / "wine.toml").write_text(recipe)
+    if source == "letters":  # a set that has a name, beside it a file of test rows
+        monkeypatch.setattr("limbeck.run_data.load_dataset", lambda *given, **more: load_dataset(
+            str(project / "recipes" / "a:b.csv"), Reading(label="kind")
+        ))  # fmt: skip
+    monkeypatch.chdir(project)
+    run("recipes/wine.toml", "runs/wine", until="teach")  # the test rows lie where it is called from
+    monkeypatch.chdir(tmp_path)
+    split = run_split(project / "runs" / "wine")
+    assert (len(split.test), len(split.train) + len(split.validation)) == (2, 60)
+
+
+def test_a_run_of_an_older_version_says_by_its_command_where_its_recipe_lay(tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    table = "width,kind\n" + "".join(f"{number},{'ab'[number % 2]}\n" for number in range(60))
+    (tmp_path / "recipes" / "wine.csv").write_text(table)
+    (tmp_path / "recipes" / "wine.toml").write_text(RECIPE)
+    monkeypatch.chdir(tmp_path)
+    run("recipes/wine.toml", "runs/wine", until="teach")
+    about = json.loads(Path("runs/wine/run.json").read_text())
+    del about["folders"]
+    Path("runs/wine/run.json").write_text(json.dumps(about))
+    assert len(run_split(Path("runs/wine")).test) == 15

@@ -569,6 +569,30 @@ def test_with_both_checkpoints_damaged_it_begins_anew(part, tmp_path):
 
 
 @pytest.mark.usefixtures("always")
+def test_a_loss_that_is_a_function_goes_on_and_so_does_an_older_checkpoint(part, tmp_path):
+    def loss(logits, *, labels, **rest):
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    batches, whole = StoredBatches(part.inputs[np.newaxis], 8), new(inputs=part.inputs)
+    train(whole, batches, labels(part), loss, SETTINGS, seed=3)
+    for name in ("one", "other"):
+        with pytest.raises(KeyboardInterrupt):
+            train(
+                new(inputs=part.inputs), batches, Stops(labels(part), 70), loss, SETTINGS, seed=3,
+                checkpoint=tmp_path / name,
+            )  # fmt: skip
+    newest = tmp_path / "other" / CHECKPOINTS[0]
+    tensors, header = read_tensors(newest)
+    header.pop("digest")
+    older = {key: value for key, value in header["training"].items() if key not in ("objective", "precision")}
+    write_tensors(newest, tensors, {**header, "training": older})
+    for name in ("one", "other"):
+        model = new(inputs=part.inputs)
+        train(model, batches, labels(part), loss, SETTINGS, seed=3, checkpoint=tmp_path / name)
+        assert weights(model) == weights(whole)
+
+
+@pytest.mark.usefixtures("always")
 def test_a_checkpoint_of_another_training_is_refused_and_stays(part, tmp_path, contents):
     batches = StoredBatches(part.inputs[np.newaxis], 8)
     train(new(inputs=part.inputs), batches, labels(part), LABELS, SETTINGS, seed=3, checkpoint=tmp_path)

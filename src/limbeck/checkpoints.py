@@ -90,10 +90,11 @@ def load_checkpoint(
             arrays, header = read_tensors(folder / name)
         except (FileNotFoundError, DamagedFileError):
             continue
-        if header["training"] != {**training, "model": _shapes(model)}:
+        here = {**training, "model": _shapes(model)}
+        if header["training"] != {key: here.get(key) for key in header["training"]}:  # an older version's has fewer
             raise LimbeckError(
                 f"{folder} holds a checkpoint of another training (seed {header['training']['seed']}; or its settings, "
-                "rows or model differ): give another folder, or delete the checkpoint"
+                "objective, precision, rows or model differ): give another folder, or delete the checkpoint"
             )
         tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
         model.load_state_dict(_under(_MODEL, tensors))

@@ -305,7 +305,8 @@ def _held_out(
 def _module_digest(module: nn.Module) -> str:
     """What tells modules apart: what they are made of, and their weights; of limbeck's own kinds the settings, too."""
     tensors = {name: tensor.detach().cpu().float().numpy() for name, tensor in module.state_dict().items()}
-    settings = {name: getattr(part, "settings", None) for name, part in module.named_modules()}
+    own = {name: part for name, part in module.named_modules() if type(part).__module__.startswith("limbeck.")}
+    settings = {name: getattr(part, "settings", None) for name, part in own.items()}
     about = {
         "type": f"{type(module).__module__}.{type(module).__qualname__}",
         "as": repr(module),

@@ -28,7 +28,7 @@ def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
     except LimbeckError as error:
         _fail(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        again = "continues" if _WALKS.intersection(arguments) else "begins anew"
+        again = "continues" if _walks(arguments) else "begins anew"
         _fail(f"interrupted: the same command {again}", 130, debug)
     except BrokenPipeError:
         sys.exit(1)
@@ -44,6 +44,12 @@ def one_line_errors(arguments: Sequence[str], *, debug: bool) -> Iterator[None]:
             said = str(error).partition("\n")[0]
             _fail(f"the GPU failed ({said}): --device cpu computes without it", 1, debug)
         _fail(f"{type(error).__name__}: {error} (a bug in limbeck: --debug shows where)", 1, debug)
+
+
+def _walks(arguments: Sequence[str]) -> bool:
+    """Whether the command goes on where it stopped; `evaluate MODEL ROWS` does not."""
+    command, *rest = [*arguments, ""]
+    return command in _WALKS and not (command == "evaluate" and len(rest) > 2 and not rest[1].startswith("-"))
 
 
 def _given(error: Exception, arguments: Sequence[str]) -> str:

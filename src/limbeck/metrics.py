@@ -165,10 +165,11 @@ def auc(log_probs: Array, labels: Array) -> float:
     present = np.unique(labels)
     if len(present) < 2:
         raise LimbeckError(f"all {len(labels)} rows are of one class: there is no area under a curve")
-    # By the odds: next to one, float32 has one and the same log-probability for all that a model is sure of.
+    # By the odds: next to one, float32 has one and the same log-probability for all that a model is sure of. Rounded,
+    # for what float32 leaves of equal odds differs in the sixth digit, and is no order.
     kept = log_probs.astype(np.float64)
     others = [logsumexp(np.delete(kept, one, axis=1), axis=1) for one in present]
-    ranks = [rankdata(kept[:, one] - rest) for one, rest in zip(present, others, strict=True)]
+    ranks = [rankdata(np.round(kept[:, one] - rest, 4)) for one, rest in zip(present, others, strict=True)]
     return float(np.mean([roc_auc_score(labels == one, rank) for one, rank in zip(present, ranks, strict=True)]))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
 from limbeck.recipe import Data, Recipe, load_recipe
 from limbeck.recipe.errors import no_such_part
+from limbeck.recipe.settings import FILE
 from limbeck.run_folder import RECIPE, RunFolder
 
 Say = Callable[[str], None]
@@ -77,9 +80,12 @@ def opened_texts(
     order = held_out_order(data.split_seed, len(rows))
     held_out = rows.take(np.sort(order[:count])).named("validation")
     train = rows.take(np.sort(order[count:]))
-    train = train.take(np.setdiff1d(np.arange(len(train)), shared_rows(train, held_out)))
-    if not len(train):
-        raise LimbeckError(f"{data.source}: all texts are those held out, repeated: give others")
+    if len(repeated := shared_rows(train, held_out)):
+        if len(repeated) == len(train):
+            raise UsageError(f"{data.source}: all texts are those held out, repeated: give others")
+        train = train.take(np.setdiff1d(np.arange(len(train)), repeated))
+        if say is not None:
+            say(f"{len(repeated):,} texts of {data.source} repeat one that is held out, and are left out")
     if tasks:
         whole, train = train, without_held_out(train.named(f"data.source = {data.source}"), tasks).named(train.name)
         if say is not None and len(train) < len(whole):
@@ -104,7 +110,10 @@ def run_split(folder: Path, task: str | None = None) -> Split:
     if not path.is_file():
         raise LimbeckError(f"{folder} is no run: there is no {RECIPE} in it")
     data = _data_of(load_recipe(path), folder, task)
-    return _split(_labelled(data, _place_of(data, folder)), data)
+    is_named = is_source(data.source) and ":" not in data.source
+    source = None if is_named else _place_of(re.sub(r"^(idx|images):", "", data.source), folder)
+    test = _place_of(data.test.removeprefix(FILE), folder) if isinstance(data.test, str) else None
+    return _split(_labelled(data, source, test_beside=test), data)
 
 
 def rows_digest(split: Split) -> str:
@@ -115,16 +124,18 @@ def rows_digest(split: Split) -> str:
     return key_of({name: [part.inputs_hash, part.labels_hash] for name, part in parts.items()})
 
 
-def _place_of(data: Data, folder: Path) -> Path | None:
-    """The folder beside which a run's data lie; None for what has a name."""
-    if is_source(data.source) and ":" not in data.source:
-        return None
-    source = data.source.rpartition(":")[2]
-    places = [*RunFolder(folder).places(), folder, Path()]
-    place = next((place for place in places if (place / source).exists()), None)
+def _place_of(given: str, folder: Path) -> Path:
+    """The folder beside which a file of a run's data lies: its recipe's, or where the run was called."""
+    run = RunFolder(folder)
+    # A run of an older version says by its command alone where its recipe lay.
+    command = shlex.split(run.run_json().get("command", ""))
+    recipe = [Path(word).parent for word in command[2:3] if word.endswith(".toml")]
+    places = [*run.places(), *recipe, folder, Path()]
+    path = Path(given).expanduser()
+    place = next((place for place in places if (place / path).exists()), None)
     if place is None:
         raise LimbeckError(
-            f"the data of {folder}, {data.source}, are no longer where they were: put them back, or give a file of rows"
+            f"{given}, which {folder} has its data from, is no longer where it was: put it back, or give a file of rows"
         )
     return place
 
@@ -148,10 +159,10 @@ def _split(dataset: Dataset, data: Data) -> Split:
     return dataset.split(validation=data.validation, test=test, seed=data.split_seed, labels=data.labels)
 
 
-def _labelled(data: Data, beside: Path | None, say: Say | None = None) -> Dataset:
+def _labelled(data: Data, beside: Path | None, say: Say | None = None, *, test_beside: Path | None = None) -> Dataset:
     dataset = _dataset(data, beside, say)
     if isinstance(data.test, str) and dataset.classes:
-        return with_test_file(dataset, data.test, data.reading(), beside=beside, say=say)
+        return with_test_file(dataset, data.test, data.reading(), beside=test_beside or beside, say=say)
     return dataset
 
 

@@ -114,7 +114,7 @@ def train(
         state = TrainingState()
         training = {
             "seed": seed, "settings": settings.as_json(), "rows": batches.rows, "steps": batches.steps,
-            "objective": objective.in_effect() if isinstance(objective, Objective) else repr(objective),
+            "objective": objective.in_effect() if isinstance(objective, Objective) else _called(objective),
             "precision": precision,
         }  # fmt: skip
         if checkpoint is not None and (found := load_checkpoint(checkpoint, model, optimizer, training)) is not None:
@@ -266,6 +266,11 @@ def _end_epoch(
     state.history.append(row)
     state.epoch, state.step = epoch + 1, 0
     state.loss_sum = torch.zeros_like(state.loss_sum)
+
+
+def _called(loss: object) -> str:
+    """The name of a loss that is a function, which is the same in every process."""
+    return f"{getattr(loss, '__module__', '')}.{getattr(loss, '__qualname__', type(loss).__qualname__)}"
 
 
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -59,8 +59,8 @@ def test_a_table_s_columns_are_found_by_name_and_what_is_new_is_said(table, tmp_
     width = table.train.form.names.index("width")
     np.testing.assert_array_equal(test.inputs[:, width], np.float32([0.25, np.nan]))
     assert notes == [
-        'test.csv: column "width": 1 row has no value, which the model has never met here',
-        'test.csv: column "colour": 1 row has "green", which the model has never seen: it counts as unknown',
+        'test.csv: column "width": 1 row has no value, which the teacher has never met here',
+        'test.csv: column "colour": 1 row has "green", which the teacher has never seen: it counts as unknown',
     ]
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_a_test_set_of_texts_is_one_line(texts, tmp_path, given, 
 def test_a_table_without_the_columns_is_refused(table, tmp_path):
     csv(tmp_path / "test.csv", [(1, "b")], "width,kind")
     with pytest.raises(
-        LimbeckError, match=r'test\.csv has no column "colour", expected every column that the model was'
+        LimbeckError, match=r'test\.csv has no column "colour", expected every column that the teacher was'
     ):
         with_test_file(table, "test.csv", TABLE, beside=tmp_path)
     with pytest.raises(UsageError, match=r"test\.jsonl is no table"):
@@ -99,3 +99,22 @@ def test_data_with_a_test_set_or_without_columns_take_none():
         with_test_file(digits, "file:x.csv", Reading())
     with pytest.raises(UsageError, match=r"mnist has a test set of its own \(10000 rows\): leave test out"):
         with_test_file(mnist, "file:x.csv", Reading())
+
+
+def test_ids_of_texts_are_those_of_the_file(tmp_path):
+    reading = Reading(label="label", id="number")
+    for name, first in (("train", 1000), ("test", 5)):
+        rows = [{"text": f"{name} {row}", "label": "ab"[row % 2], "number": first - row} for row in range(4)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = load_dataset(str(tmp_path / "train.jsonl"), reading)
+    assert with_test_file(texts, str(tmp_path / "test.jsonl"), reading).test.ids.tolist() == [5, 4, 3, 2]
+    csv(tmp_path / "test.csv", [("one", "a"), ("two", "b")], "text,label")
+    assert with_test_file(texts, str(tmp_path / "test.csv"), reading).test.ids.tolist() == [0, 1]
+
+
+def test_rows_without_a_label_and_the_training_file_itself_are_refused(texts, tmp_path):
+    jsonl(tmp_path / "test.jsonl", [("new", "pos"), ("newer", None)])
+    with pytest.raises(LimbeckError, match=r"test\.jsonl has no label in 1 of 2 rows, first in that with id 1: test"):
+        with_test_file(texts, "test.jsonl", TEXTS, beside=tmp_path)
+    with pytest.raises(LimbeckError, match=r"train\.jsonl: all of its 4 rows are rows of .*, too"):
+        with_test_file(texts, "train.jsonl", TEXTS, beside=tmp_path)

@@ -27,6 +27,11 @@ def students(recipe):
     return [(one.name, one.model.layers, one.model.vocabulary) for one in recipe.student]
 
 
+def other_texts(path, count):
+    rows = [{"text": f"number {row}", "label": "pos" if row % 2 else "neg"} for row in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 def problem(folder, name, **given):
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(LimbeckError) as error:
@@ -107,7 +112,7 @@ def test_what_to_know_of_a_teacher_is_said_before_it_teaches(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     written_texts(tmp_path / "data" / "mine.jsonl", count=60)
-    written_texts(tmp_path / "data" / "test.jsonl", count=20)
+    other_texts(tmp_path / "data" / "test.jsonl", 20)
     nameless = learnable_folder(tmp_path / "nameless", layers=4, classifier=2).relative_to(tmp_path)
     found = write_recipe("data/mine.jsonl", "label", "data/one.toml", teacher=nameless)
     assert found.notes == (
@@ -141,7 +146,8 @@ def test_a_teacher_of_another_type_says_what_students_begin_with(tmp_path):
         intermediate_size=64, id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1},
     )  # fmt: skip
     transformers.ElectraForSequenceClassification(config).save_pretrained(folder)
-    found = write_recipe(tmp_path / "mine.jsonl", "label", teacher=folder, test=tmp_path / "mine.jsonl")
+    other_texts(tmp_path / "test.jsonl", 20)
+    found = write_recipe(tmp_path / "mine.jsonl", "label", teacher=folder, test=tmp_path / "test.jsonl")
     assert found.notes == (f"{folder}: students cannot begin with its layers, and begin with MiniLM's",)
     assert [one.model.from_ for one in load_recipe(found.path).student] == ["minilm", "minilm"]
 

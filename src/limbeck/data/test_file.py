@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from limbeck.data.dataset import Dataset
 from limbeck.data.form import TableForm, TextForm
-from limbeck.data.part import Part
+from limbeck.data.part import Part, shared_rows
 from limbeck.data.reading import Reading
 from limbeck.data.sources import found_beside
 from limbeck.data.table_file import TABLE_SUFFIXES, is_table
@@ -34,13 +36,14 @@ def with_test_file(
     Args:
         dataset: a table or texts, with classes.
         given: the path, after "file:" or without it: a table, or of texts JSON lines or a table.
-        reading: how the data set is read: its `label`, and of a table its `id` where the file has it.
+        reading: how the data set is read: its `label`, and its `id`, which JSON lines must have and a table may have.
         beside: the recipe's folder: a relative path is looked for there, then in the working folder.
         say: told, in a line each, what was left out, or has not been met in the data.
 
     Raises:
         UsageError: the data have a test set of their own, or are neither a table nor texts; no such file.
-        LimbeckError: it cannot be read, or has a label that is none of the data's classes.
+        LimbeckError: it cannot be read, has a row without a label or with one that is none of the data's classes, or
+            has no row that is not among the data.
     """
     given = given.removeprefix(TEST_FILE)
     if dataset.test is not None:
@@ -57,23 +60,35 @@ def with_test_file(
     if reading.label is None:
         raise UsageError(f'data.test = "{TEST_FILE}{given}": test rows need labels: name their column with data.label')
     if isinstance(form, TextForm):
-        part, notes = _texts(path, form, reading.label, dataset.classes)
+        part, notes = _texts(path, form, reading, dataset.classes)
     else:
         part, notes = _table(path, form, reading, dataset.classes)
+    if len(without := np.flatnonzero(part.labels < 0)):
+        raise LimbeckError(
+            f"{path} has no label in {len(without):,} of {len(part):,} rows, first in that with id "
+            f"{part.ids[without[0]]}: test rows need labels, leave rows without out"
+        )
+    if len(shared_rows(part, dataset.train)) == len(part):
+        raise LimbeckError(
+            f"{path}: all of its {len(part):,} rows are rows of {dataset.name}, too, and would measure what was learnt "
+            "by heart: give others"
+        )
     for note in notes:
         if say is not None:
             say(f"{given}: {note}")
     return replace(dataset, test=part)
 
 
-def _texts(path: Path, form: TextForm, label: str, classes: tuple[str, ...]) -> tuple[Part, tuple[str, ...]]:
+def _texts(path: Path, form: TextForm, reading: Reading, classes: tuple[str, ...]) -> tuple[Part, tuple[str, ...]]:
     if not path.name.lower().endswith((*JSON_SUFFIXES, *TABLE_SUFFIXES)):
         raise UsageError(
             f"data.test: {path} is no file of texts with labels: its name does not end in "
             f"{', '.join((*JSON_SUFFIXES, *TABLE_SUFFIXES))}"
         )
-    found = read_text_rows(path, form, label, asked_by="the data")
-    labels = labels_of(found, label, path, classes)
+    assert reading.label is not None
+    id = reading.id if not is_table(path.name) or reading.id in open_table(path).names else None
+    found = read_text_rows(path, form, reading.label, id, asked_by="the data")
+    labels = labels_of(found, reading.label, path, classes)
     return Part("test", found.inputs, labels, found.ids, classes, form), found.notes
 
 
@@ -81,7 +96,7 @@ def _table(path: Path, form: TableForm, reading: Reading, classes: tuple[str, ..
     if not is_table(path.name):
         raise UsageError(f"data.test: {path} is no table: its name does not end in {', '.join(TABLE_SUFFIXES)}")
     id = reading.id if reading.id in open_table(path).names else None
-    found = read_table_rows(path, form, reading.label, classes, id=id)
+    found = read_table_rows(path, form, reading.label, classes, id=id, taught="the teacher")
     if found.labels is None:
         raise LimbeckError(f"{path} has no labels")
     return Part("test", found.inputs, found.labels, found.ids, classes, form), tuple(found.notes)

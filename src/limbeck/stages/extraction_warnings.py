@@ -52,10 +52,11 @@ def split_warnings(split: Split, teachers: Sequence[ModelStage]) -> Iterator[str
 
 def _contradicting(parts: Sequence[Part]) -> int:
     """How many labelled rows have the inputs of a row of another class."""
-    known = [part.take(np.flatnonzero(part.labels >= 0)) for part in parts]
-    labels = np.concatenate([part.labels for part in known])
-    hashes = [part.wording_hashes if isinstance(part.form, TextForm) else part.row_hashes for part in known]
-    _, group = np.unique(np.concatenate(hashes), return_inverse=True)
+    labels = np.concatenate([part.labels for part in parts])
+    hashes = [part.wording_hashes if isinstance(part.form, TextForm) else part.row_hashes for part in parts]
+    known = labels >= 0
+    _, group = np.unique(np.concatenate(hashes)[known], return_inverse=True)
+    labels = labels[known]
     lowest, highest = np.full(len(labels), len(parts[0].classes)), np.full(len(labels), -1)
     np.minimum.at(lowest, group, labels)
     np.maximum.at(highest, group, labels)
