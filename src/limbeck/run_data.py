@@ -16,6 +16,7 @@ from limbeck.data.sources import is_source
 from limbeck.data.test_file import with_test_file
 from limbeck.data.unlabelled import check_held_out, without_held_out
 from limbeck.errors import LimbeckError, UsageError
+from limbeck.files import key_of
 from limbeck.recipe import Data, Recipe, load_recipe
 from limbeck.recipe.errors import no_such_part
 from limbeck.recipe.settings import FILE
@@ -118,8 +119,6 @@ def run_split(folder: Path, task: str | None = None) -> Split:
 
 def rows_digest(split: Split) -> str:
     """What tells a run's rows and labels from others: of all three parts, in hexadecimal."""
-    from limbeck.files import key_of
-
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return key_of({name: [part.inputs_hash, part.labels_hash] for name, part in parts.items()})
 
@@ -162,7 +161,9 @@ def _split(dataset: Dataset, data: Data) -> Split:
 def _labelled(data: Data, beside: Path | None, say: Say | None = None, *, test_beside: Path | None = None) -> Dataset:
     dataset = _dataset(data, beside, say)
     if isinstance(data.test, str) and dataset.classes:
-        return with_test_file(dataset, data.test, data.reading(), beside=test_beside or beside, say=say)
+        return with_test_file(
+            dataset, data.test.removeprefix(FILE), data.reading(), beside=test_beside or beside, say=say
+        )
     return dataset
 
 

@@ -38,7 +38,7 @@ def table(tmp_path):
 def test_texts_are_read_as_the_training_texts_are_and_labels_by_name(texts, tmp_path):
     jsonl(tmp_path / "test.jsonl", [("so so, and a good deal longer", "pos"), ("  ", "neg"), ("bad", "neg")])
     notes = []
-    both = with_test_file(texts, "file:test.jsonl", TEXTS, beside=tmp_path, say=notes.append)
+    both = with_test_file(texts, "test.jsonl", TEXTS, beside=tmp_path, say=notes.append)
     assert both.train is texts.train
     assert both.test.labels.tolist() == [1, 0]
     assert both.test.ids.tolist() == [0, 2]
@@ -96,9 +96,9 @@ def test_a_table_without_the_columns_is_refused(table, tmp_path):
 def test_data_with_a_test_set_or_without_columns_take_none():
     digits, mnist = load_dataset("digits"), load_dataset("mnist")
     with pytest.raises(UsageError, match=r"goes with a table or texts, and digits is neither"):
-        with_test_file(digits, "file:x.csv", Reading())
+        with_test_file(digits, "x.csv", Reading())
     with pytest.raises(UsageError, match=r"mnist has a test set of its own \(10000 rows\): leave test out"):
-        with_test_file(mnist, "file:x.csv", Reading())
+        with_test_file(mnist, "x.csv", Reading())
 
 
 def test_ids_of_texts_are_those_of_the_file(tmp_path):

@@ -20,8 +20,6 @@ from limbeck.data.text_file import JSON_SUFFIXES
 from limbeck.data.text_rows import labels_of, read_text_rows
 from limbeck.errors import LimbeckError, UsageError
 
-TEST_FILE = "file:"
-
 
 def with_test_file(
     dataset: Dataset,
@@ -35,7 +33,7 @@ def with_test_file(
 
     Args:
         dataset: a table or texts, with classes.
-        given: the path, after "file:" or without it: a table, or of texts JSON lines or a table.
+        given: the path: of a table, or of texts JSON lines or a table.
         reading: how the data set is read: its `label`, and its `id`, which JSON lines must have and a table may have.
         beside: the recipe's folder: a relative path is looked for there, then in the working folder.
         say: told, in a line each, what was left out, or has not been met in the data.
@@ -45,20 +43,19 @@ def with_test_file(
         LimbeckError: it cannot be read, has a row without a label or with one that is none of the data's classes, or
             has no row that is not among the data.
     """
-    given = given.removeprefix(TEST_FILE)
     if dataset.test is not None:
         raise UsageError(
-            f'data.test = "{TEST_FILE}{given}" was given, but {dataset.name} has a test set of its own '
+            f'data.test = "file:{given}" was given, but {dataset.name} has a test set of its own '
             f"({len(dataset.test)} rows): leave test out"
         )
     form, path = dataset.train.form, found_beside(given, beside)
     if not isinstance(form, TableForm | TextForm):
         raise UsageError(
-            f'data.test = "{TEST_FILE}{given}": a file of test rows goes with a table or texts, and {dataset.name} is '
+            f'data.test = "file:{given}": a file of test rows goes with a table or texts, and {dataset.name} is '
             "neither: give a fraction of its rows, or arrays, images or idx files with a test set among them"
         )
     if reading.label is None:
-        raise UsageError(f'data.test = "{TEST_FILE}{given}": test rows need labels: name their column with data.label')
+        raise UsageError(f'data.test = "file:{given}": test rows need labels: name their column with data.label')
     if isinstance(form, TextForm):
         part, notes = _texts(path, form, reading, dataset.classes)
     else:
@@ -86,7 +83,7 @@ def _texts(path: Path, form: TextForm, reading: Reading, classes: tuple[str, ...
             f"{', '.join((*JSON_SUFFIXES, *TABLE_SUFFIXES))}"
         )
     assert reading.label is not None
-    id = reading.id if not is_table(path.name) or reading.id in open_table(path).names else None
+    id = _id_in(path, reading) if is_table(path.name) else reading.id
     found = read_text_rows(path, form, reading.label, id, asked_by="the data")
     labels = labels_of(found, reading.label, path, classes)
     return Part("test", found.inputs, labels, found.ids, classes, form), found.notes
@@ -95,8 +92,11 @@ def _texts(path: Path, form: TextForm, reading: Reading, classes: tuple[str, ...
 def _table(path: Path, form: TableForm, reading: Reading, classes: tuple[str, ...]) -> tuple[Part, tuple[str, ...]]:
     if not is_table(path.name):
         raise UsageError(f"data.test: {path} is no table: its name does not end in {', '.join(TABLE_SUFFIXES)}")
-    id = reading.id if reading.id in open_table(path).names else None
-    found = read_table_rows(path, form, reading.label, classes, id=id, taught="the teacher")
-    if found.labels is None:
-        raise LimbeckError(f"{path} has no labels")
+    found = read_table_rows(path, form, reading.label, classes, id=_id_in(path, reading), taught="the teacher")
+    assert found.labels is not None
     return Part("test", found.inputs, found.labels, found.ids, classes, form), tuple(found.notes)
+
+
+def _id_in(path: Path, reading: Reading) -> str | None:
+    """The column of ids, where a table has it."""
+    return reading.id if reading.id in open_table(path).names else None

@@ -44,7 +44,7 @@ class InitialRecipe:
         inputs: how many columns are inputs.
         classes: each class and its rows.
         minutes: about how long the recipe takes on two cores.
-        notes: what was left out or cut of texts.
+        notes: what was left out or cut, and what to know of a teacher that exists.
     """
 
     path: Path

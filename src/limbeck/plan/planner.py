@@ -222,15 +222,15 @@ class Planner:
     def _recordings(self, transfer: Transfer, teacher: ModelStage, parts: Sequence[Part]) -> tuple[Recording, ...]:
         """The knowledge that a student learns from: of each teacher and part the rows themselves, then the views."""
         settings = _seen_in(transfer.views)
-        for asked in teacher.asked:
-            if transfer.views.count and isinstance(asked.given, PredictionsModel):
+        known = np.concatenate([one.ids for one in (self.split.train, self.split.validation, self.split.test)])
+        for asked in (one for one in teacher.asked if isinstance(one.given, PredictionsModel)):
+            if transfer.views.count:
                 raise UsageError(
                     f"transfer.{transfer.name}.views: teacher {asked.name} is a file of predictions, which has none "
                     "for views: leave views out, or give a teacher that can be asked"
                 )
-            ids = np.concatenate([one.ids for one in (self.split.train, self.split.validation, self.split.test)])
-            for part in parts if isinstance(asked.given, PredictionsModel) else ():
-                if part.name.startswith(FILE) and np.isin(part.ids, ids).any():
+            for part in parts:
+                if part.name.startswith(FILE) and np.isin(part.ids, known).any():
                     raise UsageError(
                         f"transfer.{transfer.name}.parts: teacher {asked.name} is a file of predictions, which knows "
                         f"rows by their ids, and {part.name} has ids that rows of the data have, too: give it ids of "
